@@ -1,0 +1,85 @@
+"""HTTP/1.1 messages as events (RFC 9112)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+__all__ = ["BodyChunk", "BodyEnd", "BodyEvent", "Headers", "Malformed", "Peer", "RequestHead", "ResponseHead"]
+
+Headers = tuple[tuple[bytes, bytes], ...]
+"""Field lines in the order of the wire; names in lower case, values without surrounding white space."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestHead:
+    """A request line and its header section, accepted and checked.
+
+    `target` is the request target as sent (ASCII); `path` and `query` are its parts, still percent-encoded (of an
+    absolute-form target, the parts after the authority).  `fields` maps each name to its value, values of repeated
+    lines joined by `, ` (RFC 9110, section 5.3).  `content_length` is None where none was given; then `chunked` tells
+    whether a body follows.  `keep_alive`: the client allows another request on this connection.
+    """
+
+    method: str
+    target: str
+    path: str
+    query: str
+    version: str
+    headers: Headers
+    fields: Mapping[bytes, bytes]
+    content_length: int | None
+    chunked: bool
+    keep_alive: bool
+    expects_continue: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseHead:
+    """A status line and its header section, read as a client.
+
+    `content_length` is None for a body that is chunked or ends with the connection.
+    """
+
+    status: int
+    headers: Headers
+    fields: Mapping[bytes, bytes]
+    content_length: int | None
+    chunked: bool
+    keep_alive: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BodyChunk:
+    """A piece of a body, as it came off the wire; never empty."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class BodyEnd:
+    """The body is complete.  Follows every head, also of messages without a body."""
+
+    trailers: Headers = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """The peer broke the protocol.  Always the last event.  `status` is the answer it deserves, `reason` a sentence."""
+
+    status: int
+    reason: str
+
+
+BodyEvent = BodyChunk | BodyEnd | Malformed
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who is at the other end: `host` is an IP address, or empty on a unix socket; `port` 0 there."""
+
+    host: str
+    port: int
+    local: bool
+    """Whether the peer is on this machine: a loopback address or a unix socket."""
+    tls: bool = False

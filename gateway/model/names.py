@@ -1,0 +1,37 @@
+"""The family of names the gateway answers to.  Nothing else in the code spells one of them.
+
+For each NAME: model `NAME`, `NAME/default`, `NAME/<agentId>`, `NAME:<agentId>`; headers `x-NAME-agent-id` and so on;
+environment `NAME_GATEWAY_TOKEN` and so on; configuration in `~/.NAME/`.
+"""
+
+from __future__ import annotations
+
+__all__ = ["DEFAULT_CONFIG_PATHS", "FAMILIES", "PUBLIC", "environment", "headers"]
+
+PUBLIC = "openclaw"
+"""The name that answers carry: model lists, `owned_by`."""
+
+OWN = "gateway"
+
+FAMILIES = (PUBLIC, "clawdbot", "moltbot", OWN)
+"""In order of precedence."""
+
+DEFAULT_CONFIG_PATHS = ("~/.gateway/gateway.json5", "~/.openclaw/openclaw.json", "~/.clawdbot/clawdbot.json")
+
+
+def headers(suffix: str) -> tuple[bytes, ...]:
+    """The request headers `x-NAME-<suffix>`, as field names in lower case, in order of precedence."""
+    return tuple(f"x-{name}-{suffix}".encode() for name in FAMILIES)
+
+
+def environment(suffix: str) -> tuple[str, ...]:
+    """The environment variables for `suffix`, in order of precedence.
+
+    `GATEWAY_TOKEN` gives `OPENCLAW_GATEWAY_TOKEN`, `CLAWDBOT_GATEWAY_TOKEN` ... and, last, our own `GATEWAY_TOKEN`.
+    `CONFIG_PATH` gives our own `GATEWAY_CONFIG_PATH` first: it says where *this* program looks, the others where the
+    product looks.
+    """
+    relatives = tuple(f"{name.upper()}_{suffix}" for name in FAMILIES if name != OWN)
+    if suffix.startswith("GATEWAY_"):
+        return (*relatives, suffix)
+    return (f"{OWN.upper()}_{suffix}", *relatives)

@@ -1,0 +1,135 @@
+"""The contracts where floors meet.  Above and below each of them, neither side knows the other.
+
+Exchange, BodyWriter   what `server` offers a handler for one HTTP request
+Link                   what `server` offers a handler for one WebSocket connection
+Refusal                how the API renders the errors that `server` has to answer by itself
+SessionStore           where the turns of sessions are kept
+Agent                  what an agent is
+Timer                  the part of an event loop that `deadlines` uses
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Protocol, TypeAlias
+
+from .model.chat import Message
+from .model.http import Headers, Peer, RequestHead
+from .model.run import RunDone, RunFailed, RunInput, TextDelta, Usage
+
+__all__ = [
+    "Agent",
+    "BodyWriter",
+    "Exchange",
+    "Handler",
+    "Ids",
+    "Link",
+    "LinkHandler",
+    "Refusal",
+    "SessionStore",
+    "Timer",
+    "TimerHandle",
+]
+
+
+class BodyWriter(Protocol):
+    """The body of a streaming answer.
+
+    `write` never waits: what is written within one turn of the event loop leaves in one piece.  A producer looks at
+    `full` after each write and, where it is true, awaits `drain()` before it goes on; that is all of the backpressure.
+    """
+
+    full: bool
+
+    def write(self, data: bytes) -> None:
+        """Append to the body.  Raises PeerGone when there is nobody to read it."""
+
+    async def drain(self) -> None:
+        """Wait until there is room again.  Raises PeerGone when the peer left or did not read in time."""
+
+    def fill_silence(self, after: float, data: bytes) -> None:
+        """Write `data` whenever nothing has been written for `after` seconds, until the end of the body."""
+
+    async def end(self) -> None:
+        """Complete the body."""
+
+
+class Exchange(Protocol):
+    """One request and its answer."""
+
+    head: RequestHead
+    peer: Peer
+    request_id: str
+
+    async def body(self, limit: int) -> bytes:
+        """The whole request body.
+
+        Raises RequestError with status 413 when it is, or turns out to be, over `limit` bytes, 408 when it stops
+        coming, 400 when its framing is broken.
+        """
+
+    def respond(self, status: int, headers: Headers, body: bytes = b"") -> None:
+        """Send a complete answer.  Framing, Date, request id and the security headers are added."""
+
+    def stream(self, status: int, headers: Headers) -> BodyWriter:
+        """Send the head of an answer whose body follows piece by piece."""
+
+    def admit(self) -> None:
+        """Tell that this peer has proved who it is: the connection no longer counts as unauthenticated."""
+
+    async def accept_websocket(self) -> Link:
+        """Answer 101 and go on as a WebSocket.  Raises RequestError (400, 426) when the handshake is not a good one."""
+
+
+class Link(Protocol):
+    """One WebSocket connection, after its handshake (RFC 6455).  Iterate over it to read messages until it closes."""
+
+    head: RequestHead
+    peer: Peer
+
+    def __aiter__(self) -> AsyncIterator[str | bytes]: ...
+
+    async def send(self, message: str | bytes) -> None:
+        """Send one message; waits while the peer reads too slowly.  Raises PeerGone when the connection is over."""
+
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        """Send a close frame and wait, for a limited time, for the peer's."""
+
+
+Handler: TypeAlias = Callable[[Exchange], Awaitable[None]]
+LinkHandler: TypeAlias = Callable[[Link], Awaitable[None]]
+
+Refusal: TypeAlias = Callable[[int, str], tuple[Headers, bytes]]
+"""(status, reason) -> the headers and the body of an answer that `server` has to give by itself (400, 408, 431 ...)."""
+
+
+class SessionStore(Protocol):
+    """The turns of sessions.  A turn is what one run adds: the new messages and the answer."""
+
+    async def load(self, key: str) -> tuple[Message, ...]:
+        """All messages of the session, oldest first; empty for a key never seen."""
+
+    async def append(self, key: str, turn: tuple[Message, ...]) -> None:
+        """Add one turn, whole or not at all."""
+
+
+Agent: TypeAlias = Callable[[RunInput], AsyncIterator[TextDelta | Usage | RunDone | RunFailed] | Awaitable[str]]
+"""An async generator function of run events, or a coroutine function that returns the whole answer.
+
+A generator may simply end: that is `RunDone("stop")`.  An exception is `RunFailed`; `AgentError` chooses its members.
+"""
+
+Ids: TypeAlias = Callable[[int], str]
+"""n -> n random lower-case hexadecimal digits that nobody can guess."""
+
+
+class TimerHandle(Protocol):
+    def cancel(self) -> None: ...
+
+
+class Timer(Protocol):
+    """The part of an event loop that tells and waits for the time, in seconds of a monotonic clock."""
+
+    def time(self) -> float: ...
+
+    def call_at(self, when: float, callback: Callable[..., Any], /, *args: Any) -> TimerHandle: ...
