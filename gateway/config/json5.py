@@ -1,0 +1,386 @@
+r"""A reader of JSON5 (https://spec.json5.org), strict, without recursion, that knows where everything stood.
+
+loads      the value alone
+parse      a Document: the value, and the place of each key and value
+Json5Error the one error of this module
+
+Each small reader is `(src, pos) -> (pos, value)`.  Every character class is spelled out, because Python's `\s`,
+`str.isspace`, `str.isdigit`, `str.isidentifier` and `int` all take more than JSON5 does.
+
+What the specification leaves open: the last of two equal keys wins; an integer is an `int`, but one of more than
+`MAX_INTEGER_DIGITS` digits is the float that JavaScript would read; a lone surrogate is an error, because text that holds
+one cannot be encoded.
+"""
+
+from __future__ import annotations
+
+import bisect
+import math
+import re
+from dataclasses import dataclass
+from typing import Any, NamedTuple, NoReturn, TypeAlias
+from unicodedata import category
+
+__all__ = ["MAX_DEPTH", "MAX_INTEGER_DIGITS", "Document", "Json5Error", "Key", "Mark", "Path", "loads", "parse"]
+
+MAX_DEPTH = 500
+"""Arrays and objects inside one another.  Far above any configuration; low enough that plain recursion over the value,
+one frame for each level, stays below Python's own limit of 1000."""
+
+MAX_INTEGER_DIGITS = 500
+"""Digits, decimal or hexadecimal.  `int` and `str` may refuse more than 640 decimal digits (PEP: int/str conversion
+limit); 500 hexadecimal digits are 603 decimal ones."""
+
+Key: TypeAlias = str | int
+Path: TypeAlias = tuple[Key, ...]
+
+# 8 White space, 7 Comments.  Category Zs and BOM stand beside the ASCII ones; line terminators are white space too.
+_SPACE = r"[\t\n\v\f\r \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff]"
+_SKIP = re.compile(rf"(?:{_SPACE}++|//[^\n\r\u2028\u2029]*+|/\*(?:[^*]|\*(?!/))*+\*/)*+")
+_NEW_LINE = re.compile(r"\r\n|[\n\r\u2028\u2029]")
+# 6 Numbers.
+_HEXADECIMAL = re.compile(r"([+-]?)0[xX]([0-9a-fA-F]++)")
+_DECIMAL = re.compile(r"[+-]?(?:(?:0|[1-9][0-9]*+)(\.[0-9]*+)?|(\.[0-9]++))([eE][+-]?[0-9]++)?")
+_NOT_FINITE = re.compile(r"([+-]?)(Infinity|NaN)")
+# 5 Strings.  Up to the next character that means something; control characters other than line ends may stand raw.
+_PLAIN = {'"': re.compile(r'[^"\\\n\r]*+'), "'": re.compile(r"[^'\\\n\r]*+")}
+_HEX2 = re.compile(r"[0-9a-fA-F]{2}")
+_HEX4 = re.compile(r"[0-9a-fA-F]{4}")
+_LOW_SURROGATE = re.compile(r"\\u([dD][c-fC-F][0-9a-fA-F]{2})")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+# 3.1 Keys: the part of ECMAScript 5.1's IdentifierName that needs no look at Unicode categories.
+_NAME = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*+")
+
+_LETTERS = frozenset({"Lu", "Ll", "Lt", "Lm", "Lo", "Nl"})
+_MARKS = frozenset({"Mn", "Mc", "Nd", "Pc"})
+_JOINERS = "\u200c\u200d"
+_DIGITS = "0123456789"
+_ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\n": "", "\u2028": "", "\u2029": ""}
+_LITERALS = {"null": None, "true": True, "false": False}
+
+
+class Json5Error(ValueError):
+    """The text is not JSON5.
+
+    `line` and `column` count from 1, in characters; `pos` counts from 0.  `path` holds the keys and indexes of the value
+    that was being read.
+    """
+
+    def __init__(self, msg: str, src: str, pos: int, path: Path = ()) -> None:
+        self.msg = msg
+        self.pos = pos
+        self.path = path
+        self.line, self.column = _place(_line_starts(src), pos)
+        super().__init__(f"{msg} (line {self.line}, column {self.column})")
+
+
+class Mark(NamedTuple):
+    """Where a member or an element stands.  `key` equals `value` for elements; `inner` holds the marks of a container."""
+
+    key: int
+    value: int
+    inner: dict[Key, Mark] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A value and the places of everything in it.  `root` is the mark of the value as a whole."""
+
+    value: Any
+    root: Mark
+    line_starts: tuple[int, ...]
+
+    def place(self, pos: int) -> tuple[int, int]:
+        """The line and the column, both from 1, of a position."""
+        return _place(self.line_starts, pos)
+
+    def mark(self, path: Path) -> Mark:
+        """The mark of what stands at `path`; of the innermost part of the path that exists."""
+        mark = self.root
+        for key in path:
+            found = mark.inner.get(key) if mark.inner is not None else None
+            if found is None:
+                break
+            mark = found
+        return mark
+
+
+def loads(source: str | bytes) -> Any:
+    """Read one JSON5 value.  `bytes` are UTF-8; a byte order mark is white space.  Raises Json5Error, and nothing else."""
+    return parse(source).value
+
+
+def parse(source: str | bytes) -> Document:
+    """Read one JSON5 value and keep its places.  Raises Json5Error, and nothing else."""
+    src = _decode(source) if isinstance(source, bytes) else source
+    surrogate = _SURROGATE.search(src)
+    if surrogate:
+        raise Json5Error("half of a surrogate pair in the text", src, surrogate.start())
+    levels = [_Level([])]
+    try:
+        _read(src, levels)
+    except _Fault as fault:
+        raise Json5Error(fault.msg, src, fault.pos, tuple(level.key for level in levels[1:])) from None
+    root = levels[0]
+    return Document(root.value[0], root.marks[0], _line_starts(src))
+
+
+class _Fault(Exception):
+    """A fault before its path and line are known."""
+
+    def __init__(self, msg: str, pos: int) -> None:
+        self.msg = msg
+        self.pos = pos
+
+
+class _Level:
+    """An array or object that is still open.  `key` is where its next, or current, value goes."""
+
+    __slots__ = ("key", "key_pos", "marks", "value")
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+        self.marks: dict[Key, Mark] = {}
+        self.key: Key = 0
+        self.key_pos: int | None = None
+
+    def put(self, value: Any, pos: int, inner: dict[Key, Mark] | None) -> None:
+        self.marks[self.key] = Mark(pos if self.key_pos is None else self.key_pos, pos, inner)
+        if isinstance(self.key, str):
+            self.value[self.key] = value
+        else:
+            self.value.append(value)
+
+
+def _read(src: str, levels: list[_Level]) -> None:
+    """Read the document into `levels[0]`, an array made for it, so that it is stored as any other value is."""
+    pos = _skip(src, 0)
+    while True:
+        level = levels[-1]
+        char = src[pos : pos + 1]
+        opened = char in {"{", "["}
+        if opened:
+            if len(levels) > MAX_DEPTH:
+                _fail(f"more than {MAX_DEPTH} arrays and objects inside one another", pos)
+            inner = _Level({} if char == "{" else [])
+            level.put(inner.value, pos, inner.marks)
+            levels.append(inner)
+            pos = _skip(src, pos + 1)
+        else:
+            after, value = _scalar(src, pos)
+            level.put(value, pos, None)
+            pos = _skip(src, after)
+        pos = _next(src, pos, levels, opened)
+        if len(levels) == 1:
+            if pos < len(src):
+                _fail(f"{_shown(src, pos)} after the end of the value", pos)
+            return
+
+
+def _next(src: str, pos: int, levels: list[_Level], opened: bool) -> int:
+    """From behind a value, or behind an opening bracket, to the next value: past commas, closing brackets and a key.
+
+    Levels that end are dropped; only the first is left at the end of the document.
+    """
+    while len(levels) > 1:
+        level = levels[-1]
+        is_object = isinstance(level.value, dict)
+        close = "}" if is_object else "]"
+        char = src[pos : pos + 1]
+        if char == "," and not opened:
+            pos = _skip(src, pos + 1)
+            char = src[pos : pos + 1]
+            opened = True
+        if char == close:
+            levels.pop()
+            pos = _skip(src, pos + 1)
+            opened = False
+            continue
+        if not opened:
+            _fail(f"expected ',' or '{close}' but found {_shown(src, pos)}", pos)
+        if not is_object:
+            level.key = len(level.value)
+            return pos
+        level.key_pos = pos
+        pos, level.key = _key(src, pos)
+        pos = _skip(src, pos)
+        if src[pos : pos + 1] != ":":
+            _fail(f"expected ':' after the key but found {_shown(src, pos)}", pos)
+        return _skip(src, pos + 1)
+    return pos
+
+
+def _skip(src: str, pos: int) -> int:
+    """Past white space and comments."""
+    match = _SKIP.match(src, pos)
+    if match:
+        pos = match.end()
+    if src.startswith("/*", pos):
+        _fail("the comment is not closed", pos)
+    return pos
+
+
+def _key(src: str, pos: int) -> tuple[int, str]:
+    if src[pos : pos + 1] in _PLAIN:
+        return _string(src, pos)
+    return _name(src, pos)
+
+
+def _scalar(src: str, pos: int) -> tuple[int, Any]:
+    char = src[pos : pos + 1]
+    if char in _PLAIN:
+        return _string(src, pos)
+    if char and char in "+-.0123456789IN":
+        return _number(src, pos)
+    match = _NAME.match(src, pos)
+    if match is None:
+        _fail(f"expected a value but found {_shown(src, pos)}", pos)
+    word = match.group()
+    if word not in _LITERALS or _is_name_part(src[match.end() : match.end() + 1]):
+        _fail(f"'{word[:40]}' is not a value; text needs quotes", pos)
+    return match.end(), _LITERALS[word]
+
+
+def _number(src: str, pos: int) -> tuple[int, int | float]:
+    value: int | float
+    match = _HEXADECIMAL.match(src, pos)
+    if match:
+        sign, digits = match.groups()
+        value = int(digits, 16) if len(digits.lstrip("0")) <= MAX_INTEGER_DIGITS else math.inf
+        value = -value if sign == "-" else value
+    elif match := _DECIMAL.match(src, pos):
+        text = match.group()
+        integer = match.lastindex is None and len(text) <= MAX_INTEGER_DIGITS
+        value = int(text) if integer else float(text)
+    elif match := _NOT_FINITE.match(src, pos):
+        sign, word = match.groups()
+        value = math.nan if word == "NaN" else math.inf
+        value = -value if sign == "-" else value
+    else:
+        _fail(f"expected a value but found {_shown(src, pos)}", pos)
+    end = match.end()
+    after = src[end : end + 1]
+    if _is_name_part(after) or after == ".":
+        if after in _DIGITS and match.group().lstrip("+-") == "0":
+            _fail("a number must not begin with 0", pos)
+        _fail(f"{_shown(src, end)} does not belong in a number", end)
+    return end, value
+
+
+def _string(src: str, pos: int) -> tuple[int, str]:
+    start = pos
+    quote = src[pos]
+    plain = _PLAIN[quote]
+    pos += 1
+    parts = []
+    while True:
+        match = plain.match(src, pos)
+        if match:
+            parts.append(match.group())
+            pos = match.end()
+        char = src[pos : pos + 1]
+        if char == quote:
+            return pos + 1, parts[0] if len(parts) == 1 else "".join(parts)
+        if not char:
+            _fail("the string is not closed", start)
+        if char != "\\":
+            _fail("the line ends within the string; write \\n, or end the line with a backslash", pos)
+        pos, part = _escape(src, pos)
+        parts.append(part)
+
+
+def _escape(src: str, pos: int) -> tuple[int, str]:
+    """An escape sequence (5.1), or a line that is continued, from its backslash on."""
+    char = src[pos + 1 : pos + 2]
+    if char == "u":
+        return _unicode_escape(src, pos)
+    if char == "x":
+        match = _HEX2.match(src, pos + 2)
+        if match is None:
+            _fail("\\x needs two hexadecimal digits", pos)
+        return match.end(), chr(int(match.group(), 16))
+    if char == "\r":
+        return pos + (3 if src.startswith("\n", pos + 2) else 2), ""
+    if char == "0" and src[pos + 2 : pos + 3] not in tuple(_DIGITS):
+        return pos + 2, "\0"
+    if not char or char in _DIGITS:
+        _fail(f"a backslash before {_shown(src, pos + 1)} means nothing", pos)
+    return pos + 2, _ESCAPES.get(char, char)
+
+
+def _unicode_escape(src: str, pos: int) -> tuple[int, str]:
+    """`\\uXXXX`; two of them that form a surrogate pair are one character."""
+    code = _code_unit(src, pos)
+    if not 0xD800 <= code <= 0xDFFF:
+        return pos + 6, chr(code)
+    low = _LOW_SURROGATE.match(src, pos + 6) if code < 0xDC00 else None
+    if low is None:
+        _fail(f"\\u{code:04x} is half of a surrogate pair without the other half", pos)
+    return low.end(), chr(0x10000 + ((code - 0xD800) << 10) + (int(low.group(1), 16) - 0xDC00))
+
+
+def _code_unit(src: str, pos: int) -> int:
+    match = _HEX4.match(src, pos + 2)
+    if match is None:
+        _fail("\\u needs four hexadecimal digits", pos)
+    return int(match.group(), 16)
+
+
+def _name(src: str, pos: int) -> tuple[int, str]:
+    """ECMAScript 5.1, 7.6 IdentifierName."""
+    match = _NAME.match(src, pos)
+    name = match.group() if match else ""
+    pos = match.end() if match else pos
+    parts = [name] if name else []
+    while True:
+        char = src[pos : pos + 1]
+        after = pos + 1
+        if char == "\\":
+            if src[pos + 1 : pos + 2] != "u":
+                _fail("only \\u escapes may stand in a key without quotes", pos)
+            char = chr(_code_unit(src, pos))
+            after = pos + 6
+        if _is_name_part(char) if parts else _is_name_start(char):
+            parts.append(char)
+            pos = after
+            continue
+        if after > pos + 1 or not parts:
+            _fail(f"expected a key but found {_shown(src, pos)}", pos)
+        return pos, "".join(parts)
+
+
+def _is_name_start(char: str) -> bool:
+    return char != "" and (char in "$_" or category(char) in _LETTERS)
+
+
+def _is_name_part(char: str) -> bool:
+    return _is_name_start(char) or (char != "" and (char in _JOINERS or category(char) in _MARKS))
+
+
+def _decode(source: bytes) -> str:
+    try:
+        return source.decode("utf-8")
+    except UnicodeDecodeError as error:
+        before = source[: error.start].decode("utf-8")
+        raise Json5Error(f"byte 0x{source[error.start]:02x} is not UTF-8", before, len(before)) from None
+
+
+def _line_starts(src: str) -> tuple[int, ...]:
+    return (0, *(match.end() for match in _NEW_LINE.finditer(src)))
+
+
+def _place(line_starts: tuple[int, ...], pos: int) -> tuple[int, int]:
+    line = bisect.bisect_right(line_starts, pos)
+    return line, pos - line_starts[line - 1] + 1
+
+
+def _shown(src: str, pos: int) -> str:
+    """The character at `pos`, for a message."""
+    char = src[pos : pos + 1]
+    if not char:
+        return "the end of the text"
+    return f"'{char}'" if "!" <= char <= "~" else f"the character U+{ord(char):04X}"
+
+
+def _fail(msg: str, pos: int) -> NoReturn:
+    raise _Fault(msg, pos)

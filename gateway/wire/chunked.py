@@ -1,0 +1,135 @@
+"""The chunked transfer coding, read strictly (RFC 9112, section 7.1)."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+from ..model.http import BodyChunk, BodyEnd, BodyEvent, Malformed
+from .grammar import CHUNK_LINE, field_line, line_fault
+
+__all__ = ["Chunked"]
+
+# One chunk line; extensions are in practice signatures of some hundred bytes.
+LINE_BYTES = 1024
+# All chunk extensions of a body together: without it, 20 MiB of body could come in 20 GiB of extensions.
+EXTENSION_BYTES = 16_384
+# The trailer section; nothing reads trailers here, so there is no reason to take many.
+TRAILER_BYTES = 8192
+TRAILER_COUNT = 32
+
+
+class _State(Enum):
+    SIZE = auto()
+    DATA = auto()
+    DATA_END = auto()
+    TRAILER = auto()
+
+
+class Chunked:
+    """Reads one chunked body.
+
+    `receive` gives the body chunks that a piece of input completes, then BodyEnd, or Malformed as the last event.
+    After BodyEnd, `rest` is what followed the body.  What is buffered stays below TRAILER_BYTES.
+    """
+
+    __slots__ = ("_buffer", "_extensions", "_left", "_over", "_state", "_trailer_bytes", "_trailers", "rest")
+
+    def __init__(self) -> None:
+        self.rest = b""
+        self._state = _State.SIZE
+        self._over = False
+        self._buffer = b""
+        self._left = 0
+        self._extensions = 0
+        self._trailers: list[tuple[bytes, bytes]] = []
+        self._trailer_bytes = 0
+
+    def receive(self, data: bytes) -> list[BodyEvent]:
+        """The events that `data` completes.  Nothing after BodyEnd or Malformed."""
+        if self._over:
+            return []
+        buffer = self._buffer + data if self._buffer else data
+        events: list[BodyEvent] = []
+        pos = 0
+        while True:
+            step = self._step(buffer, pos, events)
+            if isinstance(step, Malformed):
+                self._over = True
+                self._buffer = b""
+                return [*events, step]
+            pos += step
+            if self._over:
+                self._buffer, self.rest = b"", buffer[pos:]
+                return events
+            if step == 0:
+                self._buffer = buffer[pos:]
+                return events
+
+    def _step(self, buffer: bytes, pos: int, events: list[BodyEvent]) -> int | Malformed:
+        """Take one element of the grammar; how many bytes that took, 0 where more are needed."""
+        match self._state:
+            case _State.SIZE:
+                return self._size(buffer, pos)
+            case _State.DATA:
+                return self._data(buffer, pos, events)
+            case _State.DATA_END:
+                return self._data_end(buffer, pos)
+            case _State.TRAILER:
+                return self._trailer(buffer, pos, events)
+
+    def _data(self, buffer: bytes, pos: int, events: list[BodyEvent]) -> int:
+        piece = buffer[pos : pos + self._left]
+        if piece:
+            events.append(BodyChunk(piece))
+            self._left -= len(piece)
+        if self._left == 0:
+            self._state = _State.DATA_END
+        return len(piece)
+
+    def _data_end(self, buffer: bytes, pos: int) -> int | Malformed:
+        end = buffer[pos : pos + 2]
+        if end == b"\r\n":
+            self._state = _State.SIZE
+            return 2
+        return 0 if end in {b"", b"\r"} else Malformed(400, "a chunk is longer than its size says")
+
+    def _size(self, buffer: bytes, pos: int) -> int | Malformed:
+        length = buffer.find(b"\n", pos, pos + LINE_BYTES) + 1 - pos
+        if length <= 0:
+            return self._unfinished(buffer, pos, LINE_BYTES, "a chunk line")
+        line = buffer[pos : pos + length]
+        match = CHUNK_LINE.fullmatch(line)
+        if match is None:
+            return Malformed(400, line_fault(line) or "a chunk line is not `size` or `size;name=value`")
+        self._extensions += length - match.end(1) - 2
+        if self._extensions > EXTENSION_BYTES:
+            return Malformed(400, f"the chunk extensions are longer than {EXTENSION_BYTES} bytes")
+        self._left = int(match[1], 16)
+        self._state = _State.DATA if self._left else _State.TRAILER
+        return length
+
+    def _trailer(self, buffer: bytes, pos: int, events: list[BodyEvent]) -> int | Malformed:
+        room = TRAILER_BYTES - self._trailer_bytes
+        length = buffer.find(b"\n", pos, pos + room) + 1 - pos
+        if length <= 0:
+            return self._unfinished(buffer, pos, room, "the trailer section")
+        line = buffer[pos : pos + length]
+        if line == b"\r\n":
+            self._over = True
+            events.append(BodyEnd(tuple(self._trailers)))
+            return length
+        field = field_line(line)
+        if isinstance(field, Malformed):
+            return field
+        self._trailers.append(field)
+        self._trailer_bytes += length
+        if len(self._trailers) > TRAILER_COUNT:
+            return Malformed(431, f"there are more than {TRAILER_COUNT} trailer lines")
+        return length
+
+    def _unfinished(self, buffer: bytes, pos: int, room: int, what: str) -> int | Malformed:
+        if len(buffer) - pos >= room:
+            return Malformed(400, f"{what} is longer than it may be")
+        if -1 < buffer.find(b"\r", pos) < len(buffer) - 1:
+            return Malformed(400, "a line holds a CR that does not end it")
+        return 0

@@ -1,0 +1,103 @@
+"""The grammar of HTTP/1.1 messages: one compiled expression for each element, its RFC clause above it.
+
+Stricter than a recipient has to be: everything that RFC 9112 lets a recipient repair (bare LF, white space around the
+request line, folded lines) is refused, because intermediaries repair it in different ways.
+"""
+
+from __future__ import annotations
+
+from re import compile as pattern
+
+from ..model.http import Malformed
+
+__all__ = [
+    "AUTHORITY",
+    "CHUNK_LINE",
+    "CONTENT_LENGTH",
+    "FIELD_VALUE",
+    "METHOD_BYTES",
+    "REQUEST_ID",
+    "TOKEN",
+    "field_line",
+    "line_fault",
+    "request_line",
+    "tokens",
+]
+
+# RFC 9110, 5.6.2: token
+_TCHAR = rb"!#$%&'*+\-.^_`|~0-9A-Za-z"
+TOKEN = pattern(rb"[" + _TCHAR + rb"]+")
+
+# The longest registered method (UPDATEREDIRECTREF, 17) and some room: without a bound, garbage could pass for a method.
+METHOD_BYTES = 24
+
+# RFC 9112, 3: method SP request-target SP HTTP-version.  The target is what RFC 3986 allows plus the characters that
+# browsers leave unencoded in a query (`[ ] { } | ^` and the back-tick), never `"`, `<`, `>`, `\` or a fragment.
+_TARGET = rb"[!$-;=?-\[\]-~]+"
+_REQUEST_LINE = pattern(rb"([" + _TCHAR + rb"]{1,%d}) (" % METHOD_BYTES + _TARGET + rb") HTTP/(1\.[01])\r\n")
+_OTHER_VERSION = pattern(rb"[" + _TCHAR + rb"]{1,%d} [!-~]+ HTTP/[0-9]\.[0-9]\r\n" % METHOD_BYTES)
+
+# RFC 9112, 5 and RFC 9110, 5.5: field-name ":" OWS field-value OWS, without folding (5.2) and without controls.
+_FIELD_LINE = pattern(rb"([" + _TCHAR + rb"]+):([\t\x20-\x7e\x80-\xff]*)\r\n")
+FIELD_VALUE = pattern(rb"[\t\x20-\x7e\x80-\xff]*")
+
+# RFC 9110, 8.6: 1*DIGIT.  18 digits stay below 2**63 everywhere.
+CONTENT_LENGTH = pattern(rb"[0-9]{1,18}")
+
+# RFC 3986, 3.2: host [ ":" port ], no user information; reg-name without sub-delims, which no host in use has.
+AUTHORITY = pattern(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%-]+)(?::[0-9]{0,5})?")
+
+# RFC 9112, 7.1.1: chunk-size [ chunk-ext ] CRLF, without the bad white space that 7.1.1 allows around `;` and `=`.
+# 15 digits stay below 2**60.
+_QUOTED = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*"'
+CHUNK_LINE = pattern(
+    rb"([0-9A-Fa-f]{1,15})(?:;[" + _TCHAR + rb"]+(?:=(?:[" + _TCHAR + rb"]+|" + _QUOTED + rb"))?)*\r\n"
+)
+
+# What we accept as an `x-request-id` of the client: it is echoed and logged.
+REQUEST_ID = pattern(rb"[A-Za-z0-9._-]{1,128}")
+
+
+def line_fault(line: bytes) -> str | None:
+    """What is wrong with the ends of a line that ends in LF, or None."""
+    if not line.endswith(b"\r\n"):
+        return "a line ends in LF without CR"
+    if line.find(b"\r") != len(line) - 2:
+        return "a line holds a CR that does not end it"
+    return None
+
+
+def request_line(line: bytes) -> tuple[bytes, bytes, bytes] | Malformed:
+    """(method, target, version) of a line with its CRLF."""
+    match = _REQUEST_LINE.fullmatch(line)
+    if match is not None:
+        return match[1], match[2], match[3]
+    if fault := line_fault(line):
+        return Malformed(400, fault)
+    if _OTHER_VERSION.fullmatch(line):
+        if line[-5:-2] not in {b"1.0", b"1.1"}:
+            return Malformed(505, "only HTTP/1.1 and HTTP/1.0 are served")
+        return Malformed(400, "the request target holds characters that have to be percent-encoded")
+    return Malformed(400, "the request line is not `method target HTTP/1.1`")
+
+
+def field_line(line: bytes) -> tuple[bytes, bytes] | Malformed:
+    """(name in lower case, value without surrounding white space) of a line with its CRLF."""
+    match = _FIELD_LINE.fullmatch(line)
+    if match is not None:
+        return match[1].lower(), match[2].strip(b" \t")
+    if fault := line_fault(line):
+        return Malformed(400, fault)
+    if line[:1] in {b" ", b"\t"}:
+        return Malformed(400, "a header line begins with white space")
+    name, colon, _ = line.partition(b":")
+    if not colon or not TOKEN.fullmatch(name):
+        return Malformed(400, "a header line is not `name: value`")
+    return Malformed(400, "a header value holds a control character")
+
+
+def tokens(value: bytes | None) -> list[bytes]:
+    """The elements of a comma-separated list of tokens, in lower case (RFC 9110, 5.6.1)."""
+    if not value:
+        return []
+    return [element for part in value.lower().split(b",") if (element := part.strip(b" \t"))]

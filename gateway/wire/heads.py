@@ -1,0 +1,234 @@
+"""Heads of messages: bytes up to and with the empty line in, RequestHead or ResponseHead out.
+
+The only file that imports h11.  h11 reads every head once, behind a guard of our own (`grammar`) and before checks of
+our own, since it lets through much that RFC 9112 forbids (see `_request_faults`).  Nothing here raises on what a peer
+sends: a head that is not good is `Malformed`.
+"""
+
+from __future__ import annotations
+
+from h11 import CLIENT, SERVER, Connection, InformationalResponse, RemoteProtocolError, Request, Response
+
+from ..model.http import Headers, Malformed, RequestHead, ResponseHead
+from .grammar import AUTHORITY, CONTENT_LENGTH, field_line, request_line, tokens
+
+__all__ = ["HeadScanner", "read_request_head", "read_response_head", "request_head", "with_content_length"]
+
+Line = tuple[bytes, bytes]
+
+_ONE_WAY = 2**63  # for h11's own limit on incomplete heads: ours are checked before it sees the head
+
+
+class HeadScanner:
+    """Checks a head line by line while it arrives, so that the verdict never depends on how its bytes were cut.
+
+    `start` is the grammar of the first line, `head_bytes` the limit of the whole head, `line_bytes` that of the first
+    line, `header_count` that of the lines after it.
+    """
+
+    __slots__ = ("_limits", "_line", "fields", "start")
+
+    def __init__(self, head_bytes: int, line_bytes: int, header_count: int) -> None:
+        self._limits = (head_bytes, line_bytes, header_count)
+        self.start: tuple[bytes, bytes, bytes] | None = None
+        self.fields: list[Line] = []
+        self._line = 0
+
+    def scan(self, buffer: bytes | bytearray) -> int | Malformed:
+        """Check the lines that have come since the last call.
+
+        Returns the length of the head once it is complete, 0 while it is not.  `buffer` begins with the head.
+        """
+        head_bytes, line_bytes, header_count = self._limits
+        begin = self._line
+        fields = self.fields
+        while (end := buffer.find(b"\n", begin) + 1) > 0:
+            line = bytes(buffer[begin:end])
+            if self.start is None:
+                if end > line_bytes:
+                    return Malformed(414, f"the request line is longer than {line_bytes} bytes")
+                first = request_line(line)
+                if isinstance(first, Malformed):
+                    return first
+                self.start = first
+            elif end > head_bytes:
+                return Malformed(431, f"the head is longer than {head_bytes} bytes")
+            elif line == b"\r\n":
+                return end
+            else:
+                field = field_line(line)
+                if isinstance(field, Malformed):
+                    return field
+                fields.append(field)
+                if len(fields) > header_count:
+                    return Malformed(431, f"there are more than {header_count} header lines")
+            begin = end
+        self._line = begin
+        return self._unfinished(buffer, begin)
+
+    def _unfinished(self, buffer: bytes | bytearray, begin: int) -> int | Malformed:
+        head_bytes, line_bytes, _ = self._limits
+        if -1 < buffer.find(b"\r", begin) < len(buffer) - 1:
+            return Malformed(400, "a line holds a CR that does not end it")
+        if self.start is None and len(buffer) > line_bytes:
+            return Malformed(414, f"the request line is longer than {line_bytes} bytes")
+        if len(buffer) > head_bytes:
+            return Malformed(431, f"the head is longer than {head_bytes} bytes")
+        return 0
+
+
+def request_head(start: tuple[bytes, bytes, bytes], fields: list[Line], raw: bytes) -> RequestHead | Malformed:
+    """What `HeadScanner` found, as a head; `raw` are the bytes of the whole head."""
+    connection = Connection(SERVER, max_incomplete_event_size=_ONE_WAY)
+    connection.receive_data(raw)
+    try:
+        event = connection.next_event()
+    except RemoteProtocolError as error:
+        # Our own checks speak first where they know more: their sentences name the rule.
+        return _request_faults(start, fields) or Malformed(error.error_status_hint, str(error))
+    if not isinstance(event, Request):
+        return Malformed(400, "the head is not complete")
+    if fault := _request_faults(start, fields):
+        return fault
+    method, target, version = (part.decode("ascii") for part in start)
+    path, _, query = _without_authority(target).partition("?")
+    by_name = _joined(fields)
+    length = by_name.get(b"content-length")
+    expectation = by_name.get(b"expect")
+    return RequestHead(
+        method=method,
+        target=target,
+        path=path,
+        query=query,
+        version=version,
+        headers=tuple(fields),
+        fields=by_name,
+        content_length=None if length is None else int(length),
+        chunked=b"transfer-encoding" in by_name,
+        # A client of HTTP/1.0 that asks to keep the connection alive is refused that: nothing in use needs it.
+        keep_alive=version == "1.1" and b"close" not in tokens(by_name.get(b"connection")),
+        expects_continue=expectation is not None and version == "1.1",
+    )
+
+
+def _request_faults(start: tuple[bytes, bytes, bytes], fields: list[Line]) -> Malformed | None:
+    """What RFC 9110 and 9112 forbid and h11 lets through, or says less clearly."""
+    method, target, version = start
+    names = [name for name, _ in fields]
+    by_name = dict(fields)
+    host = by_name.get(b"host")
+    if names.count(b"host") > 1 or (host is None and version == b"1.1"):  # RFC 9112, 3.2
+        return Malformed(400, "there has to be exactly one Host header")
+    if host is not None and not AUTHORITY.fullmatch(host):
+        return Malformed(400, "the Host header is not `host` or `host:port`")
+    if fault := _target_fault(method, target):
+        return Malformed(400, fault)
+    length, coding = by_name.get(b"content-length"), by_name.get(b"transfer-encoding")
+    if length is not None:
+        if names.count(b"content-length") > 1 or not CONTENT_LENGTH.fullmatch(length):  # RFC 9112, 6.3, item 5
+            return Malformed(400, "Content-Length has to be one decimal number")
+        if coding is not None:  # RFC 9112, 6.3, item 3: ought to be handled as an error
+            return Malformed(400, "Content-Length and Transfer-Encoding exclude each other")
+    if coding is not None:
+        if version == b"1.0":  # RFC 9112, 6.1
+            return Malformed(400, "HTTP/1.0 has no Transfer-Encoding")
+        if names.count(b"transfer-encoding") > 1 or coding.lower() != b"chunked":
+            known = all(element in {b"chunked", b"identity"} for element in tokens(coding))
+            return Malformed(400 if known else 501, "the only Transfer-Encoding served is `chunked`, once")
+    for name in names:  # a proxy that turns `_` into `-` would make a second one of these
+        if b"_" in name and name.replace(b"_", b"-") in {b"content-length", b"transfer-encoding", b"host"}:
+            return Malformed(400, f"the header name {name.decode('ascii')} is not acceptable")
+    expectation = by_name.get(b"expect")
+    if expectation is not None and expectation.lower() != b"100-continue" and version == b"1.1":  # RFC 9110, 10.1.1
+        return Malformed(417, "the only expectation served is `100-continue`")
+    return None
+
+
+def _target_fault(method: bytes, target: bytes) -> str | None:
+    """RFC 9112, 3.2: which form of target goes with which method."""
+    if method == b"CONNECT":
+        return None if AUTHORITY.fullmatch(target) and b":" in target else "CONNECT takes `host:port`"
+    if target == b"*":
+        return None if method == b"OPTIONS" else "only OPTIONS takes the target `*`"
+    if target.startswith(b"/"):
+        return None
+    scheme, colon, rest = target.partition(b"://")
+    if colon and scheme.lower() in {b"http", b"https"}:
+        authority = rest.partition(b"/")[0].partition(b"?")[0]
+        return None if AUTHORITY.fullmatch(authority) else "the authority in the target is not `host` or `host:port`"
+    return "the request target does not begin with `/`"
+
+
+def _without_authority(target: str) -> str:
+    if target.startswith("/") or "://" not in target:
+        return target
+    rest = target.partition("://")[2]
+    authority = rest.partition("/")[0].partition("?")[0]
+    return rest[len(authority) :] if rest[len(authority) :].startswith("/") else "/" + rest[len(authority) :]
+
+
+def _joined(fields: list[Line]) -> dict[bytes, bytes]:
+    """Name to value; the values of repeated lines joined by a comma (RFC 9110, 5.3)."""
+    by_name = dict(fields)
+    if len(by_name) != len(fields):
+        by_name = {}
+        for name, value in fields:
+            by_name[name] = by_name[name] + b", " + value if name in by_name else value
+    return by_name
+
+
+def with_content_length(head: RequestHead, digits: bytes) -> RequestHead:
+    """The same head with another Content-Length, for a client that repeats itself.  `digits`: CONTENT_LENGTH."""
+    headers: Headers = tuple((n, digits) if n == b"content-length" else (n, v) for n, v in head.headers)
+    fields = {**head.fields, b"content-length": digits}
+    return RequestHead(
+        head.method, head.target, head.path, head.query, head.version, headers, fields, int(digits), head.chunked,
+        head.keep_alive, head.expects_continue,
+    )  # fmt: skip
+
+
+def read_request_head(
+    raw: bytes, *, head_bytes: int = 32_768, line_bytes: int = 16_384, header_count: int = 100
+) -> RequestHead | Malformed:
+    """A whole request head, from the request line through the empty line."""
+    scanner = HeadScanner(head_bytes, line_bytes, header_count)
+    end = scanner.scan(raw)
+    if isinstance(end, Malformed):
+        return end
+    if end != len(raw) or scanner.start is None:
+        return Malformed(400, "the head is not complete")
+    return request_head(scanner.start, scanner.fields, raw)
+
+
+def read_response_head(raw: bytes, request_method: str) -> ResponseHead | Malformed:
+    """A whole response head, from the status line through the empty line; interim (1xx) heads too.
+
+    `request_method` decides about the body (RFC 9112, 6.3).  The status of a Malformed is always 502.
+    """
+    connection = Connection(CLIENT, max_incomplete_event_size=_ONE_WAY)
+    connection.send(Request(method=request_method, target="/", headers=[("Host", "upstream")]))
+    connection.receive_data(raw)
+    try:
+        event = connection.next_event()
+    except RemoteProtocolError as error:
+        return Malformed(502, str(error))
+    if not isinstance(event, Response | InformationalResponse):
+        return Malformed(502, "the response head is not complete")
+    fields = [(bytes(name), bytes(value)) for name, value in event.headers]
+    by_name = _joined(fields)
+    length, coding = by_name.get(b"content-length"), by_name.get(b"transfer-encoding")
+    if coding is not None and coding.lower() != b"chunked":
+        return Malformed(502, "the only Transfer-Encoding understood is `chunked`")
+    if length is not None and not CONTENT_LENGTH.fullmatch(length):
+        return Malformed(502, "Content-Length has to be one decimal number")
+    bodiless = request_method == "HEAD" or event.status_code in {204, 304} or event.status_code < 200
+    keep_alive = event.http_version == b"1.1" and b"close" not in tokens(by_name.get(b"connection"))
+    return ResponseHead(
+        status=event.status_code,
+        headers=tuple(fields),
+        fields=by_name,
+        content_length=0 if bodiless else None if length is None or coding is not None else int(length),
+        chunked=coding is not None and not bodiless,
+        # Both framings at once: the body is read as chunked, the connection is not used again (RFC 9112, 6.3, item 3).
+        keep_alive=keep_alive and (length is None or coding is None),
+    )

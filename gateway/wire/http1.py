@@ -1,0 +1,245 @@
+"""The requests of one HTTP/1.1 connection, read as a server (RFC 9112), without I/O.
+
+`receive` takes bytes as they come and gives events: RequestHead, BodyChunk.., BodyEnd, then nothing until `restart`
+says that the next request may be read, or Malformed, and then nothing for ever.  It never raises on what a peer sends,
+and its events do not depend on how the bytes were cut (but for the cuts between body chunks).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TypeAlias
+
+from ..errors import MisuseError
+from ..model.http import BodyChunk, BodyEnd, BodyEvent, Malformed, RequestHead
+from .chunked import Chunked
+from .grammar import CONTENT_LENGTH
+from .heads import HeadScanner, request_head, with_content_length
+from .sniff import Sniffed, sniff
+
+__all__ = ["Http1", "Http1Event", "Http1Limits"]
+
+Http1Event: TypeAlias = RequestHead | BodyEvent
+
+# RFC 9112, 2.2: a server should ignore at least one empty line before a request line; some old clients send one after
+# a body.  More than two are somebody who plays with us.
+LEADING_EMPTY_LINES = 2
+
+_END = BodyEnd()
+_NOT_HTTP1 = {
+    Sniffed.HTTP2: Malformed(505, "HTTP/2 is not served here; use HTTP/1.1"),
+    Sniffed.TLS: Malformed(400, "this port speaks plain HTTP, and a TLS handshake came; use http:// or ws://"),
+    Sniffed.OTHER: Malformed(400, "this port speaks HTTP/1.1, and something else came"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Http1Limits:
+    """Bounds of one head, in bytes and lines."""
+
+    head_bytes: int = 32_768
+    """The largest head of a real client, with a browser's cookies, stays below 16 KiB."""
+    line_bytes: int = 16_384
+    """The request line; RFC 9112, section 3, asks for at least 8,000."""
+    header_count: int = 100
+    """Browsers send about 20, SDKs about 17; each costs time to check."""
+
+
+class _State(Enum):
+    HEAD = auto()
+    LENGTH = auto()
+    CHUNKED = auto()
+    COMPLETE = auto()
+    OVER = auto()
+
+
+class Http1:
+    """Reads the requests of one connection, one at a time."""
+
+    __slots__ = ("_buffer", "_chunked", "_head", "_left", "_limits", "_memo", "_scanner", "_skipped", "_state")
+
+    def __init__(self, limits: Http1Limits) -> None:
+        self._limits = limits
+        self._state = _State.HEAD
+        self._buffer: bytes | bytearray = b""
+        self._scanner: HeadScanner | None = None
+        self._skipped = 0
+        self._head: RequestHead | None = None
+        self._chunked: Chunked | None = None
+        self._left = 0
+        # (head before the digits of its Content-Length, head after them, what it was read as).  Clients repeat
+        # themselves, and reading a head anew costs more than all the rest of a request.  It lives no longer than the
+        # connection, since a head holds secrets; `forget` ends it sooner.
+        self._memo: tuple[bytes, bytes, RequestHead] | None = None
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that came and are not yet part of an event: of an unfinished head, or of requests to come."""
+        return len(self._buffer)
+
+    @property
+    def complete(self) -> bool:
+        """The request has been read to its end."""
+        return self._state is _State.COMPLETE
+
+    @property
+    def remaining(self) -> int | None:
+        """Bytes of body still to come; None where that is unknown (chunked)."""
+        return None if self._state is _State.CHUNKED else self._left
+
+    def forget(self) -> None:
+        """Drop what is remembered of earlier heads."""
+        self._memo = None
+
+    def restart(self) -> list[Http1Event]:
+        """Go on with the next request; gives what is already there of it.  Raises MisuseError before BodyEnd."""
+        if self._state is not _State.COMPLETE:
+            raise MisuseError(f"restart in state {self._state.name}")
+        if self._head is None or not self._head.keep_alive:
+            self._state = _State.OVER
+            self._buffer = b""
+            return []
+        self._state = _State.HEAD
+        data, self._buffer = self._buffer, b""
+        return self.receive(bytes(data)) if data else []
+
+    def receive(self, data: bytes) -> list[Http1Event]:
+        """The events that `data` completes."""
+        match self._state:
+            case _State.HEAD:
+                return self._read_head(data)
+            case _State.LENGTH | _State.CHUNKED:
+                return self._read_body(data)
+            case _State.COMPLETE:
+                self._buffer = self._buffer + data if self._buffer else data
+                return []
+            case _State.OVER:
+                return []
+
+    def _read_head(self, data: bytes) -> list[Http1Event]:
+        if not self._buffer and self._memo is not None and (known := self._remembered(data)) is not None:
+            head, rest = known
+            return self._begin(head, rest)
+        if self._buffer:
+            buffer = self._buffer if isinstance(self._buffer, bytearray) else bytearray(self._buffer)
+            buffer += data
+            self._buffer = buffer
+        else:
+            self._buffer = data
+        if self._scanner is None:
+            verdict = self._sniff()
+            if verdict is Sniffed.MORE:
+                return []
+            if verdict is not Sniffed.HTTP1:
+                return self._fail(_NOT_HTTP1[verdict])
+            limits = self._limits
+            self._scanner = HeadScanner(limits.head_bytes, limits.line_bytes, limits.header_count)
+        end = self._scanner.scan(self._buffer)
+        if isinstance(end, Malformed):
+            return self._fail(end)
+        if not end:
+            return []
+        raw, rest = bytes(self._buffer[:end]), bytes(self._buffer[end:])
+        start, fields = self._scanner.start, self._scanner.fields
+        if start is None:
+            raise MisuseError("a head without a request line")
+        scanned = request_head(start, fields, raw)
+        if isinstance(scanned, Malformed):
+            return self._fail(scanned)
+        self._remember(raw, scanned)
+        return self._begin(scanned, rest)
+
+    def _sniff(self) -> Sniffed:
+        while self._buffer[:2] == b"\r\n" and self._skipped < LEADING_EMPTY_LINES:
+            self._buffer = self._buffer[2:]
+            self._skipped += 1
+        if self._buffer == b"\r" and self._skipped < LEADING_EMPTY_LINES:
+            return Sniffed.MORE
+        return sniff(self._buffer)
+
+    def _begin(self, head: RequestHead, rest: bytes) -> list[Http1Event]:
+        self._buffer = b""
+        self._scanner = None
+        self._skipped = 0
+        self._head = head
+        events: list[Http1Event] = [head]
+        if head.chunked:
+            self._state = _State.CHUNKED
+            self._chunked = Chunked()
+        elif head.content_length:
+            self._state = _State.LENGTH
+            self._left = head.content_length
+        else:
+            self._state = _State.COMPLETE
+            self._buffer = rest
+            events.append(_END)
+            return events
+        if rest:
+            events += self._read_body(rest)
+        return events
+
+    def _read_body(self, data: bytes) -> list[Http1Event]:
+        if self._chunked is not None:
+            return self._read_chunked(self._chunked, data)
+        left = self._left
+        if len(data) < left:
+            self._left = left - len(data)
+            return [BodyChunk(data)] if data else []
+        self._left = 0
+        self._state = _State.COMPLETE
+        self._buffer = data[left:]
+        return [BodyChunk(data[:left]), _END]
+
+    def _read_chunked(self, chunked: Chunked, data: bytes) -> list[Http1Event]:
+        events: list[Http1Event] = [*chunked.receive(data)]
+        if events:
+            match events[-1]:
+                case BodyEnd():
+                    self._chunked = None
+                    self._state = _State.COMPLETE
+                    self._buffer = chunked.rest
+                case Malformed():
+                    self._chunked = None
+                    self._state = _State.OVER
+                case _:
+                    pass
+        return events
+
+    def _fail(self, malformed: Malformed) -> list[Http1Event]:
+        self._state = _State.OVER
+        self._buffer = b""
+        self._scanner = None
+        return [malformed]
+
+    def _remember(self, raw: bytes, head: RequestHead) -> None:
+        if head.content_length is None:
+            self._memo = (raw, b"", head)
+            return
+        at = raw.lower().find(b"\ncontent-length:") + len(b"\ncontent-length:")
+        while raw[at] in b" \t":
+            at += 1
+        match = CONTENT_LENGTH.match(raw, at)
+        if match is not None:
+            self._memo = (raw[:at], raw[match.end() :], head)
+
+    def _remembered(self, data: bytes) -> tuple[RequestHead, bytes] | None:
+        """The head at the beginning of `data`, if it equals the last one but for the digits of its Content-Length."""
+        if self._memo is None:
+            return None
+        before, after, head = self._memo
+        if not data.startswith(before):
+            return None
+        end = len(before)
+        if after:
+            match = CONTENT_LENGTH.match(data, end)
+            if match is None or not data.startswith(after, match.end()):
+                return None
+            end = match.end() + len(after)
+            if end > self._limits.head_bytes:
+                return None
+            digits = match[0]
+            if digits != head.fields[b"content-length"]:
+                head = with_content_length(head, digits)
+                self._memo = (before, after, head)
+        return head, data[end:]

@@ -1,0 +1,125 @@
+"""The answers of one HTTP/1.1 exchange, written as a server (RFC 9112), without I/O.
+
+A writer of our own: h11's send side validates each header twice and costs twenty times as much for a chunk.  Tests read
+its output back with h11 and with http.client.
+
+    state     call       next
+    NEW       interim    NEW
+    NEW       head       LENGTH, CHUNKED, CLOSE (until the connection closes) or BODILESS
+    LENGTH    data       LENGTH
+    CHUNKED   data       CHUNKED
+    CLOSE     data       CLOSE
+    BODILESS  data       BODILESS (HEAD, 204, 304: the body is not sent)
+    any but NEW and DONE   end   DONE
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from functools import lru_cache
+from http import HTTPStatus
+
+from ..errors import MisuseError
+from ..model.http import Headers
+from .grammar import FIELD_VALUE, TOKEN
+
+__all__ = ["ResponseState", "ResponseWriter", "encode_headers"]
+
+
+class ResponseState(Enum):
+    NEW = auto()
+    LENGTH = auto()
+    CHUNKED = auto()
+    CLOSE = auto()
+    BODILESS = auto()
+    DONE = auto()
+
+
+_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
+
+
+# The header sets of answers are few and constant; 256 leaves room for those with an Allow or a Retry-After.
+@lru_cache(maxsize=256)
+def encode_headers(headers: Headers) -> bytes:
+    """Header lines as bytes.  Raises MisuseError for a name or a value that would break the framing."""
+    for name, value in headers:
+        if not TOKEN.fullmatch(name) or not FIELD_VALUE.fullmatch(value):
+            raise MisuseError(f"not a header: {name!r}: {value!r}")
+    return b"".join(b"%b: %b\r\n" % header for header in headers)
+
+
+class ResponseWriter:
+    """Formats one answer.
+
+    `method` and `version` are those of the request.  `keep_alive` may be set to False until the head is written.
+    """
+
+    __slots__ = ("_left", "_method", "_version", "keep_alive", "state", "status")
+
+    def __init__(self, method: str, version: str, *, keep_alive: bool) -> None:
+        self._method = method
+        self._version = version
+        self._left = 0
+        self.keep_alive = keep_alive
+        self.state = ResponseState.NEW
+        self.status = 0
+
+    def interim(self, status: int) -> bytes:
+        """An interim answer (100).  Empty for HTTP/1.0, which has none (RFC 9110, 15.2)."""
+        self._require(ResponseState.NEW)
+        return _STATUS_LINES[status] + b"\r\n" if self._version == "1.1" else b""
+
+    def head(self, status: int, common: bytes, headers: Headers, length: int | None) -> bytes:
+        """The status line and the header section.
+
+        `common` are encoded header lines; `length` is that of the body, None for a body that is written piece by piece.
+        """
+        self._require(ResponseState.NEW)
+        self.status = status
+        if status in {204, 304}:
+            self.state = ResponseState.BODILESS
+            framing = b""
+        elif length is not None:
+            self.state = ResponseState.BODILESS if self._method == "HEAD" else ResponseState.LENGTH
+            self._left = length
+            framing = b"content-length: %d\r\n" % length
+        elif self._version == "1.1":
+            self.state = ResponseState.BODILESS if self._method == "HEAD" else ResponseState.CHUNKED
+            framing = b"transfer-encoding: chunked\r\n"
+        else:
+            self.state = ResponseState.BODILESS if self._method == "HEAD" else ResponseState.CLOSE
+            self.keep_alive = False
+            framing = b""
+        close = b"" if self.keep_alive else b"connection: close\r\n"
+        return b"".join((_STATUS_LINES[status], common, encode_headers(headers), framing, close, b"\r\n"))
+
+    def data(self, data: bytes) -> bytes:
+        """A piece of the body, framed."""
+        match self.state:
+            case ResponseState.CHUNKED:
+                return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+            case ResponseState.LENGTH:
+                self._left -= len(data)
+                if self._left < 0:
+                    raise MisuseError("the body is longer than its Content-Length")
+                return data
+            case ResponseState.CLOSE:
+                return data
+            case ResponseState.BODILESS:
+                return b""
+            case ResponseState.NEW | ResponseState.DONE:
+                raise MisuseError(f"data in state {self.state.name}")
+
+    def end(self) -> bytes:
+        """The end of the body."""
+        state = self.state
+        if state is ResponseState.NEW or state is ResponseState.DONE:
+            raise MisuseError(f"end in state {state.name}")
+        if state is ResponseState.LENGTH and self._left:
+            raise MisuseError("the body is shorter than its Content-Length")
+        self.state = ResponseState.DONE
+        return b"0\r\n\r\n" if state is ResponseState.CHUNKED else b""
+
+    def _require(self, state: ResponseState) -> None:
+        if self.state is not state:
+            raise MisuseError(f"called in state {self.state.name}, not {state.name}")
