@@ -1,6 +1,64 @@
-"""The gateway: an OpenAI-compatible HTTP API and the OpenClaw WebSocket protocol, one port, for AI agents."""
+"""The gateway: an OpenAI-compatible HTTP API and the OpenClaw WebSocket protocol, one port, for AI agents.
+
+    import asyncio, gateway
+
+    async def shout(run):                          # an agent is an async generator
+        for word in run.request.messages[-1].text.split():
+            yield word.upper() + " "
+
+    async def main():
+        async with gateway.Gateway(agents={"shout": shout}, listen="127.0.0.1:0", token="s3cret") as gw:
+            print(gw.urls)
+            await gw.serve_forever()
+
+    asyncio.run(main())
+
+Layout, from the lowest floor to the highest; each imports only from lower ones:
+
+    errors             every error that is raised on purpose
+    model              what travels between the floors: requests, runs, events
+    ports, deadlines   contracts where floors meet; many time limits on one timer
+    wire               protocols without I/O: HTTP/1.1, WebSocket, server-sent events
+    config             the JSON5 reader, the option table
+    sessions           keys, lanes, stores
+    server             asyncio: connections, listeners, limits
+    agents             the registry of agents, the run, providers
+    api                HTTP handlers
+    app                the Gateway, which joins them all
+    cli, testing       the command `gateway`; doubles for tests
+
+What `__all__` names is imported when it is first asked for: whoever wants only `gateway.wire` gets no event loop with
+it.  `__init__.pyi` tells type checkers the same.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import Any
+
 __version__ = "0.1.0"
-__all__ = ["__version__"]
+
+_HOMES = {
+    "AgentError": ".errors",
+    "ChatRequest": ".model.chat",
+    "ConfigError": ".errors",
+    "Gateway": ".app",
+    "GatewayError": ".errors",
+    "Limits": ".server.limits",
+    "Message": ".model.chat",
+    "PeerGone": ".errors",
+    "RequestError": ".errors",
+    "RunDone": ".model.run",
+    "RunFailed": ".model.run",
+    "RunInput": ".model.run",
+    "Usage": ".model.run",
+}
+__all__ = ["__version__", *_HOMES]  # noqa: PLE0604 - the keys are strings
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(home, __name__), name)
+    return value

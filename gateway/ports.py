@@ -44,11 +44,14 @@ class BodyWriter(Protocol):
     def write(self, data: bytes) -> None:
         """Append to the body.  Raises PeerGone when there is nobody to read it."""
 
+    def flush(self) -> None:
+        """Send what was written so far at once.  Raises PeerGone."""
+
     async def drain(self) -> None:
         """Wait until there is room again.  Raises PeerGone when the peer left or did not read in time."""
 
-    def fill_silence(self, after: float, data: bytes) -> None:
-        """Write `data` whenever nothing has been written for `after` seconds, until the end of the body."""
+    def fill_silence(self, data: bytes) -> None:
+        """Write `data` whenever nothing was written for some seconds (a limit of the server), until the end."""
 
     async def end(self) -> None:
         """Complete the body."""

@@ -1,1 +1,13 @@
+"""What answers: agents, who they are, and how they are run.
+
+registry    which agents there are, and which of them a request means
+run         the one way in which an agent is run, whoever asks
+function    Python callables as agents; the echo agent
+openai      a model behind an OpenAI-compatible server
+providers   where such servers are
+upstream    the HTTP client for them
+"""
+
 from __future__ import annotations
+
+__all__: list[str] = []

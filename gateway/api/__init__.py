@@ -1,1 +1,15 @@
+"""The HTTP API: handlers `async def (Exchange)`.
+
+router      path and method to handler; the one place where errors become answers
+problem     errors as OpenAI's error objects
+guard       who may come in
+parse       a chat completion request out of its bytes
+chat        POST /v1/chat/completions
+chat_bytes  its answers as bytes
+models      GET /v1/models
+health      GET /healthz, /readyz
+"""
+
 from __future__ import annotations
+
+__all__: list[str] = []

@@ -8,8 +8,8 @@ Each small reader is `(src, pos) -> (pos, value)`.  Every character class is spe
 `str.isspace`, `str.isdigit`, `str.isidentifier` and `int` all take more than JSON5 does.
 
 What the specification leaves open: the last of two equal keys wins; an integer is an `int`, but one of more than
-`MAX_INTEGER_DIGITS` digits is the float that JavaScript would read; a lone surrogate is an error, because text that holds
-one cannot be encoded.
+`MAX_INTEGER_DIGITS` digits is the float that JavaScript would read; a lone surrogate is an error, because text that
+holds one cannot be encoded.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ MAX_DEPTH = 500
 one frame for each level, stays below Python's own limit of 1000."""
 
 MAX_INTEGER_DIGITS = 500
-"""Digits, decimal or hexadecimal.  `int` and `str` may refuse more than 640 decimal digits (PEP: int/str conversion
-limit); 500 hexadecimal digits are 603 decimal ones."""
+"""Digits, decimal or hexadecimal.  `int` and `str` can be set to refuse more than 640 decimal digits
+(`sys.set_int_max_str_digits`); 500 hexadecimal digits are 603 decimal ones."""
 
 Key: TypeAlias = str | int
 Path: TypeAlias = tuple[Key, ...]
@@ -41,7 +41,7 @@ _NEW_LINE = re.compile(r"\r\n|[\n\r\u2028\u2029]")
 # 6 Numbers.
 _HEXADECIMAL = re.compile(r"([+-]?)0[xX]([0-9a-fA-F]++)")
 _DECIMAL = re.compile(r"[+-]?(?:(?:0|[1-9][0-9]*+)(\.[0-9]*+)?|(\.[0-9]++))([eE][+-]?[0-9]++)?")
-_NOT_FINITE = re.compile(r"([+-]?)(Infinity|NaN)")
+_NOT_FINITE = re.compile(r"([+-])(Infinity|NaN)")
 # 5 Strings.  Up to the next character that means something; control characters other than line ends may stand raw.
 _PLAIN = {'"': re.compile(r'[^"\\\n\r]*+'), "'": re.compile(r"[^'\\\n\r]*+")}
 _HEX2 = re.compile(r"[0-9a-fA-F]{2}")
@@ -56,14 +56,14 @@ _MARKS = frozenset({"Mn", "Mc", "Nd", "Pc"})
 _JOINERS = "\u200c\u200d"
 _DIGITS = "0123456789"
 _ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\n": "", "\u2028": "", "\u2029": ""}
-_LITERALS = {"null": None, "true": True, "false": False}
+_LITERALS = {"null": None, "true": True, "false": False, "Infinity": math.inf, "NaN": math.nan}
 
 
 class Json5Error(ValueError):
     """The text is not JSON5.
 
-    `line` and `column` count from 1, in characters; `pos` counts from 0.  `path` holds the keys and indexes of the value
-    that was being read.
+    `line` and `column` count from 1, in characters; `pos` counts from 0.  `path` holds the keys and indexes of what
+    was being read.
     """
 
     def __init__(self, msg: str, src: str, pos: int, path: Path = ()) -> None:
@@ -75,7 +75,7 @@ class Json5Error(ValueError):
 
 
 class Mark(NamedTuple):
-    """Where a member or an element stands.  `key` equals `value` for elements; `inner` holds the marks of a container."""
+    """Where a member or an element stands.  `key` equals `value` for elements; `inner` holds a container's marks."""
 
     key: int
     value: int
@@ -94,31 +94,21 @@ class Document:
         """The line and the column, both from 1, of a position."""
         return _place(self.line_starts, pos)
 
-    def mark(self, path: Path) -> Mark:
-        """The mark of what stands at `path`; of the innermost part of the path that exists."""
-        mark = self.root
-        for key in path:
-            found = mark.inner.get(key) if mark.inner is not None else None
-            if found is None:
-                break
-            mark = found
-        return mark
-
 
 def loads(source: str | bytes) -> Any:
-    """Read one JSON5 value.  `bytes` are UTF-8; a byte order mark is white space.  Raises Json5Error, and nothing else."""
+    """Read one JSON5 value.  `bytes` are UTF-8; a byte order mark is white space.  Raises Json5Error, nothing else."""
     return parse(source).value
 
 
-def parse(source: str | bytes) -> Document:
-    """Read one JSON5 value and keep its places.  Raises Json5Error, and nothing else."""
+def parse(source: str | bytes, max_depth: int = MAX_DEPTH) -> Document:
+    """Read one JSON5 value and keep its places.  Raises Json5Error, nothing else."""
     src = _decode(source) if isinstance(source, bytes) else source
     surrogate = _SURROGATE.search(src)
     if surrogate:
         raise Json5Error("half of a surrogate pair in the text", src, surrogate.start())
     levels = [_Level([])]
     try:
-        _read(src, levels)
+        _read(src, levels, max_depth)
     except _Fault as fault:
         raise Json5Error(fault.msg, src, fault.pos, tuple(level.key for level in levels[1:])) from None
     root = levels[0]
@@ -152,7 +142,7 @@ class _Level:
             self.value.append(value)
 
 
-def _read(src: str, levels: list[_Level]) -> None:
+def _read(src: str, levels: list[_Level], max_depth: int) -> None:
     """Read the document into `levels[0]`, an array made for it, so that it is stored as any other value is."""
     pos = _skip(src, 0)
     while True:
@@ -160,8 +150,8 @@ def _read(src: str, levels: list[_Level]) -> None:
         char = src[pos : pos + 1]
         opened = char in {"{", "["}
         if opened:
-            if len(levels) > MAX_DEPTH:
-                _fail(f"more than {MAX_DEPTH} arrays and objects inside one another", pos)
+            if len(levels) > max_depth:
+                _fail(f"more than {max_depth} arrays and objects inside one another", pos)
             inner = _Level({} if char == "{" else [])
             level.put(inner.value, pos, inner.marks)
             levels.append(inner)
@@ -230,7 +220,7 @@ def _scalar(src: str, pos: int) -> tuple[int, Any]:
     char = src[pos : pos + 1]
     if char in _PLAIN:
         return _string(src, pos)
-    if char and char in "+-.0123456789IN":
+    if char and char in "+-.0123456789":
         return _number(src, pos)
     match = _NAME.match(src, pos)
     if match is None:
@@ -309,7 +299,7 @@ def _escape(src: str, pos: int) -> tuple[int, str]:
 
 
 def _unicode_escape(src: str, pos: int) -> tuple[int, str]:
-    """`\\uXXXX`; two of them that form a surrogate pair are one character."""
+    r"""`\uXXXX`; two of them that form a surrogate pair are one character."""
     code = _code_unit(src, pos)
     if not 0xD800 <= code <= 0xDFFF:
         return pos + 6, chr(code)
@@ -344,7 +334,9 @@ def _name(src: str, pos: int) -> tuple[int, str]:
             parts.append(char)
             pos = after
             continue
-        if after > pos + 1 or not parts:
+        if after > pos + 1:
+            _fail("this escape gives a character that must not stand here in a key without quotes", pos)
+        if not parts:
             _fail(f"expected a key but found {_shown(src, pos)}", pos)
         return pos, "".join(parts)
 

@@ -31,9 +31,9 @@ TOKEN = pattern(rb"[" + _TCHAR + rb"]+")
 # The longest registered method (UPDATEREDIRECTREF, 17) and some room: without a bound, garbage could pass for a method.
 METHOD_BYTES = 24
 
-# RFC 9112, 3: method SP request-target SP HTTP-version.  The target is what RFC 3986 allows plus the characters that
-# browsers leave unencoded in a query (`[ ] { } | ^` and the back-tick), never `"`, `<`, `>`, `\` or a fragment.
-_TARGET = rb"[!$-;=?-\[\]-~]+"
+# RFC 9112, 3: method SP request-target SP HTTP-version.  The target may hold every visible ASCII character: those that
+# RFC 3986 does not allow (quotes, braces, a fragment) come from real clients and mean nothing to framing.
+_TARGET = rb"[!-~]+"
 _REQUEST_LINE = pattern(rb"([" + _TCHAR + rb"]{1,%d}) (" % METHOD_BYTES + _TARGET + rb") HTTP/(1\.[01])\r\n")
 _OTHER_VERSION = pattern(rb"[" + _TCHAR + rb"]{1,%d} [!-~]+ HTTP/[0-9]\.[0-9]\r\n" % METHOD_BYTES)
 
@@ -44,8 +44,8 @@ FIELD_VALUE = pattern(rb"[\t\x20-\x7e\x80-\xff]*")
 # RFC 9110, 8.6: 1*DIGIT.  18 digits stay below 2**63 everywhere.
 CONTENT_LENGTH = pattern(rb"[0-9]{1,18}")
 
-# RFC 3986, 3.2: host [ ":" port ], no user information; reg-name without sub-delims, which no host in use has.
-AUTHORITY = pattern(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%-]+)(?::[0-9]{0,5})?")
+# RFC 3986, 3.2: host [ ":" port ], no user information; reg-name without the comma, which makes two hosts of one.
+AUTHORITY = pattern(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%!$&'()*+;=-]+)(?::[0-9]{0,5})?")
 
 # RFC 9112, 7.1.1: chunk-size [ chunk-ext ] CRLF, without the bad white space that 7.1.1 allows around `;` and `=`.
 # 15 digits stay below 2**60.
@@ -75,9 +75,7 @@ def request_line(line: bytes) -> tuple[bytes, bytes, bytes] | Malformed:
     if fault := line_fault(line):
         return Malformed(400, fault)
     if _OTHER_VERSION.fullmatch(line):
-        if line[-5:-2] not in {b"1.0", b"1.1"}:
-            return Malformed(505, "only HTTP/1.1 and HTTP/1.0 are served")
-        return Malformed(400, "the request target holds characters that have to be percent-encoded")
+        return Malformed(505, "only HTTP/1.1 and HTTP/1.0 are served")
     return Malformed(400, "the request line is not `method target HTTP/1.1`")
 
 

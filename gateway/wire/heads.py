@@ -91,7 +91,7 @@ def request_head(start: tuple[bytes, bytes, bytes], fields: list[Line], raw: byt
     if fault := _request_faults(start, fields):
         return fault
     method, target, version = (part.decode("ascii") for part in start)
-    path, _, query = _without_authority(target).partition("?")
+    path, _, query = _without_authority(target).partition("#")[0].partition("?")
     by_name = _joined(fields)
     length = by_name.get(b"content-length")
     expectation = by_name.get(b"expect")
@@ -133,8 +133,10 @@ def _request_faults(start: tuple[bytes, bytes, bytes], fields: list[Line]) -> Ma
         if version == b"1.0":  # RFC 9112, 6.1
             return Malformed(400, "HTTP/1.0 has no Transfer-Encoding")
         if names.count(b"transfer-encoding") > 1 or coding.lower() != b"chunked":
-            known = all(element in {b"chunked", b"identity"} for element in tokens(coding))
-            return Malformed(400 if known else 501, "the only Transfer-Encoding served is `chunked`, once")
+            # RFC 9112, 6.1 and 6.3: an unknown coding below `chunked` is 501, anything whose end cannot be told is 400
+            codings = tokens(coding)
+            unknown = codings[-1:] == [b"chunked"] and codings.count(b"chunked") == 1
+            return Malformed(501 if unknown else 400, "the only Transfer-Encoding served is `chunked`")
     for name in names:  # a proxy that turns `_` into `-` would make a second one of these
         if b"_" in name and name.replace(b"_", b"-") in {b"content-length", b"transfer-encoding", b"host"}:
             return Malformed(400, f"the header name {name.decode('ascii')} is not acceptable")

@@ -84,6 +84,11 @@ class Http1:
         return self._state is _State.COMPLETE
 
     @property
+    def over(self) -> bool:
+        """Nothing more will be read."""
+        return self._state is _State.OVER
+
+    @property
     def remaining(self) -> int | None:
         """Bytes of body still to come; None where that is unknown (chunked)."""
         return None if self._state is _State.CHUNKED else self._left
@@ -91,6 +96,14 @@ class Http1:
     def forget(self) -> None:
         """Drop what is remembered of earlier heads."""
         self._memo = None
+
+    def detach(self) -> bytes:
+        """What followed the request, for the protocol that takes over.  Nothing is read here from now on."""
+        rest = bytes(self._buffer)
+        self._state = _State.OVER
+        self._buffer = b""
+        self._memo = None
+        return rest
 
     def restart(self) -> list[Http1Event]:
         """Go on with the next request; gives what is already there of it.  Raises MisuseError before BodyEnd."""

@@ -12,8 +12,11 @@ from ..model.http import Malformed
 __all__ = ["EVENT_LIMIT", "SseDecoder", "SseEvent"]
 
 EVENT_LIMIT = 1_048_576
-"""Bytes that the data of one event, or one line, may have.  An event of a model is a token or a short list of them; the
-largest in practice, a whole answer in one event, stays far below this."""
+"""Bytes that one line, or all `data` lines of one event, may have.  An event of a model is a token or a short list of
+them; the largest in practice, a whole answer in one event, stays far below this."""
+
+RETRY_DIGITS = 9
+"""A reconnection time of more digits, eleven days and up, is not one."""
 
 BOM = b"\xef\xbb\xbf"
 
@@ -54,7 +57,7 @@ class SseDecoder:
         self._limit = limit
         self._line = bytearray()  # the line that has not ended yet
         self._data: list[bytes] = []
-        self._size = 0  # bytes in `_data`, with the line feeds that will join them
+        self._size = 0  # bytes of the lines in `_data`
         self._type = ""
         self._id = ""
         self._next_id = ""
@@ -89,25 +92,26 @@ class SseDecoder:
                 lines[0] = lines[0].removeprefix(BOM)
             self._read(lines, events)
             self._open = bool(lines[-1])
-        self._line += tail
-        if len(self._line) > self._limit and not self._failed:
-            events.append(self._fail())
+        if not self._failed:
+            self._line += tail
+            if len(self._line) > self._limit + (len(BOM) if self._first else 0):
+                events.append(self._fail())
         return events
 
     def _read(self, lines: list[bytes], events: list[SseEvent | Malformed]) -> None:
-        data, limit = self._data, self._limit
+        data, size, limit = self._data, self._size, self._limit
         for line in lines:
-            if not line:
+            if line[:6] == b"data: ":
+                value = line[6:]
+            elif not line:
                 self._id = self._next_id
                 if data:
                     text = (b"\n".join(data) if len(data) > 1 else data[0]).decode("utf-8", "replace")
                     events.append(SseEvent(self._type or "message", text, self._id))
                     data.clear()
-                    self._size = 0
+                    size = 0
                 self._type = ""
                 continue
-            if line.startswith(b"data: "):
-                value = line[6:]
             else:
                 name, _, value = line.partition(b":")
                 value = value.removeprefix(b" ")
@@ -118,10 +122,11 @@ class SseDecoder:
                     self._field(name, value)
                     continue
             data.append(value)
-            self._size += len(value) + 1
-            if self._size > limit or len(line) > limit:
+            size += len(line) + 1
+            if size > limit:
                 events.append(self._fail())
                 return
+        self._size = size
 
     def _field(self, name: bytes, value: bytes) -> None:
         if name == b"event":
@@ -129,7 +134,7 @@ class SseDecoder:
         elif name == b"id":
             if b"\0" not in value:
                 self._next_id = value.decode("utf-8", "replace")
-        elif name == b"retry" and value.isdigit():
+        elif name == b"retry" and value.isdigit() and len(value) <= RETRY_DIGITS:
             self.retry = int(value)
 
     def _fail(self) -> Malformed:

@@ -1,0 +1,192 @@
+"""An agent that is a model behind an OpenAI-compatible server.
+
+Source: https://platform.openai.com/docs/api-reference/chat/create.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from email.utils import parsedate_to_datetime
+from re import compile as pattern
+
+from ..model.chat import Message
+from ..model.http import Headers
+from ..model.run import RunDone, RunInput, TextDelta, Usage
+from .openai_errors import provider_error
+from .openai_stream import CompletionReader
+from .providers import Provider
+from .upstream import Response, Upstream, UpstreamError
+
+__all__ = ["BACKOFF", "BACKOFF_CAP", "RETRY_AFTER_CAP", "OpenAIModel"]
+
+BACKOFF = 0.5
+"""Seconds before the first retry; twice as long before each other, as in the OpenAI SDKs."""
+
+BACKOFF_CAP = 8.0
+"""The longest of these pauses: somebody is waiting for the answer."""
+
+RETRY_AFTER_CAP = 20.0
+"""Seconds that a provider may ask us to wait.  More is passed on to the caller at once, who can do better than wait."""
+
+COMPLETION_BYTES = 16_777_216
+"""The largest answer in one piece; those of the longest models are about a hundredth."""
+
+ERROR_BYTES = 65_536
+"""What is read of the body of a refusal."""
+
+_NUMBER = pattern(rb"[0-9]{1,9}(?:\.[0-9]{1,9})?")
+
+
+class OpenAIModel:
+    """The agent.  A refusal or failure before the first token is tried again, at most `provider.max_retries` times,
+    if that can help.  Raises AgentError (see `openai_errors` and `UpstreamError`).
+
+    `upstream` should have the timeouts of `provider`.  `sleep`, `chance` (0 to 1) and `clock` (seconds since the epoch)
+    are for tests.
+    """
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        provider: Provider,
+        model: str,
+        *,
+        system: str | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        chance: Callable[[], float] = random.random,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._upstream = upstream
+        self._provider = provider
+        self._model = model
+        self._system = system
+        self._sleep = sleep
+        self._chance = chance
+        self._clock = clock
+        self._url = f"{provider.base_url}/chat/completions"
+        self._headers = _headers(provider)
+
+    async def __call__(self, run: RunInput) -> AsyncIterator[TextDelta | Usage | RunDone]:
+        """Text as it comes, one item for each token the provider sends apart; Usage if told; RunDone."""
+        body = self._body(run)
+        retries = 0
+        while True:
+            begun = False
+            reader = CompletionReader(self._provider, self._model)
+            try:
+                with await self._upstream.request("POST", self._url, self._headers, body) as response:
+                    streamed = await self._accept(response)
+                    while not reader.ended:
+                        if not streamed:
+                            texts = reader.receive_whole(await self._read(response, COMPLETION_BYTES))
+                        elif data := await response.read():
+                            texts = reader.receive(data)
+                        else:
+                            reader.eof()
+                            break
+                        begun = begun or bool(texts)
+                        for text in texts:
+                            yield text
+                    if reader.failure is not None:
+                        raise reader.failure
+                break
+            except UpstreamError as error:
+                if begun or retries >= self._provider.max_retries or not error.retryable:
+                    raise
+                if (error.retry_after or 0) > RETRY_AFTER_CAP:
+                    raise
+                await self._sleep(self._pause(retries, error.retry_after))
+                retries += 1
+        if reader.usage is not None:
+            yield reader.usage
+        yield RunDone(reader.finish_reason or "stop")
+
+    def _body(self, run: RunInput) -> bytes:
+        messages = [_message(message) for message in (*run.history, *run.request.messages)]
+        if self._system:
+            messages.insert(0, {"role": "system", "content": self._system})
+        document = {
+            **run.request.parameters,
+            "model": self._model,
+            "messages": messages,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+        return json.dumps(document, separators=(",", ":")).encode()
+
+    async def _accept(self, response: Response) -> bool:
+        """Whether the answer is a stream, or else one document.  Raises UpstreamError where it is no answer."""
+        head = response.head
+        if not 200 <= head.status < 300:
+            payload = await self._read(response, ERROR_BYTES, cut=True)
+            wait = _retry_after(head.fields, self._clock())
+            raise provider_error(self._provider, self._model, head.status, payload, wait)
+        if head.fields.get(b"content-encoding", b"identity") != b"identity":
+            raise self._not_an_answer("compressed its answer although it was asked not to")
+        media = head.fields.get(b"content-type", b"").partition(b";")[0].strip().lower()
+        if media == b"application/json":
+            return False
+        if media not in {b"text/event-stream", b"text/plain", b""}:  # not all servers label their streams
+            shown = media.decode("ascii", "replace")
+            raise self._not_an_answer(f"answered with {shown}, not a completion; is {self._provider.base_url} right?")
+        return True
+
+    async def _read(self, response: Response, limit: int, *, cut: bool = False) -> bytes:
+        """The whole body.  One over `limit` is an error, or else is `cut` there."""
+        pieces = []
+        size = 0
+        while data := await response.read():
+            pieces.append(data)
+            size += len(data)
+            if size > limit:
+                if cut:
+                    break
+                raise self._not_an_answer(f"sent an answer of more than {limit} bytes")
+        return b"".join(pieces)[:limit]
+
+    def _not_an_answer(self, what: str) -> UpstreamError:
+        return UpstreamError(f"{self._provider.name} {what}", code="upstream_protocol_error")
+
+    def _pause(self, retries: int, asked: float | None) -> float:
+        if asked is not None:
+            return asked
+        return min(BACKOFF * (1 << retries), BACKOFF_CAP) * (1 - self._chance() / 4)
+
+
+def _headers(provider: Provider) -> Headers:
+    fields = {
+        "content-type": "application/json",
+        "accept": "text/event-stream, application/json",
+        "user-agent": "gateway",
+    }
+    fields["accept-encoding"] = "identity"
+    if provider.api_key:
+        fields["authorization"] = f"Bearer {provider.api_key}"
+    fields.update((name.lower(), value) for name, value in provider.headers.items())
+    return tuple((name.encode("ascii"), value.encode("ascii")) for name, value in fields.items())
+
+
+def _message(message: Message) -> dict[str, str]:
+    document = {"role": message.role, "content": message.text}
+    if message.name is not None:
+        document["name"] = message.name
+    if message.tool_call_id is not None:
+        document["tool_call_id"] = message.tool_call_id
+    return document
+
+
+def _retry_after(fields: Mapping[bytes, bytes], now: float) -> float | None:
+    """Seconds to wait, from `retry-after-ms` (Azure, OpenAI) or `retry-after` (RFC 9110, 10.2.3); None if not told."""
+    if _NUMBER.fullmatch(milliseconds := fields.get(b"retry-after-ms", b"")):
+        return float(milliseconds) / 1000
+    value = fields.get(b"retry-after", b"")
+    if _NUMBER.fullmatch(value):
+        return float(value)
+    try:
+        return max(0.0, parsedate_to_datetime(value.decode("latin-1")).timestamp() - now)
+    except (ValueError, OverflowError):
+        return None

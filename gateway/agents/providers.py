@@ -1,0 +1,114 @@
+"""Providers of models behind an OpenAI-compatible API: who they are and how they are reached.  Pure data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from re import compile as pattern
+
+from ..errors import ConfigError
+
+__all__ = ["DEFAULTS", "Provider", "ProviderDefault", "Timeouts", "provider"]
+
+
+MAX_RETRIES = 2
+"""What the OpenAI SDKs have; a caller who retries too makes nine attempts of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """In seconds; 0 or less switches a limit off.
+
+    `connect`: name look-up, TCP and TLS together; a provider that takes longer is down.  `first_byte`: from the request
+    to the first byte of the answer's body; a local server may have to load the model before.  `idle`: between bytes
+    after that; reasoning models are silent for minutes.
+    """
+
+    connect: float = 10.0
+    first_byte: float = 300.0
+    idle: float = 180.0
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderDefault:
+    """What is known of a provider.  `key_variable` is the environment variable its users keep the key in."""
+
+    base_url: str
+    key_variable: str
+    needs_key: bool = False
+
+
+_BASE_URL = pattern(r"https?://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(?::[0-9]{1,5})?(?:/[!$-;=A-\[\]-~]*)?")
+_HEADER_NAME = pattern(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_HEADER_VALUE = pattern(r"[\t\x20-\x7e]*")
+
+DEFAULTS: Mapping[str, ProviderDefault] = {
+    "openai": ProviderDefault("https://api.openai.com/v1", "OPENAI_API_KEY", needs_key=True),
+    "openrouter": ProviderDefault("https://openrouter.ai/api/v1", "OPENROUTER_API_KEY", needs_key=True),
+    "ollama": ProviderDefault("http://127.0.0.1:11434/v1", "OLLAMA_API_KEY"),
+    "lmstudio": ProviderDefault("http://127.0.0.1:1234/v1", "LMSTUDIO_API_KEY"),
+    "llama.cpp": ProviderDefault("http://127.0.0.1:8080/v1", "LLAMA_API_KEY"),
+    "vllm": ProviderDefault("http://127.0.0.1:8000/v1", "VLLM_API_KEY"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """A provider, ready to use.  `headers` are sent with each request; `base_url` has no slash at its end.
+
+    `key_hint` tells an operator where the key comes from.  Neither the key nor the headers, which may hold one, show
+    in `repr`.
+    """
+
+    name: str
+    base_url: str
+    api_key: str | None = field(default=None, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    timeouts: Timeouts = Timeouts()
+    max_retries: int = MAX_RETRIES
+    key_hint: str = ""
+
+
+def provider(
+    name: str,
+    *,
+    base_url: str | None = None,
+    api_key: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    timeouts: Timeouts | None = None,
+    max_retries: int | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Provider:
+    """The provider `name`: what is given here, else what `environment` and the built-in defaults say.
+
+    The environment's key is used only for the provider's own address: with a `base_url` of one's own, the key has to
+    be given too, so that it never goes to another server by accident.  Raises ConfigError.
+    """
+    place = f"models.providers.{name}"
+    default = DEFAULTS.get(name)
+    key_hint = f"{place}.apiKey"
+    if default is not None and base_url is None:
+        base_url = default.base_url
+        key_hint += f" or the environment variable {default.key_variable}"
+        api_key = api_key or (environment or {}).get(default.key_variable) or None
+        if default.needs_key and not api_key:
+            raise ConfigError(f"{place}.apiKey: {name} needs a key; set it, or {default.key_variable}")
+    if not base_url:
+        known = ", ".join(DEFAULTS)
+        raise ConfigError(f"{place}.baseUrl: is missing; only {known} have a default")
+    if not _BASE_URL.fullmatch(base_url):  # the address itself is not shown: it may hold a password
+        raise ConfigError(f"{place}.baseUrl: has to be http://host:port/path or https://..., without user, query or #")
+    for header, value in (headers or {}).items():
+        if not _HEADER_NAME.fullmatch(header) or not _HEADER_VALUE.fullmatch(value):
+            raise ConfigError(f"{place}.headers.{header}: is not a header that can be sent")
+    if api_key and not _HEADER_VALUE.fullmatch(api_key):
+        raise ConfigError(f"{key_hint}: holds characters that no key has; is it quoted or cut wrongly?")
+    return Provider(
+        name=name,
+        base_url=base_url.rstrip("/"),
+        api_key=api_key or None,
+        headers=dict(headers or {}),
+        timeouts=timeouts or Timeouts(),
+        max_retries=MAX_RETRIES if max_retries is None else max_retries,
+        key_hint=key_hint,
+    )

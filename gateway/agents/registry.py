@@ -1,0 +1,93 @@
+"""Which agents there are, and which of them a request means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from ..errors import ConfigError, RequestError
+from ..model.names import FAMILIES, PUBLIC
+from ..ports import Agent
+
+__all__ = ["AgentEntry", "Registry"]
+
+MAIN = "main"
+
+
+@dataclass(frozen=True, slots=True)
+class AgentEntry:
+    """`id` in lower case.  `aliases` are further values of `model` that mean this agent."""
+
+    id: str
+    agent: Agent
+    aliases: tuple[str, ...] = ()
+    default: bool = False
+
+
+class Registry:
+    """Looks agents up by what requests say.  Raises ConfigError for ids and aliases that are not unique."""
+
+    def __init__(self, entries: Iterable[AgentEntry]) -> None:
+        self._by_id: dict[str, AgentEntry] = {}
+        self._by_alias: dict[str, AgentEntry] = {}
+        for entry in entries:
+            if self._by_id.setdefault(entry.id, entry) is not entry:
+                raise ConfigError(f"agents: there are two agents with the id {entry.id!r}")
+            for alias in entry.aliases:
+                if self._by_alias.setdefault(alias.lower(), entry) is not entry:
+                    raise ConfigError(f"agents: two agents have the alias {alias!r}")
+        self.default = self._find_default()
+
+    def _find_default(self) -> AgentEntry | None:
+        marked = [entry for entry in self._by_id.values() if entry.default]
+        if marked:
+            return marked[0]
+        if MAIN in self._by_id:
+            return self._by_id[MAIN]
+        return next(iter(self._by_id.values())) if len(self._by_id) == 1 else None
+
+    def __getitem__(self, agent_id: str) -> AgentEntry:
+        return self._by_id[agent_id]
+
+    @property
+    def models(self) -> list[str]:
+        """The values of `model` that are listed: the default agent under two names, then each agent."""
+        ids = [f"{PUBLIC}/{agent_id}" for agent_id in self._by_id]
+        return ids if self.default is None else [PUBLIC, f"{PUBLIC}/default", *ids]
+
+    def by_header(self, value: str, header: str) -> AgentEntry:
+        """The agent that a header names.  Raises RequestError (404)."""
+        entry = self._by_id.get(value.strip().lower())
+        if entry is None:
+            raise self._unknown(f"The agent `{value.strip()}` of `{header}` does not exist.", header, value)
+        return entry
+
+    def by_model(self, model: str | None) -> AgentEntry:
+        """The agent that `model` names; the default agent for none.  Raises RequestError (404, model_not_found)."""
+        wanted = (model or "").strip().lower()
+        entry = self._named(wanted)
+        if entry is not None:
+            return entry
+        if not wanted or wanted in FAMILIES or wanted.endswith("/default"):
+            raise self._unknown("There is no default agent among several.", "model", wanted)
+        raise self._unknown(f"The model `{model}` does not exist.", "model", wanted)
+
+    def _named(self, wanted: str) -> AgentEntry | None:
+        if not wanted or wanted in FAMILIES:
+            return self.default
+        if wanted in self._by_alias:
+            return self._by_alias[wanted]
+        for separator in ":/":
+            family, found, agent_id = wanted.partition(separator)
+            if found and (family in FAMILIES or (family == "agent" and separator == ":")):
+                if separator == "/" and agent_id == "default":
+                    return self.default
+                return self._by_id.get(agent_id)
+        return None
+
+    def _unknown(self, message: str, param: str, wanted: str) -> RequestError:
+        plain = wanted.rpartition("/")[2].rpartition(":")[2]
+        close = get_close_matches(plain, self._by_id, n=1)
+        hint = f"Did you mean `{PUBLIC}/{close[0]}`?" if close else f"Use one of: {', '.join(self.models[:20])}."
+        return RequestError(404, f"{message} {hint}", param=param, code="model_not_found")

@@ -1,0 +1,118 @@
+"""The one way in which an agent is run, whoever asks: HTTP, the command line, later the WebSocket protocol.
+
+A run is pulled: nothing happens in it that its caller does not wait for, and it ends with its caller.  Whatever the
+agent does, the last event is exactly one of RunDone and RunFailed; only a caller that leaves gets none.
+"""
+
+from __future__ import annotations
+
+from asyncio import CancelledError, Task, current_task
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, nullcontext
+from dataclasses import replace
+from logging import getLogger
+from typing import Any
+
+from ..errors import AgentError
+from ..model.chat import Message
+from ..model.run import RunDone, RunEvent, RunFailed, RunInput, Usage
+from ..ports import SessionStore
+from ..sessions.lanes import Lanes
+from .registry import Registry
+
+__all__ = ["Runs"]
+
+_logger = getLogger(__name__)
+_STOPPED = RunFailed("the gateway is shutting down", "shutting_down", 503)
+
+
+class Runs:
+    """Starts runs and knows those under way."""
+
+    def __init__(self, registry: Registry, store: SessionStore, lanes: Lanes) -> None:
+        self._registry = registry
+        self._store = store
+        self._lanes = lanes
+        self._active: dict[str, Task[Any] | None] = {}
+        self._stopped: set[str] = set()
+
+    @property
+    def active(self) -> int:
+        """How many runs are under way."""
+        return len(self._active)
+
+    def run(self, run: RunInput) -> AsyncGenerator[RunEvent, None]:
+        """The events of a run.  Close the generator (`aclosing`) when you stop before its end."""
+        return self._attempt(run) if run.stateless else self._in_session(run)
+
+    def stop_all(self) -> None:
+        """Cancel all runs: each ends with RunFailed (`shutting_down`), which its caller can still pass on."""
+        for run_id, task in self._active.items():
+            if task is not None and run_id not in self._stopped:
+                self._stopped.add(run_id)
+                task.cancel()
+
+    async def _in_session(self, run: RunInput) -> AsyncGenerator[RunEvent, None]:
+        try:
+            async with self._lanes.enter(run.session_key):
+                run = replace(run, history=await self._store.load(run.session_key))
+                answer: list[str] = []
+                async with aclosing(self._attempt(run)) as events:
+                    async for event in events:
+                        if isinstance(event, str):
+                            answer.append(event)
+                        elif isinstance(event, RunDone):  # kept before it is told
+                            await self._store.append(run.session_key, _turn(run, "".join(answer)))
+                        yield event
+        except AgentError as error:  # the lane is full
+            yield _failed(error)
+
+    async def _attempt(self, run: RunInput) -> AsyncGenerator[RunEvent, None]:
+        ending: RunEvent = RunDone()
+        self._active[run.run_id] = current_task()
+        try:
+            produced: Any = self._registry[run.agent_id].agent(run)
+            if not hasattr(produced, "__aiter__"):
+                yield _text(await produced)
+            else:
+                async with aclosing(produced) if hasattr(produced, "aclose") else nullcontext(produced) as events:
+                    async for event in events:
+                        if event.__class__ is str:
+                            if event:
+                                yield event
+                        elif isinstance(event, RunDone | RunFailed):
+                            ending = event
+                            break
+                        else:
+                            yield event if isinstance(event, Usage) else _text(event)
+        except CancelledError:
+            task = current_task()
+            if run.run_id not in self._stopped or task is None or task.uncancel():
+                raise
+            ending = _STOPPED
+        except AgentError as error:
+            _logger.warning("run %s of agent %s failed: %s", run.run_id, run.agent_id, error.message)
+            ending = _failed(error)
+        except Exception:
+            _logger.exception("run %s of agent %s failed", run.run_id, run.agent_id)
+            ending = RunFailed("the agent failed", "agent_error", 500)
+        finally:
+            self._active.pop(run.run_id, None)
+            self._stopped.discard(run.run_id)
+        yield ending
+
+
+def _turn(run: RunInput, answer: str) -> tuple[Message, ...]:
+    """What a run adds to its session.  Instructions come with each request anew, so they are not kept."""
+    said = (message for message in run.request.messages if message.role not in {"system", "developer"})
+    return (*said, Message("assistant", answer))
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    raise AgentError(f"the agent gave {type(value).__name__} where text was expected", code="agent_error")
+
+
+def _failed(error: AgentError) -> RunFailed:
+    return RunFailed(error.message, error.code, error.status, error.retry_after)

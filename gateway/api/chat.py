@@ -1,0 +1,140 @@
+"""POST /v1/chat/completions."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import assert_never
+
+from ..agents.registry import AgentEntry, Registry
+from ..agents.run import Runs
+from ..errors import RequestError
+from ..model.chat import ChatRequest
+from ..model.http import Headers, RequestHead
+from ..model.names import PUBLIC, headers
+from ..model.run import RunDone, RunEvent, RunFailed, RunInput, Usage
+from ..ports import Exchange, Ids
+from ..sessions.keys import explicit_key, fresh_key, user_key
+from .chat_bytes import DONE, KEEP_ALIVE, ChunkEncoder, completion
+from .parse import chat_request
+from .problem import JSON, run_error
+
+__all__ = ["Chat"]
+
+_SSE: Headers = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache, no-transform"),
+    (b"x-accel-buffering", b"no"),
+)
+_AGENT_HEADERS = (*headers("agent-id"), *headers("agent"))
+_SESSION_HEADERS = headers("session-key")
+
+
+def _first(head: RequestHead, names: tuple[bytes, ...]) -> tuple[str, str] | None:
+    """(name, value) of the first of these headers that the request has and that is not empty."""
+    fields = head.fields
+    for name in names:
+        if value := fields.get(name):
+            try:
+                return name.decode(), value.decode()
+            except UnicodeDecodeError:
+                raise RequestError(400, f"`{name.decode()}` is not UTF-8.", param=name.decode()) from None
+    return None
+
+
+class Chat:
+    """The handler.  `clock` gives seconds since the epoch; `body_limit` is in bytes."""
+
+    def __init__(self, registry: Registry, runs: Runs, ids: Ids, clock: Callable[[], float], body_limit: int) -> None:
+        self._registry = registry
+        self._runs = runs
+        self._ids = ids
+        self._clock = clock
+        self._body_limit = body_limit
+
+    async def __call__(self, exchange: Exchange) -> None:
+        """Answer one request."""
+        head = exchange.head
+        if head.content_length is None and not head.chunked:
+            raise RequestError(411, "The request needs a body, and a Content-Length or Transfer-Encoding with it.")
+        request = chat_request(await exchange.body(self._body_limit))
+        run = self._plan(head, request)
+        events = self._runs.run(run)
+        created = int(self._clock())
+        model = request.model or PUBLIC
+        if request.stream:
+            encoder = ChunkEncoder(f"chatcmpl-{run.run_id}", created, model, include_usage=request.include_usage)
+            await self._stream(exchange, events, encoder, include_usage=request.include_usage)
+        else:
+            await self._whole(exchange, events, f"chatcmpl-{run.run_id}", created, model)
+
+    def _plan(self, head: RequestHead, request: ChatRequest) -> RunInput:
+        agent_header = _first(head, _AGENT_HEADERS)
+        entry: AgentEntry
+        if agent_header is None:
+            entry = self._registry.by_model(request.model)
+        else:
+            entry = self._registry.by_header(agent_header[1], agent_header[0])
+        session = _first(head, _SESSION_HEADERS)
+        if session is not None:
+            key = explicit_key(session[1], session[0])
+        elif request.user is not None:
+            key = user_key(entry.id, request.user)
+        else:
+            digits = self._ids(32)
+            return RunInput(digits, entry.id, fresh_key(entry.id, digits), request)
+        return RunInput(self._ids(32), entry.id, key, request, stateless=False)
+
+    @staticmethod
+    async def _whole(
+        exchange: Exchange, events: AsyncGenerator[RunEvent, None], completion_id: str, created: int, model: str
+    ) -> None:
+        texts: list[str] = []
+        prompt = answer = 0
+        finish = "stop"
+        async with aclosing(events):
+            async for event in events:
+                match event:
+                    case str():
+                        texts.append(event)
+                    case Usage():
+                        prompt += event.prompt_tokens
+                        answer += event.completion_tokens
+                    case RunDone():
+                        finish = event.finish_reason
+                    case RunFailed():
+                        raise run_error(event)
+                    case _:
+                        assert_never(event)
+        body = completion(completion_id, created, model, "".join(texts), finish, prompt=prompt, answer=answer)
+        exchange.respond(200, JSON, body)
+
+    @staticmethod
+    async def _stream(
+        exchange: Exchange, events: AsyncGenerator[RunEvent, None], encoder: ChunkEncoder, *, include_usage: bool
+    ) -> None:
+        body = exchange.stream(200, _SSE)
+        body.fill_silence(KEEP_ALIVE)
+        body.write(encoder.role())
+        body.flush()  # before the agent has said anything: clients wait only so long for a first byte
+        prompt = answer = 0
+        async with aclosing(events):
+            async for event in events:
+                match event:
+                    case str():
+                        body.write(encoder.text(event))
+                        if body.full:
+                            await body.drain()
+                    case Usage():
+                        prompt += event.prompt_tokens
+                        answer += event.completion_tokens
+                    case RunDone():
+                        body.write(encoder.finish(event.finish_reason))
+                        if include_usage:
+                            body.write(encoder.usage(prompt, answer))
+                    case RunFailed():
+                        body.write(encoder.error(event))
+                    case _:
+                        assert_never(event)
+        body.write(DONE)
+        await body.end()

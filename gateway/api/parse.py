@@ -1,0 +1,261 @@
+"""A chat completion request out of the bytes of its body.
+
+Source: https://platform.openai.com/docs/api-reference/chat/create.  Unknown members are ignored, as OpenAI's clients
+expect of servers that are not OpenAI's; members that would change the answer and are not served are refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from json import JSONDecodeError, JSONDecoder
+from typing import Any
+
+from ..errors import RequestError
+from ..model.chat import ROLES, ChatRequest, Message
+
+__all__ = ["chat_request", "json_body"]
+
+# Of one request, to bound the work that small messages make; the longest real conversations have hundreds.
+MESSAGES = 10_000
+
+
+def _no_constant(name: str) -> Any:
+    raise RequestError(400, f"The request body is not valid JSON: {name} is not a JSON value.", code="invalid_json")
+
+
+_decode = JSONDecoder(parse_constant=_no_constant).decode
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+def json_body(body: bytes) -> Any:
+    """The value of a JSON text (RFC 8259).  Raises RequestError (400) that tells line and column."""
+    try:
+        text = body.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise RequestError(
+            400, f"The request body is not UTF-8: byte {error.start} is 0x{body[error.start]:02x}.", code="invalid_json"
+        ) from None
+    try:
+        value = _decode(text)
+        if _SURROGATE.search(body):
+            _check_text(value)
+    except JSONDecodeError as error:
+        what = "The request body is empty." if not text.strip() else f"The request body is not valid JSON: {error.msg}"
+        place = f" at line {error.lineno} column {error.colno}." if text.strip() else ""
+        raise RequestError(400, what + place, code="invalid_json") from None
+    except RecursionError:
+        raise RequestError(400, "The request body is nested too deeply.", code="invalid_json") from None
+    except ValueError:  # an integer of more digits than Python converts
+        raise RequestError(400, "The request body holds a number that is too long.", code="invalid_json") from None
+    return value
+
+
+def _check_text(value: Any) -> None:
+    """Escapes of one half of a surrogate pair make a string that is no Unicode text and could not be passed on."""
+    match value:
+        case str():
+            try:
+                value.encode()
+            except UnicodeEncodeError:
+                message = "The request body holds an escaped surrogate without its other half."
+                raise RequestError(400, message, code="invalid_json") from None
+        case list():
+            for one in value:
+                _check_text(one)
+        case dict():
+            for key, one in value.items():
+                _check_text(key)
+                _check_text(one)
+        case _:
+            pass
+
+
+def chat_request(body: bytes) -> ChatRequest:
+    """Read and check a request body.  Raises RequestError (400) that names the member at fault."""
+    value = json_body(body)
+    if not isinstance(value, dict):
+        raise RequestError(400, f"The request body has to be a JSON object, not {_kind(value)}.")
+    for name in _REFUSED.keys() & value.keys():
+        _REFUSED[name](name, value[name])
+    options = value.get("stream_options")
+    if options is not None and not isinstance(options, dict):
+        raise _wrong("stream_options", "an object", options)
+    model = value.get("model")
+    if model is not None and not isinstance(model, str):
+        raise _wrong("model", "a string", model)
+    user = value.get("user")
+    if user is not None and not isinstance(user, str):
+        raise _wrong("user", "a string", user)
+    return ChatRequest(
+        _messages(value.get("messages")),
+        model,
+        _boolean(value, "stream"),
+        _boolean(options, "include_usage", "stream_options.") if options else False,
+        (user.strip() or None) if user else None,
+        {name: _PARAMETERS[name](name, value[name]) for name in _PARAMETERS.keys() & value.keys()},
+    )
+
+
+def _messages(value: Any) -> tuple[Message, ...]:
+    if value is None:
+        raise RequestError(400, "Missing required parameter: `messages`.", param="messages")
+    if not isinstance(value, list):
+        raise _wrong("messages", "an array", value)
+    if len(value) > MESSAGES:
+        raise RequestError(400, f"`messages` has more than {MESSAGES} entries.", param="messages")
+    messages = tuple([_message(index, one) for index, one in enumerate(value)])
+    if not any(message.role in _ASKING and message.text for message in messages):
+        raise RequestError(400, "Missing user message in `messages`: there is nothing to answer.", param="messages")
+    return messages
+
+
+_ASKING = {"user", "tool", "function"}
+
+
+def _message(index: int, value: Any) -> Message:
+    if not isinstance(value, dict):
+        raise _wrong(f"messages[{index}]", "an object", value)
+    role = value.get("role")
+    if not isinstance(role, str) or role not in ROLES:
+        roles = ", ".join(f"'{one}'" for one in sorted(ROLES))
+        raise RequestError(400, f"`messages[{index}].role` has to be one of {roles}.", param=f"messages[{index}].role")
+    content = value.get("content")
+    text = content if isinstance(content, str) else _text(f"messages[{index}].content", content)
+    name, call = value.get("name"), value.get("tool_call_id")
+    if name is not None and not isinstance(name, str):
+        raise _wrong(f"messages[{index}].name", "a string", name)
+    if call is not None and not isinstance(call, str):
+        raise _wrong(f"messages[{index}].tool_call_id", "a string", call)
+    return Message(role, text, name, call)
+
+
+def _text(place: str, content: Any) -> str:
+    if content is None:  # an assistant's message that only called tools
+        return ""
+    if not isinstance(content, list):
+        raise _wrong(place, "a string or an array of parts", content)
+    texts = []
+    for index, part in enumerate(content):
+        at = f"{place}[{index}]"
+        kind = part.get("type") if isinstance(part, dict) else None
+        if kind not in {"text", "input_text", "refusal"}:
+            served = "only parts of type 'text' are served"
+            what = f"has the type '{kind}'" if isinstance(kind, str) else "is not a content part"
+            raise RequestError(400, f"`{at}` {what}; {served}.", param=at)
+        text = part.get("refusal" if kind == "refusal" else "text")
+        if not isinstance(text, str):
+            raise _wrong(f"{at}.text", "a string", text)
+        texts.append(text)
+    return "\n".join(texts)
+
+
+def _boolean(value: Mapping[str, Any], name: str, prefix: str = "") -> bool:
+    found = value.get(name)
+    if found is None or found is False:
+        return False
+    if found is True:
+        return True
+    raise _wrong(prefix + name, "a boolean", found)
+
+
+Check = Callable[[str, Any], Any]
+
+
+def _number(low: float, high: float) -> Check:
+    def check(name: str, value: Any) -> Any:
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise _wrong(name, "a number", value)
+        if not low <= value <= high:
+            raise RequestError(400, f"`{name}` must be between {low:g} and {high:g}.", param=name)
+        return value
+
+    return check
+
+
+def _integer(low: int | None) -> Check:
+    def check(name: str, value: Any) -> Any:
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise _wrong(name, "an integer", value)
+        if low is not None and value < low:
+            raise RequestError(400, f"`{name}` must be at least {low}.", param=name)
+        return value
+
+    return check
+
+
+def _stop(name: str, value: Any) -> Any:
+    stops = [value] if isinstance(value, str) else value
+    if stops is None:
+        return None
+    if not isinstance(stops, list) or not all(isinstance(one, str) and one for one in stops) or len(stops) > 4:
+        raise RequestError(400, f"`{name}` has to be a string or up to 4 strings, none of them empty.", param=name)
+    return value
+
+
+def _member(kinds: type | tuple[type, ...], description: str) -> Check:
+    def check(name: str, value: Any) -> Any:
+        if value is not None and not isinstance(value, kinds):
+            raise _wrong(name, description, value)
+        return value
+
+    return check
+
+
+# Generation parameters: checked here, and handed to agents that are models.
+_PARAMETERS: dict[str, Check] = {
+    "temperature": _number(0, 2),
+    "top_p": _number(0, 1),
+    "presence_penalty": _number(-2, 2),
+    "frequency_penalty": _number(-2, 2),
+    "seed": _integer(None),
+    "max_tokens": _integer(1),
+    "max_completion_tokens": _integer(1),
+    "stop": _stop,
+    "response_format": _member(dict, "an object"),
+    "reasoning_effort": _member(str, "a string"),
+    "logit_bias": _member(dict, "an object"),
+}
+
+
+def _one_choice(name: str, value: Any) -> None:
+    if value not in {None, 1} or isinstance(value, bool):
+        raise RequestError(400, "`n` has to be 1: an agent gives one answer.", param=name)
+
+
+def _no_tools(name: str, value: Any) -> None:
+    if value not in (None, [], "none", "auto"):
+        raise RequestError(400, f"`{name}` is not served: agents use tools of their own.", param=name)
+
+
+_REFUSED: dict[str, Callable[[str, Any], None]] = {
+    "n": _one_choice,
+    "tools": _no_tools,
+    "tool_choice": _no_tools,
+    "functions": _no_tools,
+    "function_call": _no_tools,
+}
+
+
+def _kind(value: Any) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "a boolean"
+        case int() | float():
+            return "a number"
+        case str():
+            return "a string"
+        case list():
+            return "an array"
+        case _:
+            return "an object"
+
+
+def _wrong(name: str, wanted: str, value: Any) -> RequestError:
+    return RequestError(400, f"Invalid type for `{name}`: expected {wanted}, got {_kind(value)}.", param=name)

@@ -1,0 +1,58 @@
+"""Errors as OpenAI's error objects: `{"error": {"message", "type", "param", "code"}}`.
+
+Source: https://platform.openai.com/docs/guides/error-codes.
+"""
+
+from __future__ import annotations
+
+import json
+from math import ceil
+
+from ..errors import RequestError
+from ..model.http import Headers
+from ..model.run import RunFailed
+
+__all__ = ["JSON", "error_object", "refusal", "render", "run_error", "run_error_object"]
+
+JSON: Headers = ((b"content-type", b"application/json; charset=utf-8"),)
+
+_CODES = {404: "not_found", 405: "method_not_allowed", 408: "request_timeout", 411: "length_required"}
+_CODES |= {413: "payload_too_large", 414: "uri_too_long", 417: "expectation_failed", 426: "upgrade_required"}
+_CODES |= {431: "headers_too_large", 500: "internal_error", 501: "not_implemented", 503: "unavailable"}
+_CODES |= {505: "http_version_not_supported"}
+
+
+def _type(status: int) -> str:
+    if status == 429:
+        return "rate_limit_error"
+    return "invalid_request_error" if status < 500 else "api_error"
+
+
+def error_object(message: str, kind: str, param: str | None, code: str | None) -> bytes:
+    """The body of an error answer."""
+    body = {"error": {"message": message, "type": kind, "param": param, "code": code}}
+    return json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
+
+
+def render(error: RequestError) -> tuple[int, Headers, bytes]:
+    """Status, headers and body of the answer to a refused request."""
+    code = error.code or _CODES.get(error.status)
+    return error.status, (*JSON, *error.headers), error_object(error.message, error.type, error.param, code)
+
+
+def refusal(status: int, reason: str) -> tuple[Headers, bytes]:
+    """`ports.Refusal`: the answers that the server has to give by itself."""
+    return JSON, error_object(reason, _type(status), None, _CODES.get(status, "bad_request"))
+
+
+def run_error(failed: RunFailed) -> RequestError:
+    """A failed run as the error that answers its request, before anything else was sent."""
+    headers: Headers = ()
+    if failed.retry_after is not None:
+        headers = ((b"retry-after", b"%d" % ceil(failed.retry_after)),)
+    return RequestError(failed.status, failed.message, type=_type(failed.status), code=failed.code, headers=headers)
+
+
+def run_error_object(failed: RunFailed) -> bytes:
+    """A failed run as an error object, inside a stream that has begun."""
+    return error_object(failed.message, _type(failed.status), None, failed.code)

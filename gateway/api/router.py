@@ -1,0 +1,79 @@
+"""Path and method to handler; the one place where refusals become answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..errors import RequestError
+from ..ports import Exchange, Handler, LinkHandler
+from .guard import Guard
+from .problem import render
+
+__all__ = ["Route", "Router", "link_route"]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """`methods` by name; a GET also serves HEAD.  A guarded route asks for the gateway's secret first."""
+
+    methods: Mapping[str, Handler]
+    guarded: bool = True
+
+    @property
+    def allow(self) -> bytes:
+        """The value of an Allow header (RFC 9110, 10.2.1)."""
+        names = [*self.methods, "HEAD"] if "GET" in self.methods else [*self.methods]
+        return ", ".join(names).encode()
+
+
+def link_route(handler: LinkHandler) -> Route:
+    """A path on which only WebSockets are served."""
+
+    async def get(exchange: Exchange) -> None:
+        await handler(await exchange.accept_websocket())
+
+    return Route({"GET": get})
+
+
+class Router:
+    """The handler of a whole gateway.
+
+    `routes` go by the exact path, `trees` by what the path begins with.  Checks are made in this order: path (404),
+    method (405), secret (401), and then whatever the handler checks.
+    """
+
+    def __init__(self, guard: Guard, routes: Mapping[str, Route], trees: Mapping[str, Route]) -> None:
+        self._guard = guard
+        self._routes = routes
+        self._trees = trees
+
+    async def __call__(self, exchange: Exchange) -> None:
+        """Answer one request."""
+        try:
+            await self._dispatch(exchange)
+        except RequestError as error:
+            exchange.respond(*render(error))
+
+    async def _dispatch(self, exchange: Exchange) -> None:
+        head = exchange.head
+        if head.target == "*":  # RFC 9110, 9.3.7: about the server as a whole
+            exchange.respond(204, ((b"allow", b"GET, HEAD, POST, OPTIONS"),))
+            return
+        route = self._routes.get(head.path) or self._tree(head.path)
+        if route is None:
+            raise RequestError(404, f"There is nothing at `{head.path}`.", code="not_found")
+        method = "GET" if head.method == "HEAD" else head.method
+        handler = route.methods.get(method)
+        if handler is None:
+            message = f"`{head.path}` does not serve {head.method}, only {route.allow.decode()}."
+            raise RequestError(405, message, headers=((b"allow", route.allow),))
+        if route.guarded:
+            self._guard.check(exchange)
+        await handler(exchange)
+
+    def _tree(self, path: str) -> Route | None:
+        for prefix, route in self._trees.items():
+            if path.startswith(prefix) and len(path) > len(prefix):
+                return route
+        return None

@@ -1,0 +1,327 @@
+"""The gateway as one object: the only place where the floors are joined.
+
+Nothing is shared between two gateways of one process, and nothing outside is touched: no signal handlers, no logging
+set-up, no environment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from ssl import SSLContext
+from types import TracebackType
+from typing import Any, Self
+
+from .agents.function import echo, load_target
+from .agents.registry import AgentEntry, Registry
+from .agents.run import Runs
+from .api.chat import Chat
+from .api.guard import Guard
+from .api.health import Health
+from .api.models import PREFIX, Models
+from .api.problem import refusal
+from .api.router import Route, Router, link_route
+from .config.schema import AgentEntry as AgentConfig
+from .config.schema import Config
+from .errors import ConfigError, GatewayError
+from .model.http import Peer, RequestHead
+from .ports import Agent, Ids, LinkHandler, SessionStore
+from .server.connection import Connection
+from .server.limits import Limits
+from .server.listeners import Listener, TcpAddress, UnixAddress, open_listener, parse_address
+from .server.server import Server
+from .server.services import HostedLink, LinkCarrier, Options
+from .sessions.lanes import Lanes
+from .sessions.store import MemoryStore
+from .wire.http1 import Http1Limits
+
+__all__ = ["Gateway", "random_ids"]
+
+
+def random_ids(digits: int) -> str:
+    """`ports.Ids` from the system's source of randomness."""
+    return os.urandom((digits + 1) // 2).hex()[:digits]
+
+
+class Gateway:
+    """An OpenAI-compatible API in front of agents.
+
+    `agents`: id to agent (`ports.Agent`), besides those of `config`.  `listen`: `host:port`, `unix:/path`, or several;
+    none at all for a gateway on sockets that the caller opened (`loop.create_server(gw.protocol, sock=s)`).  `secret`
+    is the token or password that clients have to show; without one, only this machine may be listened to.  `links`:
+    path to WebSocket handler.  Without `config` the chat endpoint is on.
+
+    Raises ConfigError where the parts do not make a gateway.
+    """
+
+    def __init__(
+        self,
+        config: Config | None = None,
+        *,
+        agents: Mapping[str, Agent] | None = None,
+        listen: str | Iterable[str] | None = None,
+        token: str | None = None,
+        tls: SSLContext | None = None,
+        links: Mapping[str, LinkHandler] | None = None,
+        limits: Limits | None = None,
+        store: SessionStore | None = None,
+        ids: Ids = random_ids,
+        clock: Callable[[], float] = time.time,
+        environ: Mapping[str, str] | None = None,
+        drain: float | None = None,
+    ) -> None:
+        self.config = config or Config()
+        settings = self.config.gateway
+        self._enabled = config is None or settings.http.endpoints.chat_completions.enabled
+        self._token = token
+        self._clock = clock
+        self._ids = ids
+        self._limits = limits or _limits(self.config)
+        self._drain = settings.shutdown.drain_ms / 1000 if drain is None else drain
+        self._addresses = _addresses(self.config, listen)
+        self._tls = tls or _tls(self.config)
+        self._links = dict(links or {})
+        self._upstreams: dict[str, Any] = {}
+        self._closers: list[Callable[[], Awaitable[None]]] = []
+        if token is None:
+            _require_local(self._addresses)
+        entries = [AgentEntry(agent_id.lower(), agent) for agent_id, agent in (agents or {}).items()]
+        taken = {entry.id for entry in entries}
+        entries += [
+            AgentEntry(one.id, self._configured(one, environ or {}), one.aliases, one.default)
+            for one in _agent_configs(self.config, has_agents=bool(entries))
+            if one.id not in taken
+        ]
+        self.registry = Registry(entries)
+        session = self.config.session
+        self.runs = Runs(self.registry, store or MemoryStore(session.max_sessions, session.max_chars), Lanes())
+        self._listeners: list[Listener] = []
+        self._server: Server | None = None
+        self._state = "new"
+        self._closed: asyncio.Event | None = None
+
+    # -- life
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def start(self) -> None:
+        """Listen.  Does nothing where that was done.
+
+        Raises ConfigError where an address cannot be listened at, GatewayError after `aclose`.
+        """
+        if self._state == "started":
+            return
+        if self._state != "new":
+            raise GatewayError("this gateway was closed; make a new one")
+        loop = asyncio.get_running_loop()
+        self._closed = asyncio.Event()
+        self._server = Server(loop, self._options())
+        try:
+            for address in self._addresses:
+                self._listeners.append(await open_listener(loop, self.protocol, address, self._tls))
+        except ConfigError:
+            await self.aclose()
+            raise
+        self._state = "started"
+
+    async def drain(self, deadline: float | None = None) -> None:
+        """Stop accepting, and wait up to `deadline` seconds for the runs under way; those left end with an error."""
+        if self._state != "started" or self._server is None:
+            return
+        self._state = "draining"
+        for listener in self._listeners:
+            listener.close()
+        waiting = asyncio.ensure_future(self._server.drain())
+        try:
+            await asyncio.wait({waiting}, timeout=self._drain if deadline is None else deadline)
+            self.runs.stop_all()
+            if not waiting.done():
+                await asyncio.wait({waiting}, timeout=1.0)  # for the error frames of the runs just stopped
+        finally:
+            waiting.cancel()
+
+    async def aclose(self) -> None:
+        """End everything at once: listeners, connections, runs."""
+        if self._state == "closed":
+            return
+        self._state = "closed"
+        for listener in self._listeners:
+            listener.close()
+        if self._server is not None:
+            await self._server.close()
+        for close in self._closers:
+            await close()
+        if self._closed is not None:
+            self._closed.set()
+
+    async def serve_forever(self) -> None:
+        """Serve until `aclose` is called, or this is cancelled."""
+        await self.start()
+        if self._closed is not None:
+            await self._closed.wait()
+
+    # -- what there is to know
+
+    @property
+    def urls(self) -> list[str]:
+        """Where clients find it: `http://127.0.0.1:18789`, `unix:/path`.  Ports that were 0 are those bound."""
+        return [listener.url for listener in self._listeners]
+
+    @property
+    def connections(self) -> int:
+        """How many connections there are."""
+        return 0 if self._server is None else self._server.connections
+
+    def protocol(self) -> Connection:
+        """A Protocol for one more connection, for `loop.create_server(gw.protocol, sock=...)` after `start`."""
+        if self._server is None:
+            raise GatewayError("the gateway has not been started")
+        return self._server.protocol()
+
+    # -- how it is put together
+
+    def _options(self) -> Options:
+        health = Health(self._failing)
+        routes = {
+            **dict.fromkeys(("/healthz", "/health"), Route({"GET": health.live}, guarded=False)),
+            **dict.fromkeys(("/readyz", "/ready"), Route({"GET": health.ready}, guarded=False)),
+            **{path: link_route(handler) for path, handler in self._links.items()},
+        }
+        trees: dict[str, Route] = {}
+        if self._enabled:
+            body_limit = self.config.gateway.http.endpoints.chat_completions.max_body_bytes
+            chat = Chat(self.registry, self.runs, self._ids, self._clock, body_limit)
+            models = Models(self.registry, int(self._clock()))
+            routes["/v1/chat/completions"] = Route({"POST": chat})
+            routes["/v1/models"] = Route({"GET": models.index})
+            trees[PREFIX] = Route({"GET": models.one})
+        return Options(
+            handler=Router(Guard(self._token), routes, trees),
+            refusal=refusal,
+            link_factory=_link,
+            ids=self._ids,
+            clock=self._clock,
+            limits=self._limits,
+            access_log=self.config.gateway.http.access_log,
+        )
+
+    def _failing(self) -> list[str]:
+        return {"started": [], "new": ["starting"]}.get(self._state, ["draining"])
+
+    def _configured(self, config: AgentConfig, environ: Mapping[str, str]) -> Agent:
+        match config.runtime.type:
+            case "echo":
+                return echo
+            case "python":
+                return load_target(config.runtime.target or "", f"agents: {config.id}: runtime.target")
+            case _:
+                return self._model(config, environ)
+
+    def _model(self, config: AgentConfig, environ: Mapping[str, str]) -> Agent:
+        # Loaded on demand: a gateway of Python agents needs no HTTP client.
+        from .agents.openai import OpenAIModel
+        from .agents.providers import Timeouts, provider
+        from .agents.upstream import Upstream
+
+        place = f"agents: {config.id}"
+        full_name = config.model or self.config.agents.defaults.model
+        if full_name is None:
+            raise ConfigError(f'{place}: has neither a model ("provider/model") nor a runtime')
+        provider_name, _, model = full_name.partition("/")
+        settings = self.config.models.providers.get(provider_name)
+        if settings is None:
+            found = provider(provider_name, environment=environ)
+        else:
+            found = provider(
+                provider_name,
+                base_url=settings.base_url,
+                api_key=settings.api_key,
+                headers=settings.headers,
+                timeouts=Timeouts(
+                    settings.connect_timeout_ms / 1000,
+                    settings.first_byte_timeout_ms / 1000,
+                    settings.idle_timeout_ms / 1000,
+                ),
+                max_retries=settings.max_retries,
+                environment=environ,
+            )
+        upstream = self._upstreams.get(provider_name)
+        if upstream is None:
+            upstream = self._upstreams[provider_name] = Upstream(found.timeouts)
+            self._closers.append(upstream.aclose)
+        return OpenAIModel(found, model, upstream, system_prompt=config.system_prompt)
+
+
+def _link(carrier: LinkCarrier, head: RequestHead, peer: Peer, loop: asyncio.AbstractEventLoop) -> HostedLink:
+    # Loaded on demand: wsproto costs a third of the whole start, and most gateways see no WebSocket.
+    from .server.link import LinkLimits, WebSocketLink
+
+    return WebSocketLink(carrier, head, peer, LinkLimits(), loop)
+
+
+def _tls(config: Config) -> SSLContext | None:
+    settings = config.gateway.tls
+    if not settings.enabled or settings.cert_path is None:
+        return None
+    from .server.tls import server_context
+
+    return server_context(settings.cert_path, settings.key_path)
+
+
+def _addresses(config: Config, listen: str | Iterable[str] | None) -> list[TcpAddress | UnixAddress]:
+    settings = config.gateway
+    if listen is None:
+        listen = settings.bind if settings.bind.startswith("unix:") else f"[{settings.bind}]:{settings.port}"
+    texts = [listen] if isinstance(listen, str) else list(listen)
+    return [parse_address(text, settings.port) for text in texts]
+
+
+def _require_local(addresses: Iterable[TcpAddress | UnixAddress]) -> None:
+    for address in addresses:
+        if isinstance(address, TcpAddress) and not (
+            address.host in {"localhost", "::1"} or address.host.startswith("127.")
+        ):
+            raise ConfigError(
+                f"without a token everyone who reaches {address.host} could use the agents: "
+                "give a token, or listen at 127.0.0.1 or a unix socket only"
+            )
+
+
+def _agent_configs(config: Config, *, has_agents: bool) -> Iterable[AgentConfig]:
+    configs = config.agents.list
+    if configs or has_agents:
+        return configs
+    if config.agents.defaults.model is None:
+        raise ConfigError(
+            'agents: there is no agent. Set agents.defaults.model to "provider/model", '
+            "or add an entry with a model or a runtime to agents.list"
+        )
+    return [AgentConfig(id="main", model=config.agents.defaults.model)]
+
+
+def _limits(config: Config) -> Limits:
+    http = config.gateway.http
+    limits = http.limits
+    line_bytes = min(Http1Limits().line_bytes, limits.head_bytes)
+    return Limits(
+        http1=Http1Limits(limits.head_bytes, line_bytes, limits.header_count),
+        head_time=limits.head_timeout_ms / 1000,
+        body_idle=limits.body_idle_timeout_ms / 1000,
+        keep_alive_idle=limits.keep_alive_timeout_ms / 1000,
+        write_stall=limits.write_timeout_ms / 1000,
+        silence=http.keep_alive_comment_ms / 1000,
+        coalesce=http.coalesce_ms / 1000,
+        connections=limits.connections,
+        connections_per_peer=limits.connections_per_peer,
+        unauthenticated_per_peer=limits.unauthenticated_per_peer,
+        exempt_local=limits.exempt_loopback,
+    )

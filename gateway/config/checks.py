@@ -1,0 +1,137 @@
+"""What options must hold together, once each of them is acceptable alone.
+
+A section with a fault in it is left out where its values matter: what is missing there may only have been refused.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from .fields import Reading
+from .json5 import Key, Path
+from .schema import AgentEntry, Agents, Config, Gateway, Tls
+from .tree import Node
+from .values import BUILT_IN_PROVIDERS
+
+__all__ = ["finish"]
+
+
+def finish(config: Config, root: Node, reading: Reading) -> Config:
+    """The configuration in its final form.  Problems are told to `reading`."""
+    for name, provider in config.models.providers.items():
+        if provider.base_url is None and name not in BUILT_IN_PROVIDERS and _is_clean(provider, reading):
+            _problem(provider, None, "'baseUrl' is missing; only built-in providers have one of their own", reading)
+    gateway = _gateway(config.gateway, reading)
+    agents = _agents(config.agents, root, reading)
+    return dataclasses.replace(config, gateway=gateway, agents=agents)
+
+
+def _gateway(gateway: Gateway, reading: Reading) -> Gateway:
+    bind = gateway.bind
+    if bind == "custom":
+        if gateway.custom_bind_host is None and reading.is_clean(("gateway", "customBindHost")):
+            _problem(gateway, "bind", "'custom' needs gateway.customBindHost, the address to listen on", reading)
+        bind = gateway.custom_bind_host or bind
+    return dataclasses.replace(gateway, bind=bind, tls=_tls(gateway.tls, reading))
+
+
+def _tls(tls: Tls, reading: Reading) -> Tls:
+    found = reading.origin(tls)
+    if found is None or not _is_clean(tls, reading):
+        return tls
+    if (tls.cert_path is None) != (tls.key_path is None):
+        here, other = ("keyPath", "certPath") if tls.cert_path is None else ("certPath", "keyPath")
+        _problem(tls, here, f"{here} needs {other} beside it", reading)
+    elif tls.enabled and tls.cert_path is None:
+        _problem(tls, "enabled", "TLS needs certPath and keyPath; no certificate is made for you", reading)
+    said = "enabled" in found[0].value
+    return tls if said else dataclasses.replace(tls, enabled=tls.cert_path is not None)
+
+
+def _agents(agents: Agents, root: Node, reading: Reading) -> Agents:
+    entries = (*agents.list, *agents.entries)
+    configured = (key for key in _keys(root, ("models", "providers")) if isinstance(key, str))
+    providers = frozenset(BUILT_IN_PROVIDERS).union(configured)
+    default_model = agents.defaults.model
+    _model(agents.defaults, default_model, providers, reading)
+    _unique(entries, reading)
+    finished = []
+    for entry in entries:
+        _model(entry, entry.model, providers, reading)
+        if _is_clean(entry, reading):
+            _runtime(entry, default_model, reading)
+        uses_default = entry.model is None and entry.runtime.type == "model"
+        finished.append(dataclasses.replace(entry, model=default_model) if uses_default else entry)
+    written = (*_keys(root, ("agents", "list")), *_keys(root, ("agents", "entries")))
+    if default_model is not None and not written:
+        finished.append(AgentEntry(id="main", default=True, model=default_model))
+    return dataclasses.replace(agents, list=tuple(finished), entries=())
+
+
+def _unique(entries: tuple[AgentEntry, ...], reading: Reading) -> None:
+    ids: set[str] = set()
+    aliases: dict[str, str] = {}
+    default: str | None = None
+    for entry in entries:
+        if entry.id in ids:
+            _problem(entry, "id", f"there is an agent '{entry.id}' already (agents.list and agents.entries)", reading)
+        ids.add(entry.id)
+        for alias in entry.aliases:
+            owner = aliases.setdefault(alias.lower(), entry.id)
+            if owner != entry.id:
+                _problem(entry, "aliases", f"'{alias}' means agent '{owner}' already", reading)
+        if entry.default and default is not None:
+            _problem(entry, "default", f"agent '{default}' is the default already", reading)
+        elif entry.default:
+            default = entry.id
+
+
+def _runtime(entry: AgentEntry, default_model: str | None, reading: Reading) -> None:
+    runtime = entry.runtime
+    if runtime.type == "python" and runtime.target is None:
+        _problem(runtime, "type", "'python' needs a target beside it, like \"module:function\"", reading)
+    if runtime.type != "python" and runtime.target is not None:
+        _problem(runtime, "target", 'a target is only for type: "python"', reading)
+    nothing = runtime.type == "model" and entry.model is None and default_model is None
+    if nothing and reading.is_clean(("agents", "defaults")):
+        message = (
+            f"agent '{entry.id}' has nothing to answer with. "
+            'Give it model: "provider/model", set agents.defaults.model, or use runtime: {type: "echo"}'
+        )
+        _problem(entry, "id", message, reading)
+
+
+def _model(section: object, model: str | None, providers: frozenset[str], reading: Reading) -> None:
+    provider = (model or "").partition("/")[0]
+    if model is not None and provider not in providers:
+        message = (
+            f"there is no provider '{provider}'. Add models.providers.{provider} with api and baseUrl, "
+            f"or use one of: {', '.join(sorted(providers))}"
+        )
+        _problem(section, "model", message, reading)
+
+
+def _is_clean(section: object, reading: Reading) -> bool:
+    found = reading.origin(section)
+    return found is None or reading.is_clean(found[1])
+
+
+def _problem(section: object, key: str | None, message: str, reading: Reading) -> None:
+    """A problem with a member of a section, or with the section where `key` is None."""
+    found = reading.origin(section)
+    assert found is not None, "defaults hold together"
+    node, path = found
+    if key is None:
+        reading.problem(node.key_place, path, message)
+    else:
+        reading.problem(node.value[key].place, (*path, key), message)
+
+
+def _keys(root: Node, path: Path) -> tuple[Key, ...]:
+    """The keys, or indexes, that are written at `path`."""
+    node: Node | None = root
+    for key in path:
+        node = node.value.get(key) if node is not None and isinstance(node.value, dict) else None
+    if node is None or not isinstance(node.value, dict | list):
+        return ()
+    return tuple(node.value) if isinstance(node.value, dict) else tuple(range(len(node.value)))

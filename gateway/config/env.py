@@ -1,0 +1,104 @@
+r"""Environment variables in configuration values, and `.env` files.
+
+`${NAME}` is replaced by the variable, `${NAME:-text}` by `text` where the variable is not set or empty, and `$${any}`
+stands for `${any}` itself.  The environment is always handed in; nothing here looks at the process.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+__all__ = ["DotEnvError", "ExpansionError", "expand", "expand_home", "parse_dotenv"]
+
+_REFERENCE = re.compile(
+    r"""\$\$\{ (?P<literal>[^}]*) \}
+      | \$\{ (?P<name>[A-Za-z_][A-Za-z0-9_]*) (?P<fallback> :- [^}]* )? \}
+      | \$\{""",
+    re.VERBOSE,
+)
+_DOTENV_LINE = re.compile(
+    r"""[ \t]* (?:export[ \t]+)? (?P<name>[A-Za-z_][A-Za-z0-9_]*) [ \t]* = [ \t]*
+        (?: '(?P<raw>[^']*)' | "(?P<quoted>(?:[^"\\]|\\.)*+)" | (?P<plain>[^\r\n'"][^\r\n]*)? )
+        [ \t]* (?:\#[^\r\n]*)? (?:\r?\n|\Z)""",
+    re.VERBOSE | re.DOTALL,
+)
+_DOTENV_BLANK = re.compile(r"[ \t]*(?:#[^\r\n]*)?(?:\r?\n|\Z)")
+_DOTENV_COMMENT = re.compile(r"(?:^|[ \t])#.*\Z")
+_DOTENV_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
+_ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
+
+
+class ExpansionError(ValueError):
+    """A reference that cannot be replaced; the text says which and what to do.  It never holds a value."""
+
+
+class DotEnvError(ValueError):
+    """A line that is no assignment.  `line` counts from 1."""
+
+    def __init__(self, line: int) -> None:
+        super().__init__("expected NAME=value. Put quotes around values of more than one line")
+        self.line = line
+
+
+def expand(text: str, environ: Mapping[str, str]) -> str:
+    """Replace the references in `text`.  Raises ExpansionError that names every variable missing."""
+    missing: list[str] = []
+
+    def replace(match: re.Match[str]) -> str:
+        name = match["name"]
+        if match["literal"] is not None:
+            return f"${{{match['literal']}}}"
+        if name is None:
+            raise ExpansionError(
+                "'${' is not followed by a variable's name and '}'. Write ${NAME} or ${NAME:-default}, "
+                "or $${...} for the characters ${...} themselves"
+            )
+        value = environ.get(name, "")
+        if not value and match["fallback"] is not None:
+            return match["fallback"][2:]
+        if not value:
+            missing.append(name)
+        return value
+
+    expanded = _REFERENCE.sub(replace, text)
+    if missing:
+        names = " and ".join(dict.fromkeys(missing))
+        raise ExpansionError(
+            f"the environment has no value for {names}. Set it, put it into a .env file beside the configuration, "
+            f"or give a default: ${{{missing[0]}:-default}}"
+        )
+    return expanded
+
+
+def expand_home(path: str, environ: Mapping[str, str]) -> str:
+    """Replace a leading `~/` by the home directory that the environment names, if it names one."""
+    home = environ.get("HOME") or environ.get("USERPROFILE")
+    return f"{home}/{path[2:]}" if home and path.startswith("~/") else path
+
+
+def parse_dotenv(text: str) -> dict[str, str]:
+    r"""Read `NAME=value` lines, with comments, `export`, and quotes (`"` with \n, \r, \t, \" and \\; `'` without).
+
+    Raises DotEnvError.
+    """
+    values = {}
+    pos = 0
+    while pos < len(text):
+        blank = _DOTENV_BLANK.match(text, pos)
+        if blank:
+            pos = blank.end()
+            continue
+        line = _DOTENV_LINE.match(text, pos)
+        if line is None:
+            raise DotEnvError(text.count("\n", 0, pos) + 1)
+        raw, quoted, plain = line["raw"], line["quoted"], line["plain"]
+        if raw is not None:
+            value = raw
+        elif quoted is not None:
+            value = _DOTENV_ESCAPE.sub(lambda match: _ESCAPES.get(match[1], match[1]), quoted)
+        else:
+            value = _DOTENV_COMMENT.sub("", plain or "").rstrip(" \t")
+        values[line["name"]] = value
+        pos = line.end()
+    return values

@@ -1,0 +1,374 @@
+"""The parts an option table is made of: options, and the kinds of values they take.
+
+A section of the configuration is a frozen dataclass whose fields are made by `option` or `section`.  Its JSON keys are
+the camelCase forms of the attributes.  A kind reads a node and returns the value, or raises Wrong; what it reads and
+what it says about itself (`shown`) is all that validation, defaults, help and documentation know about an option.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol, cast
+
+from .env import ExpansionError, expand
+from .json5 import Path
+from .tree import NO_INDEX, Node, Place, show_path
+
+__all__ = [
+    "MISSING",
+    "Boolean",
+    "Choice",
+    "Integer",
+    "Kind",
+    "ListOf",
+    "MapOf",
+    "Option",
+    "Reading",
+    "Secret",
+    "Section",
+    "SectionClass",
+    "Text",
+    "Wrong",
+    "option",
+    "options_of",
+    "section",
+]
+
+MISSING = object()
+"""What reading gives where there was a problem: the option keeps its default and reading goes on."""
+
+_INTEGER_TEXT = re.compile(r"-?[0-9]{1,18}")
+
+
+class Wrong(Exception):
+    """A value that is not acceptable; the text ends in what is."""
+
+
+class Kind(Protocol):
+    """What values an option takes."""
+
+    @property
+    def shown(self) -> str:
+        """The values, in a few words, for the documentation."""
+
+    def read(self, node: Node, path: Path, reading: Reading, /) -> Any:
+        """The value.  Raises Wrong for a fault of the whole; faults of parts are told to `reading`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One row of the option table.
+
+    `default` is the default as the documentation tells it, where that says more than the value itself.  `environment`
+    is the suffix of the variables that stand in (see model.names).
+    """
+
+    help: str
+    kind: Kind
+    default: str = ""
+    environment: str = ""
+    key: str = ""
+
+    @property
+    def is_secret(self) -> bool:
+        kind = self.kind.item if isinstance(self.kind, MapOf) else self.kind
+        return isinstance(kind, Secret)
+
+
+class Reading:
+    """One validation: the environment, the problems found, and the keys that are the product's but not ours."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self.environ = environ
+        self._problems: list[tuple[Place, Path, str]] = []
+        self.ignored: dict[str, Place] = {}
+        self._origins: dict[int, tuple[object, Node, Path]] = {}
+
+    def problem(self, place: Place, path: Path, message: str) -> None:
+        self._problems.append((place, path, message))
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """A line for each problem, in the order of the text."""
+        lines = []
+        for place, path, message in sorted(self._problems, key=lambda problem: problem[0]):
+            shown = show_path(path)
+            lines.append(f"{place}: {shown}: {message}" if shown else f"{place}: {message}")
+        return tuple(lines)
+
+    def is_clean(self, path: Path) -> bool:
+        """Whether there was no problem at this path or below: what is missing there has not been written either."""
+        return not any(faulty[: len(path)] == path for _, faulty, _ in self._problems)
+
+    def ignore(self, node: Node, path: Path) -> None:
+        name = show_path(tuple(NO_INDEX if isinstance(key, int) else key for key in path))
+        self.ignored.setdefault(name, node.key_place)
+
+    def read(self, kind: Kind, node: Node, path: Path) -> Any:
+        """The value, or MISSING after a problem that has been noted."""
+        try:
+            return kind.read(node, path, self)
+        except Wrong as wrong:
+            self.problem(node.place, path, str(wrong))
+            return MISSING
+
+    def text(self, node: Node) -> str:
+        """The text of a node, its environment references replaced.  Raises Wrong."""
+        if not isinstance(node.value, str):
+            raise Wrong(f"expected text, got {_kind_of(node.value)}")
+        if not node.place.line:  # not from a file: a flag's value means what it says
+            return node.value
+        try:
+            return expand(node.value, self.environ)
+        except ExpansionError as error:
+            raise Wrong(str(error)) from None
+
+    def keep_origin(self, value: object, node: Node, path: Path) -> None:
+        self._origins[id(value)] = (value, node, path)  # holding the value keeps its id its own
+
+    def origin(self, value: object) -> tuple[Node, Path] | None:
+        """Where a section came from; None for one that stands for nothing written."""
+        found = self._origins.get(id(value))
+        return (found[1], found[2]) if found else None
+
+
+@dataclass(frozen=True, slots=True)
+class Integer:
+    least: int
+    most: int
+
+    @property
+    def shown(self) -> str:
+        return f"integer, {self.least} to {self.most}"
+
+    def read(self, node: Node, _path: Path, reading: Reading) -> int:
+        value = node.value
+        if isinstance(value, str) and ("${" in value or not node.place.line):
+            text = reading.text(node)
+            value = int(text) if _INTEGER_TEXT.fullmatch(text) else text
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise Wrong(f"expected an integer from {self.least} to {self.most}, got {_kind_of(value)}")
+        if not self.least <= value <= self.most:
+            raise Wrong(f"expected an integer from {self.least} to {self.most}, got {_brief(value)}")
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Boolean:
+    shown: ClassVar[str] = "true or false"
+
+    def read(self, node: Node, _path: Path, reading: Reading) -> bool:
+        value = node.value
+        if isinstance(value, str) and "${" in value:
+            value = {"true": True, "false": False}.get(reading.text(node), value)
+        if not isinstance(value, bool):
+            raise Wrong(f"expected true or false, got {_kind_of(value)}")
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """`check` returns the text to use, or raises Wrong."""
+
+    shown: str = "text"
+    check: Callable[[str], str] | None = None
+
+    def read(self, node: Node, _path: Path, reading: Reading) -> str:
+        text = reading.text(node)
+        return self.check(text) if self.check else text
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """Text that is never shown.  Takes the product's reference form as well: `{source: "env", id: "NAME"}`."""
+
+    shown: ClassVar[str] = "text (secret)"
+
+    def read(self, node: Node, _path: Path, reading: Reading) -> str | None:
+        if isinstance(node.value, dict):
+            source, name = (node.value.get(key) for key in ("source", "id"))
+            if source is None or source.value != "env" or name is None or not isinstance(name.value, str):
+                raise Wrong('expected text, "${NAME}" or {source: "env", id: "NAME"}; no other secret source is read')
+            text = reading.text(Node(f"${{{name.value}}}", node.place, node.key_place))
+        else:
+            text = reading.text(node)
+        if text != text.strip(" \t") or any(char < " " or char == "\x7f" for char in text):
+            raise Wrong("a secret must hold no control characters, nor begin or end with a blank: no header carries it")
+        return text or None
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """`refused` maps values that people will try to what to do instead."""
+
+    values: tuple[str, ...]
+    refused: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def shown(self) -> str:
+        return " or ".join(f'"{value}"' for value in self.values)
+
+    def read(self, node: Node, _path: Path, reading: Reading) -> str:
+        text = reading.text(node)
+        if text in self.values:
+            return text
+        if text in self.refused:
+            raise Wrong(f"{_brief(text)} is not supported. {self.refused[text]}")
+        raise Wrong(f"expected {self.shown}, got {_brief(text)}{_did_you_mean(text, self.values)}")
+
+
+@dataclass(frozen=True, slots=True)
+class ListOf:
+    item: Kind
+
+    @property
+    def shown(self) -> str:
+        return f"array of {self.item.shown}"
+
+    def read(self, node: Node, path: Path, reading: Reading) -> tuple[Any, ...]:
+        if not isinstance(node.value, list):
+            raise Wrong(f"expected an array, got {_kind_of(node.value)}")
+        values = [reading.read(self.item, item, (*path, index)) for index, item in enumerate(node.value)]
+        return tuple(value for value in values if value is not MISSING)
+
+
+@dataclass(frozen=True, slots=True)
+class MapOf:
+    """An object whose keys are names; `check` raises Wrong for a bad one."""
+
+    item: Kind
+    check: Callable[[str], None] | None = None
+
+    @property
+    def shown(self) -> str:
+        return f"object: name to {self.item.shown}"
+
+    def read(self, node: Node, path: Path, reading: Reading) -> dict[str, Any]:
+        values = {}
+        for key, member in _members(node).items():
+            try:
+                if self.check:
+                    self.check(key)
+            except Wrong as wrong:
+                reading.problem(member.key_place, (*path, key), str(wrong))
+                continue
+            value = reading.read(self.item, member, (*path, key))
+            if value is not MISSING:
+                values[key] = value
+        return values
+
+
+class SectionClass:
+    """Base of the sections.
+
+    `IGNORED` are keys that the product knows and this program does not use; `REFUSED` those that it would be wrong to
+    ignore, with the reason.  `OPEN`: other keys are accepted without a word, because they only describe something.
+    """
+
+    __slots__ = ()
+    IGNORED: ClassVar[frozenset[str]] = frozenset()
+    REFUSED: ClassVar[Mapping[str, str]] = {}
+    OPEN: ClassVar[bool] = False
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """An object with known keys."""
+
+    cls: type[SectionClass]
+
+    shown: ClassVar[str] = "object"
+
+    def read(self, node: Node, path: Path, reading: Reading) -> Any:
+        options = {found.key: (name, found) for name, found in options_of(self.cls).items()}
+        values = {}
+        for key, member in _members(node).items():
+            inner = (*path, key)
+            if key in options:
+                name, found = options[key]
+                value = reading.read(found.kind, member, inner)
+                if value is not MISSING:
+                    values[name] = value
+            elif key == "$schema":
+                continue  # for editors
+            elif key in self.cls.IGNORED:
+                reading.ignore(member, inner)
+            elif key in self.cls.REFUSED:
+                reading.problem(member.key_place, inner, self.cls.REFUSED[key])
+            elif not self.cls.OPEN:
+                hint = _did_you_mean(key, (*options, *self.cls.IGNORED)) or f". Known here: {', '.join(options)}"
+                reading.problem(member.key_place, inner, f"there is no such option{hint}")
+        for field_ in dataclasses.fields(cast("Any", self.cls)):
+            if _is_required(field_) and field_.name not in values:
+                key = options_of(self.cls)[field_.name].key
+                if key in node.value:
+                    return MISSING  # its fault has been noted
+                raise Wrong(f"'{key}' is missing")
+        built: Any = self.cls(**values)
+        reading.keep_origin(built, node, path)
+        return built
+
+
+def option(
+    default: Any,
+    help: str,  # noqa: A002 - what argparse calls it too
+    kind: Kind,
+    *,
+    shown: str = "",
+    environment: str = "",
+) -> Any:
+    """A field for one option.  `default` may be `dataclasses.MISSING`; `shown` is the default in the documentation."""
+    row = Option(help, kind, shown, environment)
+    if isinstance(default, dict):
+        return field(default_factory=dict, repr=not row.is_secret, metadata={"option": row})
+    return field(default=default, repr=not row.is_secret, metadata={"option": row})
+
+
+def section(cls: type[SectionClass]) -> Any:
+    """A field for a section within a section."""
+    return field(default_factory=cls, metadata={"option": Option("", Section(cls))})
+
+
+def options_of(cls: type[SectionClass]) -> dict[str, Option]:
+    """The options of a section by attribute, their keys filled in."""
+    found = dataclasses.fields(cast("Any", cls))
+    return {each.name: dataclasses.replace(each.metadata["option"], key=_camel(each.name)) for each in found}
+
+
+def _is_required(found: dataclasses.Field[Any]) -> bool:
+    return found.default is dataclasses.MISSING and found.default_factory is dataclasses.MISSING
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)
+
+
+def _members(node: Node) -> dict[str, Node]:
+    if not isinstance(node.value, dict):
+        raise Wrong(f"expected an object, got {_kind_of(node.value)}")
+    return node.value
+
+
+def _kind_of(value: object) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    names: dict[type, str] = {dict: "an object", list: "an array", str: "text"}
+    return names.get(type(value), "a number")
+
+
+def _brief(value: str | int) -> str:
+    text = f'"{value}"' if isinstance(value, str) else str(value)
+    return text if len(text) <= 60 else f"{text[:60]}..."
+
+
+def _did_you_mean(word: str, known: tuple[str, ...]) -> str:
+    folded = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(word.lower(), folded, n=1)
+    return f". Did you mean '{folded[close[0]]}'?" if close else ""

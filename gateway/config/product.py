@@ -1,0 +1,76 @@
+"""Keys of the product's configuration that this program does not use, section by section.
+
+A configuration that holds them is a good one: they give one line of warning, where a key that nobody knows is an error.
+Where its own releases differ, all of their keys stand here.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "AGENTS",
+    "AGENT_DEFAULTS",
+    "AGENT_ENTRY",
+    "AUTH",
+    "CHAT_COMPLETIONS",
+    "ENDPOINTS",
+    "GATEWAY",
+    "HTTP",
+    "MODELS",
+    "PROVIDER",
+    "ROOT",
+    "RUNTIME",
+    "SESSION",
+    "TLS",
+]
+
+
+def _keys(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+CHAT_COMPLETIONS = _keys("images maxImageParts maxTotalImageBytes")
+ENDPOINTS = _keys("responses")
+HTTP = _keys("securityHeaders")
+AUTH = _keys("allowTailscale identityScopes rateLimit trustedProxy")
+TLS = _keys("autoGenerate")
+GATEWAY = _keys("""
+    allowRealIpFallback channelHealthCheckMinutes channelMaxRestartsPerHour channelStaleEventThresholdMinutes
+    cliAgents controlUi handshakeTimeoutMs mode nodes publicOrigin push reload remote roles tailscale terminal
+    tools trustedProxies webchat
+""")
+AGENT_DEFAULTS = _keys("""
+    additionalSystemPrompt agentRuntime blockStreamingBreak blockStreamingChunk blockStreamingCoalesce
+    blockStreamingDefault bootstrapMaxChars bootstrapPromptTruncationWarning bootstrapTotalMaxChars cliBackends
+    compaction contextInjection contextLimits contextPruning contextTokens cwd elevatedDefault embeddedAgent
+    embeddedPi envelopeElapsed envelopeTimestamp envelopeTimezone experimental fastModeDefault heartbeat
+    humanDelay imageGenerationModel imageMaxDimensionPx imageModel llm maxConcurrent
+    mediaGenerationAutoProviderFallback mediaMaxMb memorySearch modelPolicy models musicGenerationModel params
+    pdfMaxBytesMb pdfMaxPages pdfModel promptOverlays reasoningDefault repoRoot runtime sandbox silentReply
+    silentReplyRewrite skills skipBootstrap skipOptionalBootstrapFiles startupContext subagents systemAgent
+    systemPromptOverride thinkingDefault timeFormat timeoutSeconds typingIntervalSeconds typingMode userTimezone
+    utilityModel verboseDefault videoGenerationModel workspace
+""")
+RUNTIME = _keys("acp")
+AGENT_ENTRY = _keys("""
+    agentDir agentRuntime contextInjection contextLimits contextTokens cwd embeddedAgent embeddedPi
+    fastModeDefault groupChat heartbeat humanDelay identity memorySearch modelPolicy models params
+    reasoningDefault sandbox skills skillsLimits statusUpdates subagents systemPromptOverride thinkingDefault
+    tools tts utilityModel verboseDefault workspace
+""")
+AGENTS = _keys("bindings ownership")
+PROVIDER = _keys("""
+    agentRuntime auth authHeader compat contextTokens contextWindow injectNumCtxForOpenAICompat localService
+    maxTokens params region request timeoutSeconds
+""")
+MODELS = _keys("bedrockDiscovery mode pricing proxy")
+SESSION = _keys("""
+    agentToAgent dmScope groupScope identityLinks idleMinutes mainKey maintenance maxRecentTurns
+    parentForkMaxTokens reset resetByChannel resetByType resetTriggers scope sendPolicy store threadBindings
+    transcriptRetentionDays typingIntervalSeconds typingMode writeLock
+""")
+ROOT = _keys("""
+    accessGroups acp agent approvals audio auth bindings broadcast browser canvasHost channels cli cloudWorkers
+    commands commitments crestodian cron diagnostics discord discovery env hooks identity imessage logging mcp
+    media memory messages meta nodeHost plugins proxy routing secrets signal skills slack surfaces talk telegram
+    tools transcripts tts ui update vault web whatsapp wizard worktrees
+""")

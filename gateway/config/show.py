@@ -1,0 +1,90 @@
+"""The option table, and a configuration, as people and programs read them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..model.names import environment
+from .fields import ListOf, MapOf, Option, Section, SectionClass, options_of
+from .schema import Config
+from .values import NameOr
+
+__all__ = ["OptionRow", "effective", "markdown", "options"]
+
+HIDDEN = "***"
+
+
+@dataclass(frozen=True, slots=True)
+class OptionRow:
+    """One option: its path, the values it takes, its default as text, and the variables that stand in for it."""
+
+    path: str
+    values: str
+    default: str
+    help: str
+    environment: tuple[str, ...] = ()
+
+
+def options() -> tuple[OptionRow, ...]:
+    """All options, in the order of the table.  `[]` stands for an index, `<name>` for a key of one's own."""
+    return tuple(_rows(Config, ""))
+
+
+def markdown() -> str:
+    """The option table for the README."""
+    lines = ["| option | values | default | |", "| --- | --- | --- | --- |"]
+    for row in options():
+        variables = f" Or {' or '.join(f'`{name}`' for name in row.environment)}." if row.environment else ""
+        lines.append(f"| `{row.path}` | {row.values} | {row.default} | {row.help}{variables} |")
+    return "\n".join(lines) + "\n"
+
+
+def effective(config: Config) -> dict[str, Any]:
+    """The configuration as JSON, complete with defaults, without secrets; itself a configuration but for these."""
+    return _section(config)
+
+
+def _rows(cls: type[SectionClass], prefix: str) -> Iterator[OptionRow]:
+    fields = {each.name: each for each in dataclasses.fields(cls)}  # type: ignore[arg-type]  # sections are dataclasses
+    for name, option in options_of(cls).items():
+        path = f"{prefix}{option.key}"
+        if isinstance(option.kind, Section):
+            yield from _rows(option.kind.cls, f"{path}.")
+            continue
+        default = option.default or _default(fields[name].default)
+        variables = environment(option.environment) if option.environment else ()
+        yield OptionRow(path, option.kind.shown, default, option.help, variables)
+        inner = option.kind.item if isinstance(option.kind, ListOf | MapOf) else None
+        if isinstance(inner, NameOr):
+            inner = inner.section
+        if isinstance(inner, Section):
+            yield from _rows(inner.cls, f"{path}[]." if isinstance(option.kind, ListOf) else f"{path}.<name>.")
+
+
+def _default(value: object) -> str:
+    return "none" if value is None or value == () else json.dumps(value)
+
+
+def _section(section: SectionClass) -> dict[str, Any]:
+    members = {}
+    for name, option in options_of(type(section)).items():
+        value = getattr(section, name)
+        if value is not None and value not in ((), {}):
+            members[option.key] = _shown(value, option)
+    return members
+
+
+def _shown(value: Any, option: Option) -> Any:
+    if option.is_secret:
+        return dict.fromkeys(value, HIDDEN) if isinstance(value, Mapping) else HIDDEN
+    if isinstance(value, SectionClass):
+        return _section(value)
+    if isinstance(value, tuple):
+        return [_shown(item, option) for item in value]
+    if isinstance(value, Mapping):
+        return {key: _shown(item, option) for key, item in value.items()}
+    return value

@@ -1,0 +1,224 @@
+"""What single values of the configuration must look like, and the kinds that only this option table needs."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
+
+from ..model.names import FAMILIES
+from .env import expand_home
+from .fields import MISSING, Reading, Section, Wrong
+from .json5 import Path
+from .tree import Node
+
+__all__ = [
+    "BUILT_IN_PROVIDERS",
+    "OTHER_APIS",
+    "RUNTIMES",
+    "ById",
+    "FileName",
+    "ModelName",
+    "NameOr",
+    "agent_id",
+    "alias",
+    "base_url",
+    "bind",
+    "header_name",
+    "host",
+    "provider_name",
+    "target",
+]
+
+BUILT_IN_PROVIDERS = ("openai", "openrouter", "ollama", "lmstudio", "llama.cpp", "vllm")
+"""Providers that need no configuration: their base URLs and key variables are known."""
+
+OTHER_APIS = (
+    "openai-responses",
+    "openai-chatgpt-responses",
+    "openai-codex-responses",
+    "azure-openai-responses",
+    "anthropic-messages",
+    "google-generative-ai",
+    "google-vertex",
+    "github-copilot",
+    "bedrock-converse-stream",
+    "ollama",
+    "pi-messages",
+)
+RUNTIMES = ("model", "python", "echo")
+
+MAX_UNIX_PATH = 103
+"""Bytes; `sun_path` holds 104 with its NUL on BSD and macOS, 108 on Linux."""
+
+_AGENT_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?")
+_TARGET = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*(?:\.[^\W\d]\w*)*")
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.1: token
+_PROVIDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}/[!-~]{1,256}")
+
+
+def agent_id(text: str) -> str:
+    """In lower case, as ids are compared without regard to it."""
+    if not _AGENT_ID.fullmatch(text.lower()):
+        raise Wrong("an agent's id is 1 to 64 of the characters a-z 0-9 _ -, the first a letter or a digit")
+    return text.lower()
+
+
+def alias(text: str) -> str:
+    folded = text.lower()
+    if folded in FAMILIES or folded.startswith(("agent:", *(f"{name}{mark}" for name in FAMILIES for mark in ":/"))):
+        raise Wrong("this name means an agent already: choose one outside the gateway's own names")
+    if not text or text != text.strip() or not text.isprintable() or len(text) > 256:
+        raise Wrong("an alias is 1 to 256 printable characters without blanks around them")
+    return text
+
+
+def host(text: str) -> str:
+    """An IP address or a host name."""
+    bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    try:
+        return str(ipaddress.ip_address(bare))
+    except ValueError:
+        numeric = bare.replace(".", "").isdecimal()
+        if numeric or len(bare) > 253 or not _HOST_NAME.fullmatch(bare):
+            port = ". The port goes to gateway.port" if ":" in bare else ""
+            raise Wrong(f"expected an IP address or a host name{port}") from None
+        return bare
+
+
+def bind(text: str) -> str:
+    """`loopback`, `auto` and `lan` as addresses; `custom` as it stands."""
+    named = {"loopback": "127.0.0.1", "auto": "127.0.0.1", "lan": "0.0.0.0", "custom": "custom"}  # noqa: S104 - is asked for
+    if text in named:
+        return named[text]
+    if text == "tailnet":
+        raise Wrong("'tailnet' is not supported. Give the address itself, as `tailscale ip -4` prints it")
+    if text.startswith("unix:"):
+        path = text.removeprefix("unix:")
+        if not path.startswith("/") or "\0" in path:
+            raise Wrong("expected an absolute path after 'unix:'")
+        if len(path.encode()) > MAX_UNIX_PATH:
+            raise Wrong(f"the path of a unix socket is at most {MAX_UNIX_PATH} bytes long")
+        return text
+    try:
+        return host(text)
+    except Wrong as wrong:
+        raise Wrong(f"expected loopback, lan, an IP address, a host name or unix:/path; {wrong}") from None
+
+
+def target(text: str) -> str:
+    if not _TARGET.fullmatch(text):
+        raise Wrong('expected "module:function"')
+    return text
+
+
+def base_url(text: str) -> str:
+    """Without a slash at the end."""
+    try:
+        parts = urlsplit(text)
+        parts.port  # noqa: B018 - raises ValueError for one that is none
+    except ValueError:
+        raise Wrong("expected a URL like https://host/v1") from None
+    if parts.scheme not in {"http", "https"} or not parts.hostname or not re.fullmatch(r"[!-~]+", text):
+        raise Wrong("expected a URL like https://host/v1")
+    if parts.username is not None or parts.password is not None:
+        raise Wrong("a base URL must hold no user or password. Use apiKey, or headers")
+    if parts.query or parts.fragment:
+        raise Wrong("a base URL must hold no '?' and no '#'")
+    return text.rstrip("/")
+
+
+def header_name(text: str) -> None:
+    if not _HEADER_NAME.fullmatch(text):
+        raise Wrong("this is not a header's name")
+    if text.lower() in {"content-length", "transfer-encoding", "connection", "host", "upgrade"}:
+        raise Wrong("this header is the connection's own and cannot be set")
+
+
+def provider_name(text: str) -> None:
+    if not _PROVIDER_NAME.fullmatch(text):
+        raise Wrong("a provider's name is 1 to 64 of the characters A-Z a-z 0-9 . _ -, the first a letter or a digit")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelName:
+    """`"provider/model"`, or the product's `{primary, fallbacks}`, of which the fallbacks are not used."""
+
+    shown: ClassVar[str] = '"provider/model"'
+
+    def read(self, node: Node, path: Path, reading: Reading) -> str:
+        if isinstance(node.value, dict):
+            primary = node.value.get("primary")
+            for key, member in node.value.items():
+                if key == "fallbacks":
+                    reading.ignore(member, (*path, key))
+                elif key != "primary":
+                    reading.problem(member.key_place, (*path, key), "there is no such option. Known here: primary")
+            if primary is None:
+                raise Wrong("'primary' is missing")
+            node = primary
+        text = reading.text(node)
+        if not _MODEL_NAME.fullmatch(text):
+            raise Wrong('expected "provider/model", like "openai/gpt-4o-mini"')
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class FileName:
+    """A path; a relative one starts at the folder of the file it is written in."""
+
+    shown: ClassVar[str] = "file name"
+
+    def read(self, node: Node, _path: Path, reading: Reading) -> str:
+        text = expand_home(reading.text(node), reading.environ)
+        if not text or "\0" in text:
+            raise Wrong("expected a file name")
+        return str(FilePath(node.place.file).parent / text) if node.place.line else text
+
+
+@dataclass(frozen=True, slots=True)
+class NameOr:
+    """The section, or its `id` alone."""
+
+    section: Section
+
+    @property
+    def shown(self) -> str:
+        return "text or object"
+
+    def read(self, node: Node, path: Path, reading: Reading) -> Any:
+        if isinstance(node.value, str):
+            node = Node({"id": node}, node.place, node.key_place)
+        return self.section.read(node, path, reading)
+
+
+@dataclass(frozen=True, slots=True)
+class ById:
+    """An object of sections whose keys are the sections' ids."""
+
+    section: Section
+    shown: ClassVar[str] = "object: id to object"
+
+    def read(self, node: Node, path: Path, reading: Reading) -> tuple[Any, ...]:
+        if not isinstance(node.value, dict):
+            raise Wrong("expected an object with the ids as keys")
+        values = []
+        for key, member in node.value.items():
+            inner = member
+            if isinstance(member.value, dict):
+                given = member.value.get("id")
+                if given is not None and given.value != key:
+                    reading.problem(
+                        given.place, (*path, key, "id"), "the id is the key. Remove this, or make both equal"
+                    )
+                name = Node(key, member.key_place, member.key_place)
+                inner = Node({**member.value, "id": name}, member.place, member.key_place)
+            value = reading.read(self.section, inner, (*path, key))
+            if value is not MISSING:
+                values.append(value)
+        return tuple(values)

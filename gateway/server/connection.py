@@ -1,0 +1,416 @@
+"""The one Protocol: it owns the transport, the phase, the gate and the timers of a connection.
+
+Bytes go down to `wire.http1`, events come up and become an exchange, whose handler runs in the connection's single
+task.  A WebSocket stays on the same Protocol: from then on the bytes go to its link.
+"""
+
+from __future__ import annotations
+
+from asyncio import BaseTransport, CancelledError, Future, Protocol, Task, Transport
+from contextlib import suppress
+from logging import getLogger
+
+from ..errors import MisuseError, PeerGone, RequestError
+from ..model.http import BodyEnd, Malformed, Peer, RequestHead
+from ..wire.grammar import REQUEST_ID
+from ..wire.http1 import Http1, Http1Event
+from ..wire.response import ResponseWriter
+from .accesslog import log_answer
+from .exchange import HttpExchange
+from .hangup import hung_up, peer_of
+from .phase import Phase, move
+from .services import HostedLink, Services
+from .stream import StreamBody
+
+__all__ = ["Connection"]
+
+_logger = getLogger(__name__)
+_NOBODY = Peer("", 0, local=False)
+# After a half-closed peer was asked, a reset takes a round trip; on a loaded machine the answer is looked for again.
+_PROBE_LOOKS = (0.05, 0.25, 1.0)
+
+
+class Connection(Protocol):
+    """One connection, from its first byte to its last."""
+
+    __slots__ = (
+        "_authenticated", "_eof", "_exchange", "_head_begun", "_link", "_link_reads", "_paused", "_reader", "_services",
+        "_transport", "_waiters", "full", "loop", "peer", "phase", "task",
+    )  # fmt: skip
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self.loop = services.loop
+        self.peer = _NOBODY
+        self.phase = Phase.IDLE
+        self.full = False
+        """The transport holds more than it should: the gate is shut."""
+        self._reader = Http1(services.limits.http1)
+        self._transport: Transport | None = None
+        self._exchange: HttpExchange | None = None
+        self.task: Task[None] | None = None
+        self._link: HostedLink | None = None
+        self._link_reads = True
+        self._waiters: list[Future[None]] | None = None
+        self._authenticated = False
+        self._head_begun = True
+        self._paused = False
+        self._eof = False
+
+    # -- what the transport says
+
+    def connection_made(self, transport: BaseTransport) -> None:
+        if not isinstance(transport, Transport):
+            raise MisuseError("the transport cannot be read and written")
+        self._transport = transport
+        self.peer = peer_of(transport)
+        services = self._services
+        refused = "shutting down" if services.draining else services.admission.enter(self.peer)
+        if refused is not None:
+            self._answer(Malformed(503, refused))
+            self.close()  # without lingering: who is refused for being too many gets no more of us
+            return
+        services.connections.add(self)
+        services.head.set(self)
+
+    def data_received(self, data: bytes) -> None:
+        phase = self.phase
+        if phase is Phase.LINK:
+            if self._link is not None:
+                self._link.data_received(data)
+            return
+        if phase is Phase.LINGER or phase is Phase.CLOSED:
+            return
+        events = self._reader.receive(data)
+        if events:
+            self._advance(events)
+        elif phase is Phase.IDLE and not self._head_begun:
+            self._head_begun = True
+            self._services.head.set(self)
+        self._update_reading()
+
+    def eof_received(self) -> bool:
+        self._eof = True
+        exchange = self._exchange
+        if self.phase is Phase.LINK and self._link is not None:
+            self._link.eof_received()
+            return False
+        if self.phase is not Phase.EXCHANGE or exchange is None or self.peer.tls:
+            return False
+        if not self._reader.complete:
+            exchange.take(Malformed(400, "the connection was closed before the request body was complete"))
+        self.probe_due()
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        services = self._services
+        if self in services.connections:
+            services.admission.leave(self.peer, authenticated=self._authenticated)
+        services.forget(self)
+        was_link = self.phase is Phase.LINK
+        self.phase = move(self.phase, Phase.CLOSED)
+        self._transport = None
+        self._open_gate()
+        if self._exchange is not None:
+            self._exchange.lost()
+        if self._link is not None:
+            self._link.connection_lost(exc)
+        # A link tells its handler that it is over; the handler of an exchange learns it by being cancelled.
+        if self.task is not None and not was_link:
+            self.task.cancel()
+
+    def pause_writing(self) -> None:
+        self.full = True
+        self._services.stall.set(self)
+
+    def resume_writing(self) -> None:
+        self._services.stall.clear(self)
+        self._open_gate()
+
+    def _open_gate(self) -> None:
+        self.full = False
+        waiters, self._waiters = self._waiters, None
+        for waiter in waiters or ():
+            if not waiter.done():
+                waiter.set_result(None)
+
+    # -- from events to exchanges
+
+    def _advance(self, events: list[Http1Event]) -> None:
+        for event in events:
+            if isinstance(event, RequestHead):
+                self._begin(event)
+            elif self.phase is Phase.DRAIN:
+                if isinstance(event, BodyEnd):
+                    self._next()
+                elif isinstance(event, Malformed):
+                    self._linger()
+                else:
+                    self._services.body.set(self)
+            elif self._exchange is not None:
+                if self._exchange.waiting:
+                    self._services.body.set(self)
+                self._exchange.take(event)
+            elif isinstance(event, Malformed):
+                self._refuse(event)
+
+    def _begin(self, head: RequestHead) -> None:
+        self.phase = move(self.phase, Phase.EXCHANGE)
+        self._head_begun = False
+        given = head.fields.get(b"x-request-id")
+        if given is not None and REQUEST_ID.fullmatch(given):
+            request_id = given.decode("ascii")
+        else:
+            request_id = self._services.options.ids(32)
+        self._exchange = exchange = HttpExchange(self, head, request_id)
+        self.task = self.loop.create_task(self._serve(exchange))
+
+    async def _serve(self, exchange: HttpExchange) -> None:
+        try:
+            await self._services.options.handler(exchange)
+            if self._link is not None:
+                await self._link.close()
+            elif not exchange.done:
+                raise MisuseError("a handler returned without a complete answer")
+            if self.full:  # the next request waits until the peer has read this answer
+                await self.drain()
+        except (PeerGone, CancelledError) as reason:
+            if self.phase is not Phase.CLOSED:
+                self.abort()
+            if isinstance(reason, CancelledError):
+                raise
+        except RequestError as error:
+            self._fail(exchange, error.status, error.message)
+        except Exception:
+            _logger.exception("the handler of %s %s failed", exchange.head.method, exchange.head.path)
+            self._fail(exchange, 500, "internal error")
+        finally:
+            self.task = None
+            self._finish(exchange)
+
+    def _fail(self, exchange: HttpExchange, status: int, reason: str) -> None:
+        if self.phase is Phase.CLOSED:
+            return
+        if self._link is not None or exchange.started:
+            self.abort()
+            return
+        headers, body = self._services.options.refusal(status, reason)
+        exchange.writer.keep_alive = False
+        exchange.respond(status, headers, body)
+
+    def _finish(self, exchange: HttpExchange) -> None:
+        """The handler is through."""
+        self._exchange = None
+        if self._services.options.access_log:
+            seconds = self.loop.time() - exchange.began
+            log_answer(self.peer, exchange.head, exchange.writer.status, seconds, exchange.request_id)
+        if self._transport is None or self._transport.is_closing():
+            return
+        if self._link is not None:
+            self.close()
+        elif not exchange.writer.keep_alive or self._reader.over:
+            if self._reader.complete and not self._reader.buffered:
+                self.close()
+            else:
+                self._linger()
+        elif self._reader.complete:
+            self._next()
+        else:
+            self.phase = move(self.phase, Phase.DRAIN)
+            self._services.body.set(self)
+            self._update_reading()
+
+    def _next(self) -> None:
+        """On to the next request."""
+        self.phase = move(self.phase, Phase.IDLE)
+        self._services.soon.set(self)
+        if self._reader.buffered:
+            events = self._reader.restart()
+            if events:
+                self._advance(events)
+            elif self._reader.buffered:
+                self._head_begun = True
+                self._services.head.set(self)
+        else:
+            self._reader.restart()
+        if self._eof and self.phase is Phase.IDLE:
+            self.close()
+        self._update_reading()
+
+    def _refuse(self, malformed: Malformed) -> None:
+        """Answer what never became a request."""
+        self._answer(malformed)
+        self._linger()
+
+    def _answer(self, malformed: Malformed) -> None:
+        _logger.info("refused %s: %d %s", self.peer.host or "unix", malformed.status, malformed.reason)
+        headers, body = self._services.options.refusal(malformed.status, malformed.reason)
+        writer = ResponseWriter("GET", "1.1", keep_alive=False)
+        common = self.common_headers(self._services.options.ids(32))
+        head = writer.head(malformed.status, common, headers, len(body))
+        with suppress(PeerGone):
+            self.send(head + writer.data(body) + writer.end())
+
+    def _linger(self) -> None:
+        """Close without resetting the last answer out of the peer's hands (RFC 9112, 9.6)."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        self.phase = move(self.phase, Phase.LINGER)
+        if self._eof:
+            self.close()
+            return
+        self._services.linger.set(self)
+        if transport.can_write_eof():
+            transport.write_eof()
+        self._update_reading()
+
+    def _update_reading(self) -> None:
+        """The one place that decides whether bytes are wanted."""
+        wanted = True
+        if self.phase is Phase.EXCHANGE and self._exchange is not None:
+            room = self._services.limits.unread_bytes
+            wanted = self._exchange.unread < room and self._reader.buffered < room
+        elif self.phase is Phase.LINK:
+            wanted = self._link_reads
+        if (
+            wanted is self._paused
+            and self._transport is not None
+            and not self._transport.is_closing()
+            and not self._eof
+        ):
+            self._paused = not wanted
+            if wanted:
+                self._transport.resume_reading()
+            else:
+                self._transport.pause_reading()
+
+    # -- what exchanges, streams and links ask for
+
+    def common_headers(self, request_id: str) -> bytes:
+        return self._services.common_headers(request_id)
+
+    def send(self, data: bytes) -> None:
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            raise PeerGone("the connection is closed")
+        transport.write(data)
+
+    def write(self, data: bytes) -> None:
+        with suppress(PeerGone):
+            self.send(data)
+
+    async def drain(self) -> None:
+        while self.full:
+            waiter = self.loop.create_future()
+            if self._waiters is None:
+                self._waiters = []
+            self._waiters.append(waiter)
+            await waiter
+        if self._transport is None:
+            raise PeerGone("the connection is closed")
+
+    def may_keep_alive(self) -> bool:
+        if self._services.draining or (self._eof and not self._reader.buffered):
+            return False
+        if self._reader.complete:
+            return True
+        exchange, remaining = self._exchange, self._reader.remaining
+        if exchange is None or remaining is None or exchange.head.expects_continue:
+            return False
+        return remaining <= self._services.limits.drain_bytes
+
+    def body_wanted(self) -> None:
+        self._services.body.set(self)
+        self._update_reading()
+
+    def body_over(self) -> None:
+        self._services.body.clear(self)
+
+    def open_stream(self, writer: ResponseWriter) -> StreamBody:
+        services = self._services
+        return StreamBody(self, writer, self.loop, services.limits.coalesce, services.silence)
+
+    def authenticated(self) -> None:
+        if not self._authenticated:
+            self._authenticated = True
+            self._services.admission.authenticated(self.peer)
+
+    def become_link(self, answer: bytes, head: RequestHead) -> HostedLink:
+        self._link = self._services.options.link_factory(self, head, self.peer, self.loop)
+        self.phase = move(self.phase, Phase.LINK)
+        if self._exchange is not None:
+            self._exchange.writer.status = 101
+        self.send(answer)
+        rest = self._reader.detach()
+        if rest:
+            self._link.data_received(rest)
+        self._update_reading()
+        return self._link
+
+    def set_reading(self, wanted: bool) -> None:
+        self._link_reads = wanted
+        self._update_reading()
+
+    def close(self) -> None:
+        """Send what is pending, then close; a peer that does not read is cut off in the end."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._services.stall.set(self)
+            self._transport.close()
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    # -- what the timers and the server say
+
+    def head_expired(self) -> None:
+        if self.phase is not Phase.IDLE or not self._head_begun:
+            return
+        if self._reader.buffered:
+            self._refuse(Malformed(408, "the request head did not come in time"))
+        else:
+            self.close()
+
+    def idle_soon(self) -> None:
+        if self.phase is Phase.IDLE and not self._head_begun:
+            self._reader.forget()
+            self._services.idle.set(self)
+
+    def idle_expired(self) -> None:
+        if self.phase is Phase.IDLE and not self._head_begun:
+            self.close()
+
+    def body_expired(self) -> None:
+        if self.phase is Phase.DRAIN:
+            self._linger()
+        elif self._exchange is not None:
+            self._exchange.take(Malformed(408, "the request body stopped coming"))
+
+    def stall_expired(self) -> None:
+        _logger.info("cut off %s: it does not read", self.peer.host or "unix")
+        self.abort()
+
+    def linger_expired(self) -> None:
+        self.abort()
+
+    def probe_due(self) -> None:
+        """Ask a half-closed peer whether it is still there; a closed one answers with a reset."""
+        if self._exchange is None or self._transport is None:
+            return
+        try:
+            self._exchange.probe()
+        except PeerGone:
+            return
+        for pause in _PROBE_LOOKS:
+            self.loop.call_later(pause, self._look)
+        self._services.probe.set(self)
+
+    def _look(self) -> None:
+        if self._exchange is not None and self._transport is not None and hung_up(self._transport):
+            self.abort()
+
+    def retire(self) -> None:
+        """The server is draining: close as soon as nothing is under way."""
+        if self.phase is Phase.IDLE and not self._reader.buffered:
+            self.close()

@@ -1,0 +1,172 @@
+"""One request and its answer, as a handler sees it (`ports.Exchange`)."""
+
+from __future__ import annotations
+
+from asyncio import AbstractEventLoop, Future
+from typing import Protocol
+
+from ..errors import MisuseError, PeerGone, RequestError
+from ..model.http import BodyChunk, BodyEnd, Headers, Malformed, Peer, RequestHead
+from ..ports import Link
+from ..wire.response import ResponseState, ResponseWriter
+from ..wire.upgrade import accept
+from .stream import StreamBody, StreamHost
+
+__all__ = ["ExchangeHost", "HttpExchange"]
+
+
+class ExchangeHost(StreamHost, Protocol):
+    """What an exchange needs of the connection that carries it."""
+
+    peer: Peer
+    loop: AbstractEventLoop
+
+    def common_headers(self, request_id: str) -> bytes:
+        """The encoded header lines of every answer."""
+
+    def may_keep_alive(self) -> bool:
+        """Whether another request can follow, as things stand."""
+
+    def body_wanted(self) -> None:
+        """The handler waits for the body."""
+
+    def body_over(self) -> None:
+        """The handler waits no longer."""
+
+    def open_stream(self, writer: ResponseWriter) -> StreamBody: ...
+
+    def authenticated(self) -> None: ...
+
+    def become_link(self, answer: bytes, head: RequestHead) -> Link: ...
+
+
+class HttpExchange:
+    """See `ports.Exchange`.  `take` and `lost` are the connection's side of it."""
+
+    __slots__ = (
+        "_chunks", "_end", "_gone", "_host", "_limit", "_size", "_waiter", "began", "body_stream", "head", "peer",
+        "request_id", "writer",
+    )  # fmt: skip
+
+    def __init__(self, host: ExchangeHost, head: RequestHead, request_id: str) -> None:
+        self._host = host
+        self.head = head
+        self.peer = host.peer
+        self.request_id = request_id
+        self.began = host.loop.time()
+        self.writer = ResponseWriter(head.method, head.version, keep_alive=head.keep_alive)
+        self.body_stream: StreamBody | None = None
+        self._chunks: list[bytes] = []
+        self._size = 0
+        self._limit: int | None = None
+        self._end: BodyEnd | Malformed | None = None
+        self._waiter: Future[None] | None = None
+        self._gone = False
+
+    @property
+    def unread(self) -> int:
+        """Bytes of body that wait for the handler; 0 once it waits for them."""
+        return self._size if self._waiter is None else 0
+
+    @property
+    def waiting(self) -> bool:
+        """The handler waits for the body."""
+        return self._waiter is not None
+
+    @property
+    def started(self) -> bool:
+        """The head of the final answer was sent."""
+        return self.writer.state is not ResponseState.NEW
+
+    @property
+    def done(self) -> bool:
+        """The answer is complete."""
+        return self.writer.state is ResponseState.DONE
+
+    def take(self, event: BodyChunk | BodyEnd | Malformed) -> None:
+        """A body event off the wire."""
+        if isinstance(event, BodyChunk):
+            if self.started:  # nobody will read it
+                return
+            self._chunks.append(event.data)
+            self._size += len(event.data)
+            if self._limit is None or self._size <= self._limit:
+                return
+            event = _too_large(self._limit)
+        self._end = self._end or event
+        self._wake()
+
+    def lost(self) -> None:
+        """The peer is gone."""
+        self._gone = True
+        if self.body_stream is not None:
+            self.body_stream.close()
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def body(self, limit: int) -> bytes:
+        """See `ports.Exchange.body`."""
+        length = self.head.content_length
+        if (length is not None and length > limit) or self._size > limit:
+            self._end = _too_large(limit)
+        if self._end is None:
+            self._limit = limit
+            if self.head.expects_continue and not self._size:
+                self._host.send(self.writer.interim(100))
+            self._waiter = self._host.loop.create_future()
+            self._host.body_wanted()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+                self._host.body_over()
+        if isinstance(self._end, Malformed):
+            self._chunks.clear()
+            self.writer.keep_alive = False
+            raise RequestError(self._end.status, self._end.reason)
+        if self._end is None:
+            raise PeerGone("the peer left before its request was complete")
+        chunks = self._chunks
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def respond(self, status: int, headers: Headers, body: bytes = b"") -> None:
+        """See `ports.Exchange.respond`."""
+        writer, host = self.writer, self._host
+        writer.keep_alive = writer.keep_alive and host.may_keep_alive()
+        head = writer.head(status, host.common_headers(self.request_id), headers, len(body))
+        host.send(head + writer.data(body) + writer.end() if status not in {204, 304} else head + writer.end())
+
+    def stream(self, status: int, headers: Headers) -> StreamBody:
+        """See `ports.Exchange.stream`."""
+        writer, host = self.writer, self._host
+        writer.keep_alive = writer.keep_alive and host.may_keep_alive()
+        host.send(writer.head(status, host.common_headers(self.request_id), headers, None))
+        self.body_stream = host.open_stream(writer)
+        return self.body_stream
+
+    def admit(self) -> None:
+        """See `ports.Exchange.admit`."""
+        self._host.authenticated()
+
+    async def accept_websocket(self) -> Link:
+        """See `ports.Exchange.accept_websocket`."""
+        if self.started:
+            raise MisuseError("the request has been answered")
+        return self._host.become_link(accept(self.head), self.head)
+
+    def probe(self) -> None:
+        """Send what every client has to skip: a peer that is gone will say so.
+
+        HTTP/1.0 knows no interim answers, so such a peer is found out when its answer is written.
+        """
+        if self.body_stream is not None:
+            self.body_stream.probe()
+        elif not self.started and self.head.version == "1.1":
+            self._host.send(self.writer.interim(100))
+
+
+def _too_large(limit: int) -> Malformed:
+    return Malformed(413, f"the request body is larger than {limit} bytes")

@@ -1,0 +1,48 @@
+"""What the socket knows about the peer."""
+
+from __future__ import annotations
+
+import select
+import socket
+from asyncio import BaseTransport
+from ipaddress import ip_address
+
+from ..model.http import Peer
+
+__all__ = ["hung_up", "peer_of"]
+
+
+def peer_of(transport: BaseTransport) -> Peer:
+    """Who is at the other end of `transport`."""
+    name = transport.get_extra_info("peername")
+    tls = transport.get_extra_info("ssl_object") is not None
+    if not isinstance(name, tuple) or len(name) < 2:
+        return Peer("", 0, local=True, tls=tls)
+    host = str(name[0])
+    if host.startswith("127.") or host == "::1":
+        return Peer(host, name[1], local=True, tls=tls)
+    try:
+        address = ip_address(host.partition("%")[0])
+    except ValueError:
+        return Peer(host, name[1], local=False, tls=tls)
+    mapped = getattr(address, "ipv4_mapped", None)
+    plain = mapped or address
+    return Peer(str(plain), name[1], local=plain.is_loopback, tls=tls)
+
+
+def hung_up(transport: BaseTransport) -> bool:
+    """Whether the peer has closed its receiving side too.
+
+    After an EOF asyncio no longer watches the socket for reading, so that a reset goes unnoticed until something is
+    written; here the socket is asked.
+    """
+    sock = transport.get_extra_info("socket")
+    if sock is None or transport.is_closing():
+        return True
+    if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+        return True
+    if not hasattr(select, "poll"):  # Windows: an error is all that can be asked for
+        return False
+    poll = select.poll()
+    poll.register(sock.fileno(), 0)
+    return any(event & (select.POLLHUP | select.POLLERR) for _, event in poll.poll(0))

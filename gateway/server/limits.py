@@ -1,0 +1,100 @@
+"""How much a peer may have and how long it may take: every bound of the server, with its reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..model.http import Peer
+from ..wire.http1 import Http1Limits
+
+__all__ = ["Admission", "Limits"]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Times in seconds; 0 switches a time limit off."""
+
+    http1: Http1Limits = field(default_factory=Http1Limits)
+    head_time: float = 10.0
+    """From the connect, or from the first byte of a later head, to its end: a head is one packet or two."""
+    body_idle: float = 30.0
+    """Between two pieces of a request body: covers a stalled mobile uplink."""
+    keep_alive_idle: float = 75.0
+    """Between two requests: longer than the 60 s for which common proxies keep theirs, so that they close first."""
+    write_stall: float = 60.0
+    """For a peer that does not read: it holds a run and its session as long as it stalls."""
+    linger: float = 5.0
+    """After the last answer, for what is on its way: closing at once would reset the answer out of the peer's hands."""
+    hang_up_probe: float = 5.0
+    """Between two questions to a half-closed peer whether it is still there."""
+    silence: float = 15.0
+    """Longest silence within a stream before it is bridged: proxies cut at 30 to 60 s."""
+    coalesce: float = 0.002
+    """What a stream produces within this time leaves in one write; the first piece leaves at once."""
+    remember: float = 5.0
+    """How long an idle connection keeps its last head, for a client that repeats itself."""
+    drain_bytes: int = 65_536
+    """The rest of an unread body that is read for the sake of keeping the connection; a larger one closes it."""
+    unread_bytes: int = 65_536
+    """Of a body nobody has asked for yet, and of pipelined requests: beyond it reading pauses."""
+    connections: int = 10_000
+    """All together; each costs a file descriptor and some KiB."""
+    connections_per_peer: int = 1_000
+    """From one address: beyond any browser or SDK pool, and a tenth of all."""
+    unauthenticated_per_peer: int = 100
+    """From one address without a single request that proved who it is."""
+    exempt_local: bool = True
+    """Peers of this machine are not counted per peer: a reverse proxy is one of them, with everybody behind it."""
+
+
+class Admission:
+    """Counts connections: in all, per peer address, and per address those that have not authenticated."""
+
+    __slots__ = ("_limits", "_peers", "_strangers", "total")
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._peers: dict[str, int] = {}
+        self._strangers: dict[str, int] = {}
+        self.total = 0
+
+    def enter(self, peer: Peer) -> str | None:
+        """Count a connection.  Says why it has to be refused, in which case nothing was counted, or None."""
+        limits = self._limits
+        if self.total >= limits.connections:
+            return "too many connections"
+        if self._exempt(peer):
+            self.total += 1
+            return None
+        if self._peers.get(peer.host, 0) >= limits.connections_per_peer:
+            return "too many connections from this address"
+        if self._strangers.get(peer.host, 0) >= limits.unauthenticated_per_peer:
+            return "too many unauthenticated connections from this address"
+        self.total += 1
+        self._peers[peer.host] = self._peers.get(peer.host, 0) + 1
+        self._strangers[peer.host] = self._strangers.get(peer.host, 0) + 1
+        return None
+
+    def authenticated(self, peer: Peer) -> None:
+        """The connection, counted once by `enter`, no longer counts as unauthenticated."""
+        if not self._exempt(peer):
+            _take(self._strangers, peer.host)
+
+    def leave(self, peer: Peer, *, authenticated: bool) -> None:
+        """The connection is over."""
+        self.total -= 1
+        if not self._exempt(peer):
+            _take(self._peers, peer.host)
+            if not authenticated:
+                _take(self._strangers, peer.host)
+
+    def _exempt(self, peer: Peer) -> bool:
+        return peer.local and self._limits.exempt_local
+
+
+def _take(counts: dict[str, int], key: str) -> None:
+    left = counts.get(key, 0) - 1
+    if left > 0:
+        counts[key] = left
+    else:
+        counts.pop(key, None)

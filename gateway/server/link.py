@@ -1,0 +1,273 @@
+"""One WebSocket connection: `wire.websocket` on a connection that owns the transport.
+
+The connection hands over what it reads; the link hands complete messages to whoever iterates over it and writes frames
+through its host.  Backpressure is one-way each: unread messages pause reading, a full transport delays `send`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from ..errors import MisuseError, PeerGone
+from ..model.http import Peer, RequestHead
+from ..ports import Timer, TimerHandle
+from ..wire.websocket import Binary, Closed, Ping, Pong, State, Text, WebSocket
+
+__all__ = ["LinkHost", "LinkLimits", "WebSocketLink"]
+
+_ABNORMAL = 1006  # RFC 6455, 7.4.1: the connection ended without a close frame
+
+
+@dataclass(frozen=True, slots=True)
+class LinkLimits:
+    """Sizes in bytes, times in seconds; a `ping_interval` of 0 or less sends no pings."""
+
+    max_message: int = 25 * 1024 * 1024
+    """What OpenClaw's clients may send: a chat message with its attachments in base64."""
+    queue_bytes: int = 1024 * 1024
+    """Messages that nobody has read yet, in bytes or characters, before reading pauses; a reader that awaits
+    something for a moment must not stop the peer.  Overshoots by one message, or by one read of the transport."""
+    queue_messages: int = 256
+    """The same, as a number: each message weighs some 100 bytes besides its content."""
+    ping_interval: float = 25.0
+    """Below the 30 s after which the strictest proxies and address translators in use forget a silent connection."""
+    pong_timeout: float = 25.0
+    """How long a peer may be silent after a ping: longer than a mobile network needs to hand over."""
+    close_timeout: float = 5.0
+    """How long the peer has for its close frame, and the transport to flush ours: a close is never urgent, nor free."""
+
+
+class LinkHost(Protocol):
+    """What a link needs of the connection that owns the transport."""
+
+    @property
+    def full(self) -> bool:
+        """Whether the transport is above high water."""
+
+    def write(self, data: bytes) -> None:
+        """Send; does nothing when the peer is gone."""
+
+    async def drain(self) -> None:
+        """Wait until the transport is no longer above high water; several tasks may wait at once.
+
+        Raises PeerGone when the peer left or did not read in time.
+        """
+
+    def set_reading(self, wanted: bool) -> None:
+        """Whether `data_received` may be called."""
+
+    def close(self) -> None:
+        """Flush and close; what the peer still sends is discarded."""
+
+    def abort(self) -> None:
+        """Close at once."""
+
+
+class WebSocketLink:
+    """A `ports.Link`.  `close_code` is None until the connection is over; 1006 when it ended without a close frame."""
+
+    __slots__ = (
+        "_flusher",
+        "_handle",
+        "_heard",
+        "_host",
+        "_limits",
+        "_over",
+        "_paused",
+        "_queue",
+        "_queued",
+        "_reader",
+        "_timer",
+        "_ws",
+        "close_code",
+        "close_reason",
+        "head",
+        "peer",
+    )
+
+    def __init__(self, host: LinkHost, head: RequestHead, peer: Peer, limits: LinkLimits, timer: Timer) -> None:
+        self.head = head
+        self.peer = peer
+        self.close_code: int | None = None
+        self.close_reason = ""
+        self._host = host
+        self._limits = limits
+        self._timer = timer
+        self._ws = WebSocket(limits.max_message)
+        self._queue: deque[str | bytes] = deque()
+        self._queued = 0
+        self._paused = False
+        self._heard = False  # whether anything has come since the last ping
+        self._reader: asyncio.Future[None] | None = None
+        self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._flusher: asyncio.Task[None] | None = None
+        self._handle: TimerHandle | None = None
+        if limits.ping_interval > 0:
+            self._arm(limits.ping_interval, self._ping)
+
+    # For the handler
+
+    def __aiter__(self) -> AsyncIterator[str | bytes]:
+        return self
+
+    async def __anext__(self) -> str | bytes:
+        queue = self._queue
+        while not queue:
+            if self.close_code is not None:
+                raise StopAsyncIteration
+            if self._reader is not None:
+                raise MisuseError("two tasks iterate over one WebSocket")
+            self._reader = asyncio.get_running_loop().create_future()
+            try:
+                await self._reader
+            finally:
+                self._reader = None
+        message = queue.popleft()
+        self._queued -= len(message)
+        # Down to half of it, so that a full queue does not stop and start the transport for each message.
+        limits = self._limits
+        if self._paused and 2 * self._queued <= limits.queue_bytes and 2 * len(queue) <= limits.queue_messages:
+            self._read(wanted=True)
+        return message
+
+    async def send(self, message: str | bytes) -> None:
+        """Send one message; waits while the peer reads too slowly.  Raises PeerGone when the connection is over."""
+        self._require_open()
+        host = self._host
+        host.write(self._ws.send_text(message) if isinstance(message, str) else self._ws.send_binary(message))
+        if host.full:
+            await host.drain()
+
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        """Send a close frame and wait for the peer's, `close_timeout` seconds at most.  Does no more when repeated.
+
+        MisuseError for a `code` that must not be sent; a `reason` over 123 bytes is cut.
+        """
+        if self.close_code is None:
+            if self._ws.state is State.OPEN:
+                self._host.write(self._ws.close(code, reason))
+                self._read(wanted=True)  # the peer's close frame may stand behind messages
+                self._arm(self._limits.close_timeout, self._give_up)
+            await asyncio.wait((self._over,))
+
+    # For the connection
+
+    def data_received(self, data: bytes) -> None:
+        if self.close_code is not None:
+            return
+        self._heard = True
+        before = len(self._queue)
+        owed = False
+        for event in self._ws.receive(data):
+            match event:
+                case Text(message) | Binary(message):
+                    self._queue.append(message)
+                    self._queued += len(message)
+                case Ping():
+                    owed = True
+                case Pong():
+                    pass
+                case Closed(code, reason):
+                    self._closed(code, reason)
+                    return
+        if owed:
+            self._answer()
+        if len(self._queue) > before:
+            self._wake()
+            if self._queued > self._limits.queue_bytes or len(self._queue) > self._limits.queue_messages:
+                self._read(wanted=self._ws.state is not State.OPEN)
+
+    def eof_received(self) -> None:
+        """The peer has sent its FIN: without a close frame, nothing of the connection is left (RFC 6455, 7.1.5)."""
+        if self.close_code is None:
+            self._closed(_ABNORMAL, "")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+        if self._flusher is not None:
+            self._flusher.cancel()
+        self._finish(_ABNORMAL, "" if exc is None else str(exc))
+
+    # Inside
+
+    def _require_open(self) -> None:
+        if self.close_code is not None or self._ws.state is not State.OPEN:
+            raise PeerGone("the WebSocket is closed")
+
+    def _read(self, *, wanted: bool) -> None:
+        if self._paused is wanted and self.close_code is None:
+            self._paused = not wanted
+            self._host.set_reading(wanted)
+
+    def _wake(self) -> None:
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
+
+    def _answer(self) -> None:
+        """Write the pongs that are owed; while the peer does not read, they stay where their number is bounded."""
+        if not self._host.full:
+            self._host.write(self._ws.outgoing())
+        elif self._flusher is None:
+            self._flusher = asyncio.get_running_loop().create_task(self._answer_later())
+
+    async def _answer_later(self) -> None:
+        try:
+            await self._host.drain()
+            if self.close_code is None and (owed := self._ws.outgoing()):
+                self._host.write(owed)
+        except PeerGone:
+            pass  # `connection_lost` tells everybody
+        finally:
+            self._flusher = None
+
+    def _closed(self, code: int, reason: str) -> None:
+        """No more frames from the peer: write what is owed, close, and see to it that the close comes to an end."""
+        self._host.write(self._ws.outgoing())
+        self._finish(code, reason)
+        self._arm(self._limits.close_timeout, self._host.abort)
+        self._host.close()
+
+    def _finish(self, code: int, reason: str) -> None:
+        if self.close_code is None:
+            self.close_code = code
+            self.close_reason = reason
+            self._wake()
+            self._over.set_result(None)
+
+    def _give_up(self) -> None:
+        self._finish(_ABNORMAL, "the peer did not answer the close frame in time")
+        self._host.abort()
+
+    # The heartbeat: one timer, which waits for the next ping or for a sign of life after it
+
+    def _arm(self, after: float, callback: Callable[[], None]) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+        self._handle = self._timer.call_at(self._timer.time() + after, callback)
+
+    def _ping(self) -> None:
+        limits = self._limits
+        if self._host.full:  # the ping would wait behind what the peer has not read; see that somebody is in `drain`
+            self._answer()
+            self._arm(limits.ping_interval, self._ping)
+            return
+        self._heard = False
+        self._host.write(self._ws.ping())
+        self._arm(limits.pong_timeout, self._expect_life)
+
+    def _expect_life(self) -> None:
+        """Whatever came since the ping proves that the peer lives, a pong or anything else."""
+        limits = self._limits
+        if self._heard:
+            self._arm(max(0.0, limits.ping_interval - limits.pong_timeout), self._ping)
+        elif self._paused or self._host.full:  # it may have answered and we do not read, or not have got the ping
+            self._arm(limits.pong_timeout, self._expect_life)
+        else:
+            self._finish(_ABNORMAL, f"no pong within {limits.pong_timeout:g} s")
+            self._host.abort()

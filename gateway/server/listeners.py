@@ -1,0 +1,117 @@
+"""Where a server listens: TCP addresses and unix sockets."""
+
+from __future__ import annotations
+
+import socket
+from asyncio import AbstractEventLoop, AbstractServer, BaseProtocol
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from ssl import SSLContext
+
+from ..errors import ConfigError
+
+__all__ = ["Listener", "TcpAddress", "UnixAddress", "open_listener", "parse_address"]
+
+# Connections that the kernel has accepted and we have not: more than a burst of clients that all start at once.
+BACKLOG = 4096
+# From the connect to the end of the TLS handshake.
+TLS_HANDSHAKE_TIME = 10.0
+# Only the user who runs the gateway; whoever wants more changes the folder or the file.
+SOCKET_MODE = 0o600
+
+
+@dataclass(frozen=True, slots=True)
+class TcpAddress:
+    """`host` is an IP address or a name, without brackets; port 0 takes a free one."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class UnixAddress:
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """An open listener; `url` is where clients find it."""
+
+    server: AbstractServer
+    url: str
+    path: str | None = None
+
+    def close(self) -> None:
+        """Accept no more; connections go on."""
+        self.server.close()
+        if self.path is not None:
+            with suppress(OSError):
+                Path(self.path).unlink()
+
+
+def parse_address(text: str, default_port: int) -> TcpAddress | UnixAddress:
+    """`host`, `host:port`, `[::1]:port`, `:port` or `unix:/path`.  Raises ConfigError."""
+    if text.startswith("unix:"):
+        path = text.removeprefix("unix:")
+        if not path:
+            raise ConfigError(f"listen: {text!r} has no path; write unix:/run/gateway.sock")
+        return UnixAddress(path)
+    host, colon, port = text.rpartition(":")
+    if not colon or (":" in host and not host.startswith("[")) or text.endswith("]"):
+        host, port = text, str(default_port)
+    if not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ConfigError(f"listen: {text!r} does not end in a port between 0 and 65535")
+    return TcpAddress(host.removeprefix("[").removesuffix("]") or "127.0.0.1", int(port))
+
+
+async def open_listener(
+    loop: AbstractEventLoop,
+    protocol: Callable[[], BaseProtocol],
+    address: TcpAddress | UnixAddress,
+    tls: SSLContext | None = None,
+) -> Listener:
+    """Listen at `address`.  Raises ConfigError where that is not possible, with the reason."""
+    handshake = None if tls is None else TLS_HANDSHAKE_TIME
+    if isinstance(address, UnixAddress):
+        _remove_stale(address.path)
+        try:
+            server = await loop.create_unix_server(
+                protocol, address.path, backlog=BACKLOG, ssl=tls, ssl_handshake_timeout=handshake
+            )
+        except OSError as error:
+            raise ConfigError(f"cannot listen at unix:{address.path}: {error.strerror}") from error
+        _restrict(address.path)
+        return Listener(server, f"unix:{address.path}", address.path)
+    try:
+        server = await loop.create_server(
+            protocol, address.host, address.port, backlog=BACKLOG, ssl=tls, ssl_handshake_timeout=handshake
+        )
+    except OSError as error:
+        hint = " Is a gateway running already? Choose another port." if "in use" in str(error) else ""
+        where = f"{address.host}:{address.port}"
+        raise ConfigError(f"cannot listen at {where}: {error.strerror or error}.{hint}") from error
+    bound = server.sockets[0].getsockname()
+    host = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
+    return Listener(server, f"{'http' if tls is None else 'https'}://{host}:{bound[1]}")
+
+
+def _restrict(path: str) -> None:
+    Path(path).chmod(SOCKET_MODE)
+
+
+def _remove_stale(path: str) -> None:
+    """Remove a socket that nobody listens at any more: asyncio would remove a living one just the same."""
+    if not Path(path).exists():
+        return
+    if not Path(path).is_socket():
+        raise ConfigError(f"cannot listen at unix:{path}: there is a file that is no socket")
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(path)
+        except OSError:
+            with suppress(FileNotFoundError):
+                Path(path).unlink()
+            return
+    raise ConfigError(f"cannot listen at unix:{path}: somebody listens there already")

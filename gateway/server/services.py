@@ -1,0 +1,132 @@
+"""What all connections of a server share: limits, timers, the handler, the common header lines."""
+
+from __future__ import annotations
+
+from asyncio import AbstractEventLoop, Task
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import gmtime
+from typing import Protocol, TypeAlias
+
+from ..deadlines import Deadlines
+from ..model.http import Peer, RequestHead
+from ..ports import Handler, Ids, Link, Refusal
+from .limits import Admission, Limits
+from .stream import StreamBody
+
+__all__ = ["HostedLink", "LinkFactory", "Options", "Services", "Timed"]
+
+
+class Timed(Protocol):
+    """A connection, as its timers and its server see it."""
+
+    task: Task[None] | None
+
+    def __hash__(self) -> int: ...
+    def head_expired(self) -> None: ...
+    def idle_soon(self) -> None: ...
+    def idle_expired(self) -> None: ...
+    def body_expired(self) -> None: ...
+    def stall_expired(self) -> None: ...
+    def linger_expired(self) -> None: ...
+    def probe_due(self) -> None: ...
+    def retire(self) -> None: ...
+    def abort(self) -> None: ...
+
+
+class HostedLink(Link, Protocol):
+    """A link, as the connection that carries it sees it."""
+
+    def data_received(self, data: bytes) -> None: ...
+    def eof_received(self) -> None: ...
+    def connection_lost(self, exc: Exception | None) -> None: ...
+
+
+class LinkCarrier(Protocol):
+    """A connection, as its link sees it.  The same as `link.LinkHost`, which costs the import of wsproto."""
+
+    @property
+    def full(self) -> bool: ...
+    def write(self, data: bytes) -> None: ...
+    async def drain(self) -> None: ...
+    def set_reading(self, wanted: bool) -> None: ...
+    def close(self) -> None: ...
+    def abort(self) -> None: ...
+
+
+LinkFactory: TypeAlias = Callable[[LinkCarrier, RequestHead, Peer, AbstractEventLoop], HostedLink]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a server is made of.
+
+    `clock` gives seconds since the epoch, for the Date header.
+    """
+
+    handler: Handler
+    refusal: Refusal
+    link_factory: LinkFactory
+    ids: Ids
+    clock: Callable[[], float]
+    limits: Limits
+    access_log: bool = False
+
+
+# Every answer carries these, as the product's do: a browser that is made to load one must not guess what it is.
+_SECURITY = b"x-content-type-options: nosniff\r\nreferrer-policy: no-referrer\r\n"
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def imf_fixdate(seconds: float) -> str:
+    """RFC 9110, 5.6.7.  By hand: `email.utils` would cost a tenth of the whole start."""
+    year, month, day, hour, minute, second, weekday, _, _ = gmtime(seconds)
+    date = f"{_DAYS[weekday]}, {day:02} {_MONTHS[month - 1]} {year:04}"
+    return f"{date} {hour:02}:{minute:02}:{second:02} GMT"
+
+
+class Services:
+    """One per server."""
+
+    def __init__(self, loop: AbstractEventLoop, options: Options) -> None:
+        limits = options.limits
+        self.loop = loop
+        self.options = options
+        self.limits = limits
+        self.admission = Admission(limits)
+        self.connections: set[Timed] = set()
+        self.draining = False
+        # A connection idle for `remember` forgets its last head; it is closed after the rest of its time.
+        soon = min(limits.remember, limits.keep_alive_idle / 2) if limits.keep_alive_idle else limits.remember
+        self.head = Deadlines[Timed](loop, limits.head_time, lambda connection: connection.head_expired())
+        self.soon = Deadlines[Timed](loop, soon, lambda connection: connection.idle_soon())
+        self.idle = Deadlines[Timed](
+            loop, limits.keep_alive_idle and limits.keep_alive_idle - soon, lambda connection: connection.idle_expired()
+        )
+        self.body = Deadlines[Timed](loop, limits.body_idle, lambda connection: connection.body_expired())
+        self.stall = Deadlines[Timed](loop, limits.write_stall, lambda connection: connection.stall_expired())
+        self.linger = Deadlines[Timed](loop, limits.linger, lambda connection: connection.linger_expired())
+        self.probe = Deadlines[Timed](loop, limits.hang_up_probe, lambda connection: connection.probe_due())
+        self.silence = Deadlines[StreamBody](loop, limits.silence, lambda stream: stream.expired())
+        self._second = 0
+        self._common = b""
+
+    def forget(self, connection: Timed) -> None:
+        """The connection is over: none of its timers may fire."""
+        for limit in (self.head, self.soon, self.idle, self.body, self.stall, self.linger, self.probe):
+            limit.clear(connection)
+        self.connections.discard(connection)
+
+    def close(self) -> None:
+        """Stop all timers."""
+        for limit in (self.head, self.soon, self.idle, self.body, self.stall, self.linger, self.probe, self.silence):
+            limit.close()
+
+    def common_headers(self, request_id: str) -> bytes:
+        """The encoded header lines of every answer."""
+        now = self.options.clock()
+        if int(now) != self._second:
+            self._second = int(now)
+            self._common = b"date: " + imf_fixdate(now).encode() + b"\r\n" + _SECURITY + b"x-request-id: "
+        return b"%b%b\r\n" % (self._common, request_id.encode())

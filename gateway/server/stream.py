@@ -1,0 +1,147 @@
+"""The body of a streaming answer: what is written within one turn of the loop leaves in one piece."""
+
+from __future__ import annotations
+
+from asyncio import AbstractEventLoop, Handle, sleep
+from typing import Protocol
+
+from ..deadlines import Deadlines
+from ..errors import PeerGone
+from ..wire.response import ResponseWriter
+
+__all__ = ["StreamBody", "StreamHost"]
+
+# A producer that never waits is stopped after this much, for one turn of the loop: others want to be served, and
+# nothing leaves before.
+TURN_BYTES = 65_536
+
+
+class StreamHost(Protocol):
+    """What a stream needs of the connection."""
+
+    def send(self, data: bytes) -> None:
+        """Hand bytes to the transport.  Raises PeerGone where there is none any more."""
+
+    @property
+    def full(self) -> bool:
+        """The transport holds more than it should."""
+
+    async def drain(self) -> None:
+        """Wait until the transport has room.  Raises PeerGone."""
+
+
+class StreamBody:
+    """`ports.BodyWriter` over a connection.
+
+    `coalesce`: what is written less than this many seconds after the last piece waits until they have passed, but the
+    first write after a pause leaves at the end of this turn.
+    """
+
+    __slots__ = (
+        "_coalesce", "_filler", "_first", "_handle", "_host", "_last", "_loop", "_pending", "_silence", "_size",
+        "_writer", "full",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        host: StreamHost,
+        writer: ResponseWriter,
+        loop: AbstractEventLoop,
+        coalesce: float,
+        silence: Deadlines[StreamBody],
+    ) -> None:
+        self._host = host
+        self._writer = writer
+        self._loop = loop
+        self._coalesce = coalesce
+        self._silence = silence
+        self._filler = b""
+        self._pending: list[bytes] = []
+        self._size = 0
+        self._handle: Handle | None = None
+        self._first = True
+        self._last = 0.0
+        self.full = False
+
+    def write(self, data: bytes) -> None:
+        """See `ports.BodyWriter.write`."""
+        self._pending.append(data)
+        self._size += len(data)
+        if self._size >= TURN_BYTES:
+            self.flush()
+            self.full = True
+        elif self._handle is None:
+            self._schedule()
+
+    def _schedule(self) -> None:
+        loop = self._loop
+        if self._first:  # the first piece of content never waits
+            self._first = False
+            self._handle = loop.call_soon(self._on_time)
+            return
+        due = self._last + self._coalesce
+        self._handle = loop.call_at(due, self._on_time) if due > loop.time() else loop.call_soon(self._on_time)
+
+    def _on_time(self) -> None:
+        self._handle = None
+        try:
+            self.flush()
+        except PeerGone:  # whoever writes next is told
+            self._pending.clear()
+
+    def flush(self) -> None:
+        """Send what is pending, now.  Raises PeerGone."""
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+        if not self._pending:
+            return
+        data = b"".join(self._pending)
+        self._pending.clear()
+        self._size = 0
+        self._last = self._loop.time()
+        self._host.send(self._writer.data(data))
+        self.full = self._host.full
+        if self._filler:
+            self._silence.set(self)
+
+    async def drain(self) -> None:
+        """See `ports.BodyWriter.drain`."""
+        self.full = False
+        if self._host.full:
+            await self._host.drain()
+        else:
+            await sleep(0)
+
+    def fill_silence(self, data: bytes) -> None:
+        """See `ports.BodyWriter.fill_silence`."""
+        self._filler = data
+        self._silence.set(self)
+
+    def probe(self) -> None:
+        """Write what fills silences, now: a peer that is gone will say so."""
+        if self._filler:
+            self._pending.append(self._filler)
+            self._on_time()
+
+    def expired(self) -> None:
+        """The silence has lasted long enough."""
+        if self._host.full:  # there is no silence, only a peer that does not read
+            self._silence.set(self)
+        else:
+            self.probe()
+
+    async def end(self) -> None:
+        """See `ports.BodyWriter.end`."""
+        self.close()
+        data = b"".join(self._pending)
+        self._pending.clear()
+        self._host.send(self._writer.data(data) + self._writer.end())
+
+    def close(self) -> None:
+        """Stop all timers.  What is pending is not sent."""
+        self._filler = b""
+        self._silence.clear(self)
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None

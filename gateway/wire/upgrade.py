@@ -1,0 +1,79 @@
+"""The opening handshake of a WebSocket, read and answered as a server (RFC 6455, section 4.2), without I/O.
+
+The head has been read as HTTP before; the bytes after it belong to `websocket`.  No extension is negotiated:
+permessage-deflate would need an inflater with a cap.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from hashlib import sha1
+from re import compile as pattern
+
+from ..errors import MisuseError, RequestError
+from ..model.http import RequestHead
+from .grammar import tokens
+
+__all__ = ["accept", "accept_token", "is_websocket"]
+
+_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1.3
+_KEY = pattern(rb"[A-Za-z0-9+/]{22}==")  # RFC 6455, section 4.1: the base64 form of 16 bytes
+_VERSION = pattern(rb"[0-9]{1,3}")  # RFC 6455, section 4.3: version = DIGIT | (NZDIGIT DIGIT) | ...
+
+# RFC 9110, 15.5.22 and RFC 6455, 4.4: what a 426 has to name.
+_UPGRADE = ((b"upgrade", b"websocket"), (b"connection", b"upgrade"), (b"sec-websocket-version", b"13"))
+
+
+def is_websocket(head: RequestHead) -> bool:
+    """Whether the request asks to become a WebSocket, well or badly: `accept` finds out which."""
+    fields = head.fields
+    return b"websocket" in tokens(fields.get(b"upgrade")) and b"upgrade" in tokens(fields.get(b"connection"))
+
+
+def accept(head: RequestHead, subprotocol: str | None = None) -> bytes:
+    """The complete 101 response.
+
+    `subprotocol` must be one that the client offered, else MisuseError.  Raises RequestError for a handshake that is
+    not a good one: 405 for another method than GET, 426 for a request without upgrade or for another version than 13,
+    400 for the rest.
+    """
+    fields = head.fields
+    if not is_websocket(head):
+        raise RequestError(
+            426, "this is a WebSocket endpoint: send `Upgrade: websocket` and `Connection: Upgrade`", headers=_UPGRADE
+        )
+    if head.method != "GET":
+        raise RequestError(405, "a WebSocket handshake is a GET request", headers=((b"allow", b"GET"),))
+    if head.version != "1.1":
+        raise RequestError(400, "a WebSocket handshake takes HTTP/1.1")
+    if head.content_length or head.chunked:
+        # What follows the head would be read as frames by us and as a body by a proxy.
+        raise RequestError(400, "a WebSocket handshake has no body")
+    version = fields.get(b"sec-websocket-version", b"")
+    if version != b"13":
+        if version and not _VERSION.fullmatch(version):
+            raise RequestError(400, "Sec-WebSocket-Version has to be given once, as a number")
+        raise RequestError(
+            426, "the WebSocket version served is 13: send `Sec-WebSocket-Version: 13`", headers=_UPGRADE
+        )
+    key = fields.get(b"sec-websocket-key", b"")
+    if not _KEY.fullmatch(key):
+        raise RequestError(400, "Sec-WebSocket-Key has to be given once, as the base64 form of 16 bytes")
+    lines = [
+        b"HTTP/1.1 101 Switching Protocols",
+        b"Upgrade: websocket",
+        b"Connection: Upgrade",
+        b"Sec-WebSocket-Accept: " + accept_token(key),
+    ]
+    if subprotocol is not None:
+        offered = fields.get(b"sec-websocket-protocol", b"").split(b",")
+        chosen = subprotocol.encode("ascii", "replace")
+        if chosen not in [name.strip(b" \t") for name in offered if name]:
+            raise MisuseError(f"the client did not offer the subprotocol {subprotocol!r}")
+        lines.append(b"Sec-WebSocket-Protocol: " + chosen)
+    return b"\r\n".join((*lines, b"", b""))
+
+
+def accept_token(key: bytes) -> bytes:
+    """The value of Sec-WebSocket-Accept for a Sec-WebSocket-Key (RFC 6455, section 4.2.2, item 5.4)."""
+    return b64encode(sha1(key + _GUID, usedforsecurity=False).digest())

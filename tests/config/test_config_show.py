@@ -1,0 +1,58 @@
+"""The option table in its shown forms, and what it promises about itself."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import gateway.config as room
+from gateway.config import Config, effective, load, markdown, options
+
+PRODUCT = Path(__file__).parents[1] / "data" / "config" / "product.json5"
+
+
+def test_the_effective_configuration_is_one_and_hides_secrets(tmp_path: Path) -> None:
+    first = load(str(PRODUCT), environ={"TOKEN": "s3cret", "PROXY_KEY": "s3cret"})
+    shown = json.dumps(effective(first.config))
+    assert "s3cret" not in shown
+    assert "west" not in shown  # headers carry keys often enough
+    (tmp_path / "again.json5").write_text(shown)
+    again = load(str(tmp_path / "again.json5"), environ={})
+    assert again.warnings == ()
+    assert effective(again.config) == effective(first.config)
+    assert again.config.gateway.auth.token == "***"
+    assert again.config.agents == first.config.agents
+
+
+def test_the_effective_defaults_are_complete() -> None:
+    shown = effective(Config())
+    assert shown["gateway"]["http"]["limits"]["headBytes"] == 32768
+    assert shown["gateway"]["http"]["endpoints"]["chatCompletions"] == {"enabled": False, "maxBodyBytes": 20971520}
+    assert "token" not in shown["gateway"]["auth"]
+
+
+def test_every_option_is_documented() -> None:
+    rows = {row.path: row for row in options()}
+    assert len(rows) > 45
+    for row in rows.values():
+        assert row.values, row.path
+        assert row.default, row.path
+        assert row.help.endswith("."), row.path
+    assert (rows["gateway.port"].values, rows["gateway.port"].default) == ("integer, 0 to 65535", "18789")
+    assert rows["gateway.bind"].default == "loopback"
+    assert rows["gateway.auth.token"].environment[0] == "OPENCLAW_GATEWAY_TOKEN"
+    assert "agents.list[].runtime.target" in rows
+    assert "models.providers.<name>.models[].id" in rows
+
+
+def test_the_table_for_the_readme() -> None:
+    head, rule, *lines = markdown().splitlines()
+    assert head.count("|") == rule.count("|") == 5
+    assert [line.split("`")[1] for line in lines] == [row.path for row in options()]
+    for line in lines:
+        assert line.count("|") == 5, line
+
+
+def test_the_exports_exist() -> None:
+    assert sorted(room.__all__) == room.__all__ or len(set(room.__all__)) == len(room.__all__)
+    assert all(hasattr(room, name) for name in room.__all__)

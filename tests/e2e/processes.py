@@ -1,0 +1,214 @@
+"""Gateways as processes of their own, for tests that talk to them over real sockets."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, TypeAlias
+
+import pytest
+
+__all__ = ["TOKEN", "Chain", "Launch", "Running", "chain", "configuration", "launch", "python_agent", "until"]
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+TOKEN = "e2e-secret"
+ADDRESS = re.compile(r"(https?)://([\w.]+|\[[0-9a-f:]+\]):(\d+)|unix:(/\S+)")
+
+
+def until(what: str, condition: Callable[[], object], seconds: float = 10.0) -> None:
+    """Wait until `condition()` is true; fail the test, telling `what` was waited for, when it does not come true."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"waited {seconds} s in vain until {what}"
+        time.sleep(0.01)
+
+
+@dataclass
+class Running:
+    """A gateway process that listens."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+    marks: Path
+    scheme: str = ""
+    port: int = 0
+    path: str = ""
+    """The unix socket, where it listens on one."""
+
+    @property
+    def origin(self) -> str:
+        return f"{self.scheme}://127.0.0.1:{self.port}"
+
+    @property
+    def base_url(self) -> str:
+        return f"{self.origin}/v1"
+
+    def text(self) -> str:
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+    def marked(self, name: str, what: str) -> bool:
+        """Whether the agent got as far as `what`: started, cancelled or finished."""
+        return (self.marks / name).with_suffix(f".{what}").exists()
+
+    def memory(self) -> int:
+        """Resident memory in bytes (Linux)."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
+        return int(re.findall(r"VmRSS:\s+(\d+) kB", status)[0]) * 1024
+
+    def stop(self) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            self.process.send_signal(signal.SIGINT)
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+        return self.process.wait()
+
+
+def environment(folder: Path, more: Mapping[str, str]) -> dict[str, str]:
+    """Ours, without what would configure a gateway; agents of these tests can be imported."""
+    family = ("OPENCLAW", "CLAWDBOT", "MOLTBOT", "GATEWAY", "OPENAI", "OPENROUTER")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(family)}
+    own = {"HOME": str(folder), "PYTHONPATH": f"{HERE}{os.pathsep}{ROOT}", "E2E_MARKS": str(folder)}
+    return {**kept, **own, **more}
+
+
+@dataclass
+class Launch:
+    """Starts gateways, and ends them when the test is over.  Their files stand in `folder`."""
+
+    folder: Path
+    running: list[Running] = field(default_factory=list)
+
+    def spawn(
+        self, *arguments: str, stdout: int | IO[bytes], stderr: int | IO[bytes], env: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-u", "-m", "gateway", *arguments],
+            cwd=self.folder,
+            env=environment(self.folder, env or {}),
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+        )
+
+    def command(self, *arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        """Run a gateway command to its end."""
+        with self.spawn(*arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env) as process:
+            try:
+                out, err = process.communicate(timeout=30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+        return subprocess.CompletedProcess(process.args, process.returncode, out.decode(), err.decode())
+
+    def file(self, config: Mapping[str, Any] | str) -> Path:
+        """Write a configuration; its name is new each time."""
+        path = self.folder / f"config-{len(list(self.folder.glob('config-*')))}.json5"
+        path.write_text(config if isinstance(config, str) else json.dumps(config, indent=2), encoding="utf-8")
+        return path
+
+    def __call__(
+        self, config: Mapping[str, Any] | Path, *arguments: str, env: Mapping[str, str] | None = None
+    ) -> Running:
+        """Start `gateway run` on a free port and wait until it listens."""
+        path = config if isinstance(config, Path) else self.file(config)
+        return self.start("run", "--config", str(path), *arguments, env=env)
+
+    def start(self, *arguments: str, env: Mapping[str, str] | None = None) -> Running:
+        log = self.folder / f"log-{len(self.running)}"
+        with log.open("wb") as output:
+            process = self.spawn(*arguments, stdout=output, stderr=output, env=env)
+        started = Running(process, log, self.folder)
+        self.running.append(started)
+        until("the gateway tells its address", lambda: ADDRESS.search(started.text()) or process.poll() is not None, 20)
+        found = ADDRESS.search(started.text())
+        assert found, f"the gateway did not start:\n{started.text()}"
+        started.scheme, started.port, started.path = found[1] or "", int(found[3] or 0), found[4] or ""
+        return started
+
+    def close(self) -> None:
+        for one in self.running:
+            one.stop()
+        for one in self.running:
+            assert "Traceback" not in one.text(), f"a gateway logged a traceback:\n{one.text()}"
+
+
+def python_agent(name: str, **more: Any) -> dict[str, Any]:
+    """An entry of `agents.list` for an agent of `e2e_agents`; its id has dashes where the function has underscores."""
+    return {"id": name.replace("_", "-"), "runtime": {"type": "python", "target": f"e2e_agents:{name}"}, **more}
+
+
+Configuration: TypeAlias = dict[str, Any]
+
+
+def configuration(*agents: Mapping[str, Any], **gateway: Any) -> Configuration:
+    """A configuration with the endpoint on, a free port, and the agents `main` (echo) and `agents`."""
+    return {
+        "gateway": {
+            "port": 0,
+            "auth": {"mode": "token", "token": TOKEN},
+            "http": {"endpoints": {"chatCompletions": {"enabled": True}}},
+            **gateway,
+        },
+        "agents": {"list": [{"id": "main", "runtime": {"type": "echo"}}, *agents]},
+    }
+
+
+@dataclass
+class Chain:
+    """`front` relays to `back`, a server over a real socket; each runs its own agents as well."""
+
+    front: Running
+    back: Running
+
+
+AGENTS = ("words", "forever", "flood", "silent", "pause", "fail", "fail_late", "remember", "tell_key")
+
+
+def chain_configuration(upstream: str) -> Configuration:
+    relays = [
+        {"id": f"relay-{name.replace('_', '-')}", "model": f"up/openclaw/{name.replace('_', '-')}"} for name in AGENTS
+    ]
+    config = configuration(
+        *(python_agent(name) for name in AGENTS),
+        *relays,
+        {"id": "nowhere", "model": "closed/any"},
+        {"id": "aliased", "runtime": {"type": "echo"}, "aliases": ["gpt-4o"]},
+    )
+    config["models"] = {
+        "providers": {
+            "up": {"baseUrl": upstream, "apiKey": TOKEN, "maxRetries": 0},
+            "closed": {"baseUrl": "http://127.0.0.1:9/v1", "apiKey": "none", "maxRetries": 0},
+        }
+    }
+    return config
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Iterator[Launch]:
+    launcher = Launch(tmp_path)
+    try:
+        yield launcher
+    finally:
+        launcher.close()
+
+
+@pytest.fixture(scope="session")
+def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
+    launcher = Launch(tmp_path_factory.mktemp("chain"))
+    try:
+        back = launcher(configuration(*(python_agent(name) for name in AGENTS)))
+        yield Chain(launcher(chain_configuration(back.base_url)), back)
+    finally:
+        launcher.close()

@@ -1,0 +1,159 @@
+"""Importing the package does nothing but define names, and loads no more than is needed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+FILES = sorted((ROOT / "gateway").rglob("*.py"))
+MODULES = [".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in FILES]
+
+WATCH = """
+import json, logging, os, signal, sys, threading
+
+before = (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM))
+seen = []
+HARMLESS = (".py", ".pyc", ".so", ".pyd", ".dll", ".dylib")
+EVENTS = (
+    "socket.", "subprocess.", "os.system", "os.fork", "os.exec", "os.posix_spawn", "os.mkdir", "os.putenv", "_thread."
+)
+
+def hook(event, args):
+    if event == "open":
+        if isinstance(args[0], str) and not args[0].endswith(HARMLESS) and not os.path.isdir(args[0]):
+            seen.append(f"opens {args[0]}")
+    elif event.startswith(EVENTS):
+        seen.append(event)
+
+class Environment(type(os.environ)):
+    def __getitem__(self, key):
+        caller = sys._getframe(1)
+        while caller and caller.f_globals.get("__name__") in ("os", "collections.abc", "_collections_abc"):
+            caller = caller.f_back
+        if caller and caller.f_globals.get("__name__", "").split(".")[0] == "gateway":
+            seen.append(f"reads the environment variable {key}")
+        return super().__getitem__(key)
+
+os.environ.__class__ = Environment
+sys.addaudithook(hook)
+import importlib
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+loggers = [logger for logger in logging.root.manager.loggerDict.values() if isinstance(logger, logging.Logger)]
+if any(logger.handlers for logger in [logging.root, *loggers]):
+    seen.append("adds a log handler")
+if any(logger.level for logger in loggers if logger.name.startswith("gateway")):
+    seen.append("sets a log level")
+if threading.active_count() > 1:
+    seen.append("starts a thread")
+if before != (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)):
+    seen.append("changes a signal handler")
+print(json.dumps(seen))
+"""
+
+LOADED = """
+import json, sys
+before = set(sys.modules)
+import importlib
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+print(json.dumps(sorted(set(sys.modules) - before)))
+"""
+
+
+def python(code: str, *arguments: str) -> Any:
+    # -B: compiled files are written by Python, not by us.  -S: what site-packages start by themselves is not ours to answer for; their folder is then named by hand.
+    path = [str(ROOT), *(entry for entry in sys.path if entry.endswith(("site-packages", "dist-packages")))]
+    start = f"import sys; sys.path[:0] = {path!r}\n{code}"
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-B", "-c", start, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_side_effect(module: str) -> None:
+    seen = python(WATCH, module)
+    assert not seen, f"importing {module} {', '.join(seen)}: do it when it is asked for, in a function"
+
+
+WITHOUT_LOOP = [
+    name
+    for name in MODULES
+    if name.startswith(("gateway.wire", "gateway.model"))
+    or name in {"gateway", "gateway.errors", "gateway.ports", "gateway.deadlines"}
+    or name in {"gateway.config.json5", "gateway.api.parse"}
+    or (name.startswith("gateway.api.") and name.endswith("_bytes"))
+]
+
+
+def test_pure_modules_exist() -> None:
+    promised = {"gateway.config.json5", "gateway.api.parse", "gateway.api.chat_bytes", "gateway.wire.heads"}
+    missing = promised - set(WITHOUT_LOOP)
+    assert not missing, f"{sorted(missing)} are promised to vendorers and fuzzers as modules without asyncio"
+
+
+@pytest.mark.parametrize("module", WITHOUT_LOOP)
+def test_pure_modules_need_no_event_loop(module: str) -> None:
+    loaded = sorted(set(python(LOADED, module)) & {"asyncio", "socket", "ssl", "selectors", "subprocess"})
+    assert not loaded, f"importing {module} loads {loaded}: this floor is plain functions of bytes, keep I/O above it"
+
+
+def test_importing_the_package_is_almost_free() -> None:
+    loaded = [name for name in python(LOADED, "gateway") if name != "gateway"]
+    limit = 6
+    assert len(loaded) <= limit, f"`import gateway` loads {loaded} (limit {limit}): make the exports lazy"
+
+
+SERVE = """
+import json, sys
+before = set(sys.modules)
+import asyncio
+with_asyncio = set(sys.modules)
+import gateway
+async def agent(run):
+    yield "x"
+async def main():
+    async with gateway.Gateway(agents={"main": agent}, listen="127.0.0.1:0", token="t") as gw:
+        assert gw.urls
+asyncio.run(main())
+print(json.dumps([sorted(set(sys.modules) - with_asyncio), len(with_asyncio - before)]))
+"""
+
+NOT_FOR_SERVING = {
+    "argparse": "belongs to the command line",
+    "sqlite3": "belongs to the SQLite store, which loads on demand",
+    "unittest": "belongs to tests",
+    "email": "a date and a header are two lines of our own",
+    "http.client": "the upstream client is ours",
+    "urllib.request": "the upstream client is ours",
+    "multiprocessing": "one process is the design",
+    "gateway.testing": "holds doubles for tests",
+    "importlib.metadata": "a vendored copy has no metadata",
+    "pydoc": "belongs to help texts",
+    "zipfile": "nobody sends archives",
+}
+"""Modules that a listening gateway does not load, and why."""
+
+SERVING_MODULES = 120
+"""Modules loaded beyond asyncio until the first listener is open.  Each costs start-up time and memory."""
+
+
+def test_serving_loads_what_it_needs() -> None:
+    loaded, _ = python(SERVE)
+    wrong = [f"{name}: {why}" for name, why in NOT_FOR_SERVING.items() if name in loaded]
+    assert not wrong, "\n".join(["a listening gateway loads", *wrong])
+    assert len(loaded) <= SERVING_MODULES, (
+        f"a listening gateway loads {len(loaded)} modules beyond asyncio (limit {SERVING_MODULES}): {loaded}"
+    )

@@ -1,0 +1,141 @@
+"""What every module of the package has: a purpose, a list of what it offers, a readable size."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+import gateway
+
+PACKAGE = Path(gateway.__file__).parent
+FILES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+FILE_LINES = 430
+FUNCTION_LINES = 60
+LONG_FUNCTIONS: dict[str, str] = {}
+"""`file.py:function` -> why it cannot be two functions."""
+
+API = {
+    "Agent",
+    "AgentError",
+    "ChatRequest",
+    "ConfigError",
+    "Gateway",
+    "GatewayError",
+    "Message",
+    "RequestError",
+    "RunDone",
+    "RunFailed",
+    "RunInput",
+    "Usage",
+    "__version__",
+}
+
+
+def module_name(file: str) -> str:
+    return ".".join(["gateway", *file.removesuffix(".py").removesuffix("__init__").strip("/").split("/")]).strip(".")
+
+
+def exports(tree: ast.Module) -> list[str] | None:
+    for node in tree.body:
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0]
+            if isinstance(target, ast.Name) and target.id == "__all__":
+                names: list[str] = ast.literal_eval(node.value)
+                return names
+    return None
+
+
+def kind(name: str) -> tuple[int, str]:
+    """Constants, then classes, then the rest: the order ruff asks for."""
+    return (0 if name.isupper() else 1 if name[0].isupper() else 2, name)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_module(file: str) -> None:
+    source = FILES[file].read_text(encoding="utf-8")
+    tree = ast.parse(source)
+    assert ast.get_docstring(tree), f"gateway/{file}: begin with a docstring that says what the module is for"
+    assert "from __future__ import annotations" in source, f"gateway/{file}: add `from __future__ import annotations`"
+
+    names = exports(tree)
+    assert names is not None, f"gateway/{file}: add `__all__` (`__all__: list[str] = []` where nothing is offered)"
+    assert names == sorted(set(names), key=kind), f"gateway/{file}: sort `__all__`: {sorted(set(names), key=kind)}"
+    module = importlib.import_module(module_name(file))
+    missing = [name for name in names if not hasattr(module, name)]
+    assert not missing, f"gateway/{file}: `__all__` promises {missing}, which the module does not have"
+    public = {
+        node.name
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and not node.name.startswith("_")
+    }
+    hidden = sorted(public - set(names))
+    assert not hidden, f"gateway/{file}: put {hidden} into `__all__`, or let the names begin with an underscore"
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_size(file: str) -> None:
+    source = FILES[file].read_text(encoding="utf-8")
+    lines = len(source.splitlines())
+    assert lines <= FILE_LINES, (
+        f"gateway/{file} has {lines} lines (limit {FILE_LINES}): move its second noun to a module"
+    )
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and f"{file}:{node.name}" not in LONG_FUNCTIONS:
+            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            assert length <= FUNCTION_LINES, (
+                f"gateway/{file}:{node.lineno} {node.name} has {length} lines (limit {FUNCTION_LINES}): "
+                f"name the second thing it does, and make that a function"
+            )
+
+
+def test_long_functions_still_exist() -> None:
+    found = {
+        f"{file}:{node.name}"
+        for file, path in FILES.items()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (node.end_lineno or node.lineno) - node.lineno >= FUNCTION_LINES
+    }
+    stale = LONG_FUNCTIONS.keys() - found
+    assert not stale, f"{sorted(stale)} need no exception any more: remove them from LONG_FUNCTIONS"
+
+
+def test_public_api() -> None:
+    assert set(gateway.__all__) == API, (
+        "the public names changed: if that is meant, change API here and the changelog in README.md as well"
+    )
+    assert API - {"__version__"} <= set(dir(gateway)), "dir(gateway) must show the lazy exports too"
+
+
+def test_unknown_names_are_attribute_errors() -> None:
+    with pytest.raises(AttributeError, match="no_such_name"):
+        _ = gateway.no_such_name  # type: ignore[attr-defined]  # that is the point
+
+
+def test_version_is_a_literal() -> None:
+    source = (PACKAGE / "__init__.py").read_text(encoding="utf-8")
+    assert re.search(r'^__version__ = "\d+\.\d+\.\d+"$', source, re.MULTILINE), (
+        "write __version__ as a literal: a vendored copy has no package metadata to look it up in"
+    )
+
+
+def test_typed() -> None:
+    assert (PACKAGE / "py.typed").is_file(), "py.typed is gone: without it no type checker believes our annotations"
+
+
+def test_family_names_stand_in_one_table() -> None:
+    # The product's name in prose, OpenClaw, is a word like any other; the spelling that programs compare is not.
+    spelled = re.compile(r"openclaw|clawdbot|moltbot|OPENCLAW|CLAWDBOT|MOLTBOT")
+    wrong = [
+        f"gateway/{file}:{number}"
+        for file, path in FILES.items()
+        if file != "model/names.py"
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if spelled.search(line)
+    ]
+    assert not wrong, f"{wrong}: take the names from gateway/model/names.py, which is the only place that spells them"

@@ -1,0 +1,210 @@
+"""README.md cannot lie: what it shows is run, what it lists is read from the code."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import http.client
+import json
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from processes import Launch, Running, environment
+
+import gateway
+from gateway.config import markdown
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS: list[tuple[str, str]] = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+def block(language: str, containing: str) -> str:
+    found = [text for name, text in BLOCKS if name == language and containing in text]
+    assert len(found) == 1, f"README.md should have one {language} block with {containing!r}, and has {len(found)}"
+    return found[0]
+
+
+def section(title: str) -> str:
+    found = re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", README, re.MULTILINE | re.DOTALL)
+    assert found, f"README.md has no section {title}"
+    return found[1]
+
+
+def test_two_commands_open_it() -> None:
+    first, second = (text for name, text in BLOCKS[:2] if name == "bash")
+    assert re.fullmatch(r"python3 -m venv .*\.venv/bin/gateway demo\n", first), (
+        "the first block of README.md is the one command that installs and runs the main job"
+    )
+    assert re.fullmatch(r"python3 -m venv .*\.venv/bin/pytest -q\n", second), (
+        "the second block of README.md is the one command that installs and runs the tests; .ci/run takes it from here"
+    )
+    assert len(re.findall(r"^python3 -m venv .*pytest.*$", README, re.MULTILINE)) == 1, "one test command only"
+
+
+def test_links_lead_somewhere() -> None:
+    titles = {re.sub(r"\W+", "-", title.strip().lower()) for title in re.findall(r"^#+ (.*)$", README, re.MULTILINE)}
+    links = set(re.findall(r"\]\(#([^)]*)\)", README))
+    assert links <= titles, f"README.md links to {sorted(links - titles)}, which are not there"
+    files = {link for link in re.findall(r"\]\((?!https?://|#)([^)]*)\)", README) if not (ROOT / link).exists()}
+    assert not files, f"README.md links to {sorted(files)}, which are not there"
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Launch, Running, Path]]:
+    """A gateway that runs on the configuration that README.md shows."""
+    launcher = Launch(tmp_path_factory.mktemp("readme"))
+    path = launcher.file(block("json5", "gateway:"))
+    try:
+        yield launcher, launcher(path, "--port", "0", "--token", "s3cret"), path
+    finally:
+        launcher.close()
+
+
+def test_the_configuration_is_a_good_one(example: tuple[Launch, Running, Path]) -> None:
+    launcher, _, path = example
+    checked = launcher.command("check", "--config", str(path))
+    assert checked.returncode == 0, checked.stderr
+    assert "change-me" not in checked.stdout + checked.stderr, "gateway check shows a secret"
+
+
+@pytest.mark.parametrize("family", ["openclaw", "clawdbot", "moltbot", "gateway"])
+@pytest.mark.parametrize("flag", ["-sS", "-N"])
+def test_the_curl_examples(example: tuple[Launch, Running, Path], flag: str, family: str) -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    command = block("bash", f"curl {flag}").replace("http://127.0.0.1:18789", example[1].origin)
+    command = command.replace("YOUR_TOKEN", "s3cret").replace("openclaw", family)
+    done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, timeout=20, check=True)
+    if flag == "-N":
+        events = [line.removeprefix("data: ") for line in done.stdout.splitlines() if line]
+        assert events[-1] == "[DONE]"
+        assert "".join(json.loads(e)["choices"][0]["delta"].get("content") or "" for e in events[:-1]) == "hi"
+    else:
+        answer = json.loads(done.stdout)
+        assert answer["choices"][0]["message"] == {"role": "assistant", "content": "hi"} | {
+            key: value for key, value in answer["choices"][0]["message"].items() if value is None
+        }
+        assert answer["model"] == family
+
+
+def test_the_sdk_example(example: tuple[Launch, Running, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    code = block("python", "from openai import OpenAI").replace("http://127.0.0.1:18789", example[1].origin)
+    scope: dict[str, object] = {}
+    exec(code.replace("YOUR_TOKEN", "s3cret"), scope)
+    scope["client"].close()  # type: ignore[attr-defined]  # an OpenAI client, but exec does not tell mypy
+    assert capsys.readouterr().out == "hi"
+
+
+def ask(origin: str, token: str, model: str, text: str) -> tuple[int, str]:
+    """(status, content or the whole error) of one completion."""
+    client = http.client.HTTPConnection(origin.removeprefix("http://"), timeout=10)
+    body = json.dumps({"model": model, "messages": [{"role": "user", "content": text}]})
+    client.request("POST", "/v1/chat/completions", body, {"Authorization": f"Bearer {token}"})
+    answer = client.getresponse()
+    parsed = json.loads(answer.read())
+    client.close()
+    return answer.status, parsed["choices"][0]["message"]["content"] if answer.status == 200 else parsed["error"][
+        "code"
+    ]
+
+
+def test_the_embedding_example(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-W", "error", "-c", block("python", "gateway.Gateway(")],
+        stdout=subprocess.PIPE,
+        env=environment(tmp_path, {}),
+        text=True,
+    )
+    timer = threading.Timer(20, process.kill)
+    timer.start()
+    try:
+        assert process.stdout is not None
+        printed = process.stdout.readline()
+        found = re.search(r"http://127\.0\.0\.1:\d+", printed)
+        assert found, f"the example prints {printed!r}, not where it listens"
+        assert ask(found[0], "s3cret", "agent:shout", "hello there") == (200, "HELLO THERE ")
+    finally:
+        timer.cancel()
+        process.terminate()
+        process.communicate()
+
+
+def test_the_agent_example() -> None:
+    scope: dict[str, object] = {}
+    exec(block("python", "async def agent(run)"), scope)
+
+    async def main() -> None:
+        async with gateway.Gateway(
+            agents={"main": scope["agent"]},  # type: ignore[dict-item]  # an agent, but exec does not tell mypy
+            listen="127.0.0.1:0",
+            token="t",
+        ) as gw:
+            assert await asyncio.to_thread(ask, gw.urls[0], "t", "openclaw", "two words") == (200, "two words ")
+            assert await asyncio.to_thread(ask, gw.urls[0], "t", "openclaw", " ") == (400, "empty")
+
+    asyncio.run(main())
+
+
+def test_the_commands(launch: Launch) -> None:
+    rows = re.findall(r"^\| `gateway (.*?)` \|", section("Commands"), re.MULTILINE)
+    shown = {row.split()[0]: set(re.findall(r"--[\w-]+", row)) for row in rows}
+    overview = launch.command("--help").stdout
+    for command, flags in shown.items():
+        if command.startswith("--"):
+            assert launch.command(command).returncode == 0, f"gateway {command} fails"
+            assert command in overview
+            continue
+        assert re.search(rf"^\s+{command}\b", overview, re.MULTILINE), f"gateway --help does not list {command}"
+        asked = launch.command(command, "--help")
+        assert asked.returncode == 0, asked.stderr
+        offered = set(re.findall(r"--[\w-]+", asked.stdout)) - {"--help"}
+        assert flags == offered, f"gateway {command} has {sorted(offered)}, README.md lists {sorted(flags)}"
+
+
+def between(marks: str) -> str:
+    found = re.search(rf"<!-- {marks}: begin -->\n(.*?)<!-- {marks}: end -->", README, re.DOTALL)
+    assert found, f"README.md has lost the marks of the table of {marks}"
+    return found[1]
+
+
+def test_the_options() -> None:
+    table = markdown()
+    assert between("options") == table, f"the option table has changed; README.md should say\n{table}"
+
+
+LIMITS = ("server/limits.py", "wire/http1.py", "server/link.py")
+
+
+def limits_markdown() -> str:
+    rows = ["| Limit | | Reason |", "| --- | --- | --- |"]
+    for file in LIMITS:
+        for node in ast.parse((ROOT / "gateway" / file).read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and node.name.endswith("Limits"):
+                for one, after in zip(node.body, node.body[1:], strict=False):
+                    if (
+                        not isinstance(one, ast.AnnAssign)
+                        or (value := one.value) is None
+                        or isinstance(value, ast.Call)
+                    ):
+                        continue
+                    assert isinstance(after, ast.Expr), (
+                        f"gateway/{file}:{one.lineno}: give the reason in a string below"
+                    )
+                    assert isinstance(after.value, ast.Constant), f"gateway/{file}:{one.lineno}: give the reason below"
+                    reason = " ".join(str(after.value.value).split())
+                    number = eval(compile(ast.Expression(value), file, "eval"))
+                    shown = f"{number:,}" if not isinstance(number, bool) else str(number).lower()
+                    rows.append(f"| `{ast.unparse(one.target)}` | {shown} | {reason} |")
+    return "\n".join(rows) + "\n"
+
+
+def test_the_limits() -> None:
+    table = limits_markdown()
+    assert between("limits") == table, f"the limits have changed; README.md should say\n{table}"
