@@ -40,9 +40,20 @@ from .wire.http1 import Http1Limits
 __all__ = ["Gateway", "random_ids"]
 
 
-def random_ids(digits: int) -> str:
-    """`ports.Ids` from the system's source of randomness."""
-    return os.urandom((digits + 1) // 2).hex()[:digits]
+def random_ids() -> Ids:
+    """A source of `ports.Ids` from the system's randomness, which it asks for some hundred ids at a time."""
+    pool = ""
+    taken = 0
+
+    def draw(digits: int) -> str:
+        nonlocal pool, taken
+        if taken + digits > len(pool):
+            pool = os.urandom(max(4096, digits)).hex()
+            taken = 0
+        taken += digits
+        return pool[taken - digits : taken]
+
+    return draw
 
 
 class Gateway:
@@ -67,7 +78,7 @@ class Gateway:
         links: Mapping[str, LinkHandler] | None = None,
         limits: Limits | None = None,
         store: SessionStore | None = None,
-        ids: Ids = random_ids,
+        ids: Ids | None = None,
         clock: Callable[[], float] = time.time,
         environ: Mapping[str, str] | None = None,
         drain: float | None = None,
@@ -77,7 +88,7 @@ class Gateway:
         self._enabled = config is None or settings.http.endpoints.chat_completions.enabled
         self._token = token
         self._clock = clock
-        self._ids = ids
+        self._ids = ids or random_ids()
         self._limits = limits or _limits(self.config)
         self._drain = settings.shutdown.drain_ms / 1000 if drain is None else drain
         self._addresses = _addresses(self.config, listen)

@@ -51,11 +51,11 @@ class OpenAIModel:
 
     def __init__(
         self,
-        upstream: Upstream,
         provider: Provider,
         model: str,
+        upstream: Upstream,
         *,
-        system: str | None = None,
+        system_prompt: str | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         chance: Callable[[], float] = random.random,
         clock: Callable[[], float] = time.time,
@@ -63,7 +63,7 @@ class OpenAIModel:
         self._upstream = upstream
         self._provider = provider
         self._model = model
-        self._system = system
+        self._system_prompt = system_prompt
         self._sleep = sleep
         self._chance = chance
         self._clock = clock
@@ -107,8 +107,8 @@ class OpenAIModel:
 
     def _body(self, run: RunInput) -> bytes:
         messages = [_message(message) for message in (*run.history, *run.request.messages)]
-        if self._system:
-            messages.insert(0, {"role": "system", "content": self._system})
+        if self._system_prompt:
+            messages.insert(0, {"role": "system", "content": self._system_prompt})
         document = {
             **run.request.parameters,
             "model": self._model,

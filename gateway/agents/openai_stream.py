@@ -73,15 +73,21 @@ class CompletionReader:
 
     def receive(self, data: bytes) -> list[str]:
         """The texts, none empty, that `data` completes."""
-        if self.ended:
-            return []
-        head = self._head
-        if head and self._decoder.idle and data.startswith(first := head.encode()):
-            end = data.rfind(last := self._tail.encode())
-            if end >= len(first):
-                texts = self._alike(data[len(first) : end].decode("utf-8", "replace"))
-                return texts + self._events(data[end + len(last) :])
-        return self._events(data)
+        texts: list[str] = []
+        while data and not self.ended:
+            if self._head and self._decoder.idle and data.startswith(head := self._head.encode()):
+                end = data.rfind(tail := self._tail.encode())
+                if end >= len(head):
+                    texts += self._alike(data[len(head) : end].decode("utf-8", "replace"))
+                    data = data[end + len(tail) :]
+                    continue
+            # One event at a time, so that those after it can be alike, as long as there is a template or hope for one.
+            end = data.find(b"\n\n") + 2 if self._head or self._lessons else 0
+            if end < 2:
+                end = len(data)
+            texts += self._events(data[:end])
+            data = data[end:]
+        return texts
 
     def receive_whole(self, data: bytes) -> list[str]:
         """The texts of an answer in one JSON document."""
@@ -120,8 +126,6 @@ class CompletionReader:
 
     def _events(self, data: bytes) -> list[str]:
         texts: list[str] = []
-        if not data or self.ended:
-            return texts
         for event in self._decoder.receive(data):
             if isinstance(event, Malformed):
                 self._fail(f"sent an event that cannot be read: {event.reason}")

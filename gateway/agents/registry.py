@@ -38,6 +38,7 @@ class Registry:
                 if self._by_alias.setdefault(alias.lower(), entry) is not entry:
                     raise ConfigError(f"agents: two agents have the alias {alias!r}")
         self.default = self._find_default()
+        self._by_name = self._names()
 
     def _find_default(self) -> AgentEntry | None:
         marked = [entry for entry in self._by_id.values() if entry.default]
@@ -66,25 +67,22 @@ class Registry:
     def by_model(self, model: str | None) -> AgentEntry:
         """The agent that `model` names; the default agent for none.  Raises RequestError (404, model_not_found)."""
         wanted = (model or "").strip().lower()
-        entry = self._named(wanted)
+        entry = self._by_name.get(wanted)
         if entry is not None:
             return entry
         if not wanted or wanted in FAMILIES or wanted.endswith("/default"):
             raise self._unknown("There is no default agent among several.", "model", wanted)
         raise self._unknown(f"The model `{model}` does not exist.", "model", wanted)
 
-    def _named(self, wanted: str) -> AgentEntry | None:
-        if not wanted or wanted in FAMILIES:
-            return self.default
-        if wanted in self._by_alias:
-            return self._by_alias[wanted]
-        for separator in ":/":
-            family, found, agent_id = wanted.partition(separator)
-            if found and (family in FAMILIES or (family == "agent" and separator == ":")):
-                if separator == "/" and agent_id == "default":
-                    return self.default
-                return self._by_id.get(agent_id)
-        return None
+    def _names(self) -> dict[str, AgentEntry]:
+        """Every value of `model` that means an agent, in lower case."""
+        names = {f"agent:{agent_id}": entry for agent_id, entry in self._by_id.items()}
+        for family in FAMILIES:
+            for agent_id, entry in self._by_id.items():
+                names[f"{family}:{agent_id}"] = names[f"{family}/{agent_id}"] = entry
+            if self.default is not None:
+                names[""] = names[family] = names[f"{family}/default"] = self.default
+        return names | self._by_alias
 
     def _unknown(self, message: str, param: str, wanted: str) -> RequestError:
         plain = wanted.rpartition("/")[2].rpartition(":")[2]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from asyncio import CancelledError, Task, current_task
 from collections.abc import AsyncGenerator
-from contextlib import aclosing, nullcontext
+from contextlib import aclosing
 from dataclasses import replace
 from logging import getLogger
 from typing import Any
@@ -70,21 +70,21 @@ class Runs:
     async def _attempt(self, run: RunInput) -> AsyncGenerator[RunEvent, None]:
         ending: RunEvent = RunDone()
         self._active[run.run_id] = current_task()
+        produced: Any = None
         try:
-            produced: Any = self._registry[run.agent_id].agent(run)
+            produced = self._registry[run.agent_id].agent(run)
             if not hasattr(produced, "__aiter__"):
                 yield _text(await produced)
             else:
-                async with aclosing(produced) if hasattr(produced, "aclose") else nullcontext(produced) as events:
-                    async for event in events:
-                        if event.__class__ is str:
-                            if event:
-                                yield event
-                        elif isinstance(event, RunDone | RunFailed):
-                            ending = event
-                            break
-                        else:
-                            yield event if isinstance(event, Usage) else _text(event)
+                async for event in produced:
+                    if event.__class__ is str:
+                        if event:
+                            yield event
+                    elif isinstance(event, RunDone | RunFailed):
+                        ending = event
+                        break
+                    else:
+                        yield event if isinstance(event, Usage) else _text(event)
         except CancelledError:
             task = current_task()
             if run.run_id not in self._stopped or task is None or task.uncancel():
@@ -99,6 +99,8 @@ class Runs:
         finally:
             self._active.pop(run.run_id, None)
             self._stopped.discard(run.run_id)
+            if hasattr(produced, "aclose"):  # what it holds is given back now, not when the garbage is collected
+                await produced.aclose()
         yield ending
 
 

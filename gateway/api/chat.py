@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
 from typing import assert_never
 
 from ..agents.registry import AgentEntry, Registry
@@ -92,7 +91,7 @@ class Chat:
         texts: list[str] = []
         prompt = answer = 0
         finish = "stop"
-        async with aclosing(events):
+        try:
             async for event in events:
                 match event:
                     case str():
@@ -106,6 +105,8 @@ class Chat:
                         raise run_error(event)
                     case _:
                         assert_never(event)
+        finally:
+            await events.aclose()
         body = completion(completion_id, created, model, "".join(texts), finish, prompt=prompt, answer=answer)
         exchange.respond(200, JSON, body)
 
@@ -118,7 +119,7 @@ class Chat:
         body.write(encoder.role())
         body.flush()  # before the agent has said anything: clients wait only so long for a first byte
         prompt = answer = 0
-        async with aclosing(events):
+        try:
             async for event in events:
                 match event:
                     case str():
@@ -136,5 +137,7 @@ class Chat:
                         body.write(encoder.error(event))
                     case _:
                         assert_never(event)
+        finally:
+            await events.aclose()
         body.write(DONE)
         await body.end()

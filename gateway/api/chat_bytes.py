@@ -55,7 +55,10 @@ class ChunkEncoder:
 
     def text(self, text: str) -> bytes:
         """A piece of the answer."""
-        return (self._before + encode_basestring(text) + self._after).encode("utf-8", "replace")
+        try:
+            return f"{self._before}{encode_basestring(text)}{self._after}".encode()
+        except UnicodeEncodeError:  # half of a surrogate pair, which UTF-8 cannot hold
+            return self.text(text.encode("utf-8", "replace").decode())
 
     def finish(self, reason: str) -> bytes:
         """The chunk that tells why the answer ends; exactly one in a good stream."""

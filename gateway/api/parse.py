@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from json import JSONDecodeError, JSONDecoder
+from types import MappingProxyType
 from typing import Any
 
 from ..errors import RequestError
@@ -24,21 +25,22 @@ def _no_constant(name: str) -> Any:
     raise RequestError(400, f"The request body is not valid JSON: {name} is not a JSON value.", code="invalid_json")
 
 
-_decode = JSONDecoder(parse_constant=_no_constant).decode
+_decoder = JSONDecoder(parse_constant=_no_constant)
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 def json_body(body: bytes) -> Any:
     """The value of a JSON text (RFC 8259).  Raises RequestError (400) that tells line and column."""
     try:
-        text = body.decode("utf-8-sig")
+        text = body.decode()
     except UnicodeDecodeError as error:
         raise RequestError(
             400, f"The request body is not UTF-8: byte {error.start} is 0x{body[error.start]:02x}.", code="invalid_json"
         ) from None
+    text = text.removeprefix("\ufeff")  # a byte order mark, which some clients on Windows send
     try:
-        value = _decode(text)
-        if _SURROGATE.search(body):
+        value = _decoder.decode(text)
+        if b"\\u" in body and _SURROGATE.search(body):
             _check_text(value)
     except JSONDecodeError as error:
         what = "The request body is empty." if not text.strip() else f"The request body is not valid JSON: {error.msg}"
@@ -76,8 +78,11 @@ def chat_request(body: bytes) -> ChatRequest:
     value = json_body(body)
     if not isinstance(value, dict):
         raise RequestError(400, f"The request body has to be a JSON object, not {_kind(value)}.")
-    for name in _REFUSED.keys() & value.keys():
-        _REFUSED[name](name, value[name])
+    parameters = {}
+    for name, given in value.items():
+        check = _CHECKED.get(name)
+        if check is not None:
+            parameters[name] = check(name, given)
     options = value.get("stream_options")
     if options is not None and not isinstance(options, dict):
         raise _wrong("stream_options", "an object", options)
@@ -93,8 +98,11 @@ def chat_request(body: bytes) -> ChatRequest:
         _boolean(value, "stream"),
         _boolean(options, "include_usage", "stream_options.") if options else False,
         (user.strip() or None) if user else None,
-        {name: _PARAMETERS[name](name, value[name]) for name in _PARAMETERS.keys() & value.keys()},
+        {name: parameters[name] for name in parameters if name not in _REFUSED} if parameters else _NO_PARAMETERS,
     )
+
+
+_NO_PARAMETERS: Mapping[str, object] = MappingProxyType({})
 
 
 def _messages(value: Any) -> tuple[Message, ...]:
@@ -239,6 +247,9 @@ _REFUSED: dict[str, Callable[[str, Any], None]] = {
     "functions": _no_tools,
     "function_call": _no_tools,
 }
+
+
+_CHECKED: dict[str, Check] = {**_PARAMETERS, **_REFUSED}
 
 
 def _kind(value: Any) -> str:

@@ -92,6 +92,7 @@ def _runtime(entry: AgentEntry, default_model: str | None, reading: Reading) -> 
         _problem(runtime, "type", "'python' needs a target beside it, like \"module:function\"", reading)
     if runtime.type != "python" and runtime.target is not None:
         _problem(runtime, "target", 'a target is only for type: "python"', reading)
+        return
     nothing = runtime.type == "model" and entry.model is None and default_model is None
     if nothing and reading.is_clean(("agents", "defaults")):
         message = (

@@ -186,8 +186,12 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """Text that is never shown.  Takes the product's reference form as well: `{source: "env", id: "NAME"}`."""
+    """Text that is never shown.  Takes the product's reference form as well: `{source: "env", id: "NAME"}`.
 
+    `ascii_only` for those that are sent to others, who need not take anything else (RFC 9110, section 5.5).
+    """
+
+    ascii_only: bool = False
     shown: ClassVar[str] = "text (secret)"
 
     def read(self, node: Node, _path: Path, reading: Reading) -> str | None:
@@ -200,6 +204,8 @@ class Secret:
             text = reading.text(node)
         if text != text.strip(" \t") or any(char < " " or char == "\x7f" for char in text):
             raise Wrong("a secret must hold no control characters, nor begin or end with a blank: no header carries it")
+        if self.ascii_only and not text.isascii():
+            raise Wrong("a secret that is sent to a provider must be ASCII")
         return text or None
 
 
@@ -243,7 +249,7 @@ class MapOf:
     """An object whose keys are names; `check` raises Wrong for a bad one."""
 
     item: Kind
-    check: Callable[[str], None] | None = None
+    check: Callable[[str], None]
 
     @property
     def shown(self) -> str:
@@ -253,8 +259,7 @@ class MapOf:
         values = {}
         for key, member in _members(node).items():
             try:
-                if self.check:
-                    self.check(key)
+                self.check(key)
             except Wrong as wrong:
                 reading.problem(member.key_place, (*path, key), str(wrong))
                 continue

@@ -203,8 +203,8 @@ def _next(src: str, pos: int, levels: list[_Level], opened: bool) -> int:
 def _skip(src: str, pos: int) -> int:
     """Past white space and comments."""
     match = _SKIP.match(src, pos)
-    if match:
-        pos = match.end()
+    assert match, "nothing at all matches too"
+    pos = match.end()
     if src.startswith("/*", pos):
         _fail("the comment is not closed", pos)
     return pos
@@ -265,9 +265,9 @@ def _string(src: str, pos: int) -> tuple[int, str]:
     parts = []
     while True:
         match = plain.match(src, pos)
-        if match:
-            parts.append(match.group())
-            pos = match.end()
+        assert match, "nothing at all matches too"
+        parts.append(match.group())
+        pos = match.end()
         char = src[pos : pos + 1]
         if char == quote:
             return pos + 1, parts[0] if len(parts) == 1 else "".join(parts)

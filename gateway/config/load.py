@@ -51,8 +51,8 @@ def load(path: str | None = None, *, environ: Mapping[str, str], overrides: Mapp
     """Read the configuration, or take the defaults where there is no file.
 
     The file is `path`, else what the first set variable for CONFIG_PATH names, else that of the first default place
-    which has one.
-    `overrides` are values of flags by dotted path (`gateway.port`); they win over the file.
+    which has one.  `overrides` are values of flags by dotted path (`gateway.port`); they win over the file, and None
+    is a flag that was not given.
     Raises ConfigError with all problems, each `FILE:LINE:COLUMN: path: message. remedy`.
     """
     source = path or _find(environ)
@@ -64,7 +64,7 @@ def load(path: str | None = None, *, environ: Mapping[str, str], overrides: Mapp
         if files.problems:
             raise ConfigError(*files.problems)
     for dotted, value in (overrides or {}).items():
-        root = merge(root, _nested(dotted, value))
+        root = merge(root, _nested(dotted, value)) if value is not None else root
     reading = Reading(environ)
     config = reading.read(Section(Config), root, ())
     if config is not MISSING:

@@ -213,14 +213,20 @@ class Provider(SectionClass):
     base_url: str | None = option(
         None, "Its base URL, with the version.", Text("URL", values.base_url), shown="built-in providers only"
     )
-    api_key: str | None = option(None, "Sent as a bearer token.", Secret(), shown="the provider's variable")
-    headers: Mapping[str, str] = option({}, "More headers.", MapOf(Secret(), values.header_name), shown="none")
+    api_key: str | None = option(
+        None, "Sent as a bearer token.", Secret(ascii_only=True), shown="the provider's variable"
+    )
+    headers: Mapping[str, str] = option(
+        {}, "More headers.", MapOf(Secret(ascii_only=True), values.header_name), shown="none"
+    )
     models: tuple[ProviderModel, ...] = option(
         (), "Models it has; names or objects with `id`.", ListOf(values.NameOr(Section(ProviderModel))), shown="none"
     )
     connect_timeout_ms: int = _ms(10_000, "To connect, TLS included.")
-    first_byte_timeout_ms: int = _ms(120_000, "From the request to the first byte of the answer.")
-    idle_timeout_ms: int = _ms(60_000, "Between two pieces of the answer.")
+    first_byte_timeout_ms: int = _ms(
+        300_000, "Up to the first byte of the answer; a local server may load a model first."
+    )
+    idle_timeout_ms: int = _ms(180_000, "Between two pieces of the answer; reasoning models are silent for minutes.")
     max_retries: int = option(2, "Retries before the first token.", Integer(0, 10))
 
 

@@ -38,7 +38,7 @@ class LinkLimits:
     pong_timeout: float = 25.0
     """How long a peer may be silent after a ping: longer than a mobile network needs to hand over."""
     close_timeout: float = 5.0
-    """How long the peer has for its close frame, and the transport to flush ours: a close is never urgent, nor free."""
+    """How long the peer has for its close frame: a round trip on a bad mobile network; a drain must not wait longer."""
 
 
 class LinkHost(Protocol):
@@ -46,7 +46,7 @@ class LinkHost(Protocol):
 
     @property
     def full(self) -> bool:
-        """Whether the transport is above high water."""
+        """Whether the transport is above high water; a connection that stays so for too long is aborted."""
 
     def write(self, data: bytes) -> None:
         """Send; does nothing when the peer is gone."""
@@ -61,7 +61,7 @@ class LinkHost(Protocol):
         """Whether `data_received` may be called."""
 
     def close(self) -> None:
-        """Flush and close; what the peer still sends is discarded."""
+        """Flush and close, in limited time; what the peer still sends is discarded."""
 
     def abort(self) -> None:
         """Close at once."""
@@ -157,8 +157,6 @@ class WebSocketLink:
     # For the connection
 
     def data_received(self, data: bytes) -> None:
-        if self.close_code is not None:
-            return
         self._heard = True
         before = len(self._queue)
         owed = False
@@ -179,7 +177,7 @@ class WebSocketLink:
         if len(self._queue) > before:
             self._wake()
             if self._queued > self._limits.queue_bytes or len(self._queue) > self._limits.queue_messages:
-                self._read(wanted=self._ws.state is not State.OPEN)
+                self._read(wanted=False)
 
     def eof_received(self) -> None:
         """The peer has sent its FIN: without a close frame, nothing of the connection is left (RFC 6455, 7.1.5)."""
@@ -187,9 +185,6 @@ class WebSocketLink:
             self._closed(_ABNORMAL, "")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._handle is not None:
-            self._handle.cancel()
-            self._handle = None
         if self._flusher is not None:
             self._flusher.cancel()
         self._finish(_ABNORMAL, "" if exc is None else str(exc))
@@ -219,7 +214,7 @@ class WebSocketLink:
     async def _answer_later(self) -> None:
         try:
             await self._host.drain()
-            if self.close_code is None and (owed := self._ws.outgoing()):
+            if owed := self._ws.outgoing():
                 self._host.write(owed)
         except PeerGone:
             pass  # `connection_lost` tells everybody
@@ -227,16 +222,17 @@ class WebSocketLink:
             self._flusher = None
 
     def _closed(self, code: int, reason: str) -> None:
-        """No more frames from the peer: write what is owed, close, and see to it that the close comes to an end."""
+        """No more frames from the peer."""
         self._host.write(self._ws.outgoing())
         self._finish(code, reason)
-        self._arm(self._limits.close_timeout, self._host.abort)
         self._host.close()
 
     def _finish(self, code: int, reason: str) -> None:
         if self.close_code is None:
             self.close_code = code
             self.close_reason = reason
+            if self._handle is not None:
+                self._handle.cancel()
             self._wake()
             self._over.set_result(None)
 
@@ -253,8 +249,7 @@ class WebSocketLink:
 
     def _ping(self) -> None:
         limits = self._limits
-        if self._host.full:  # the ping would wait behind what the peer has not read; see that somebody is in `drain`
-            self._answer()
+        if self._host.full:  # the ping would wait behind what the peer has not read; the host sees to such a peer
             self._arm(limits.ping_interval, self._ping)
             return
         self._heard = False

@@ -10,7 +10,7 @@ from __future__ import annotations
 from h11 import CLIENT, SERVER, Connection, InformationalResponse, RemoteProtocolError, Request, Response
 
 from ..model.http import Headers, Malformed, RequestHead, ResponseHead
-from .grammar import AUTHORITY, CONTENT_LENGTH, field_line, request_line, tokens
+from .grammar import AUTHORITY, CONTENT_LENGTH, field_line, request_line, tokens, whole_head
 
 __all__ = ["HeadScanner", "read_request_head", "read_response_head", "request_head", "with_content_length"]
 
@@ -41,6 +41,11 @@ class HeadScanner:
         """
         head_bytes, line_bytes, header_count = self._limits
         begin = self._line
+        if not begin and (end := buffer.find(b"\r\n\r\n") + 4) > 3:  # it came in one piece, as most do
+            found = whole_head(bytes(buffer[:end])) if end <= head_bytes else None
+            if found is not None and len(found[1]) <= header_count and buffer.find(b"\n", 0, line_bytes) >= 0:
+                self.start, self.fields = found
+                return end
         fields = self.fields
         while (end := buffer.find(b"\n", begin) + 1) > 0:
             line = bytes(buffer[begin:end])
@@ -85,14 +90,14 @@ def request_head(start: tuple[bytes, bytes, bytes], fields: list[Line], raw: byt
         event = connection.next_event()
     except RemoteProtocolError as error:
         # Our own checks speak first where they know more: their sentences name the rule.
-        return _request_faults(start, fields) or Malformed(error.error_status_hint, str(error))
+        return _request_faults(start, fields, _joined(fields)) or Malformed(error.error_status_hint, str(error))
     if not isinstance(event, Request):
         return Malformed(400, "the head is not complete")
-    if fault := _request_faults(start, fields):
-        return fault
-    method, target, version = (part.decode("ascii") for part in start)
-    path, _, query = _without_authority(target).partition("#")[0].partition("?")
     by_name = _joined(fields)
+    if fault := _request_faults(start, fields, by_name):
+        return fault
+    method, target, version = start[0].decode("ascii"), start[1].decode("ascii"), start[2].decode("ascii")
+    path, _, query = _without_authority(target).partition("#")[0].partition("?")
     length = by_name.get(b"content-length")
     expectation = by_name.get(b"expect")
     return RequestHead(
@@ -111,38 +116,53 @@ def request_head(start: tuple[bytes, bytes, bytes], fields: list[Line], raw: byt
     )
 
 
-def _request_faults(start: tuple[bytes, bytes, bytes], fields: list[Line]) -> Malformed | None:
+def _request_faults(
+    start: tuple[bytes, bytes, bytes], fields: list[Line], by_name: dict[bytes, bytes]
+) -> Malformed | None:
     """What RFC 9110 and 9112 forbid and h11 lets through, or says less clearly."""
     method, target, version = start
-    names = [name for name, _ in fields]
-    by_name = dict(fields)
     host = by_name.get(b"host")
-    if names.count(b"host") > 1 or (host is None and version == b"1.1"):  # RFC 9112, 3.2
-        return Malformed(400, "there has to be exactly one Host header")
+    if host is None and version == b"1.1":  # RFC 9112, 3.2
+        return Malformed(400, "there has to be a Host header")
+    if len(by_name) != len(fields) and (fault := _repeated(fields)):
+        return Malformed(400, fault)
     if host is not None and not AUTHORITY.fullmatch(host):
         return Malformed(400, "the Host header is not `host` or `host:port`")
     if fault := _target_fault(method, target):
         return Malformed(400, fault)
     length, coding = by_name.get(b"content-length"), by_name.get(b"transfer-encoding")
     if length is not None:
-        if names.count(b"content-length") > 1 or not CONTENT_LENGTH.fullmatch(length):  # RFC 9112, 6.3, item 5
+        if not CONTENT_LENGTH.fullmatch(length):
             return Malformed(400, "Content-Length has to be one decimal number")
         if coding is not None:  # RFC 9112, 6.3, item 3: ought to be handled as an error
             return Malformed(400, "Content-Length and Transfer-Encoding exclude each other")
     if coding is not None:
         if version == b"1.0":  # RFC 9112, 6.1
             return Malformed(400, "HTTP/1.0 has no Transfer-Encoding")
-        if names.count(b"transfer-encoding") > 1 or coding.lower() != b"chunked":
+        if coding.lower() != b"chunked":
             # RFC 9112, 6.1 and 6.3: an unknown coding below `chunked` is 501, anything whose end cannot be told is 400
             codings = tokens(coding)
             unknown = codings[-1:] == [b"chunked"] and codings.count(b"chunked") == 1
             return Malformed(501 if unknown else 400, "the only Transfer-Encoding served is `chunked`")
-    for name in names:  # a proxy that turns `_` into `-` would make a second one of these
-        if b"_" in name and name.replace(b"_", b"-") in {b"content-length", b"transfer-encoding", b"host"}:
+    for name in _MISTAKABLE:
+        if name in by_name:
             return Malformed(400, f"the header name {name.decode('ascii')} is not acceptable")
     expectation = by_name.get(b"expect")
     if expectation is not None and expectation.lower() != b"100-continue" and version == b"1.1":  # RFC 9110, 10.1.1
         return Malformed(417, "the only expectation served is `100-continue`")
+    return None
+
+
+# A proxy that turns `_` into `-` would make a second one of the header that frames the message.
+_MISTAKABLE = (b"content_length", b"transfer_encoding")
+
+
+def _repeated(fields: list[Line]) -> str | None:
+    """RFC 9112, 3.2 and 6.3, item 5: what must not come twice, not even with the same value."""
+    names = [name for name, _ in fields]
+    for name in (b"host", b"content-length", b"transfer-encoding"):
+        if names.count(name) > 1:
+            return f"there is more than one {name.decode('ascii').title()} header"
     return None
 
 

@@ -75,7 +75,7 @@ class Http1Client:
         """
         if self._state is not _State.IDLE:
             raise MisuseError("this connection cannot take a request now")
-        line = method.encode("ascii", "replace"), target.encode("ascii", "replace")
+        line = method.encode("utf-8", "surrogatepass"), target.encode("utf-8", "surrogatepass")
         if not TOKEN.fullmatch(line[0]) or method == "CONNECT":
             raise ValueError(f"{method!r} is not a method that can be sent")
         if not _TARGET.fullmatch(line[1]):
@@ -173,24 +173,23 @@ class Http1Client:
         events: list[ResponseEvent] = [BodyChunk(piece)] if piece else []
         self._left = left - len(piece)
         if self._left == 0:
-            events.append(self._end(BodyEnd(), rest))
+            events += self._end(BodyEnd(), rest)
         return events
 
     def _chunked(self, data: bytes) -> list[ResponseEvent]:
         events: list[ResponseEvent] = []
         for event in self._chunks.receive(data):
             if isinstance(event, BodyEnd):
-                events.append(self._end(event, self._chunks.rest))
+                events += self._end(event, self._chunks.rest)
             elif isinstance(event, Malformed):
                 events.append(self._malformed(event.reason))
             else:
                 events.append(event)
         return events
 
-    def _end(self, end: BodyEnd, rest: bytes) -> BodyEnd:
-        # What follows a response nobody asked for (RFC 9112, 9.2): take the response, not the connection.
-        self._state = _State.IDLE if self._keep_alive and not rest else _State.OVER
-        return end
+    def _end(self, end: BodyEnd, rest: bytes) -> list[ResponseEvent]:
+        self._state = _State.IDLE if self._keep_alive else _State.OVER
+        return [end, *self.receive(rest)]  # what follows a response, nobody asked for (RFC 9112, 9.2)
 
     def _malformed(self, reason: str) -> Malformed:
         self._state = _State.OVER

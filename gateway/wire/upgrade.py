@@ -66,11 +66,10 @@ def accept(head: RequestHead, subprotocol: str | None = None) -> bytes:
         b"Sec-WebSocket-Accept: " + accept_token(key),
     ]
     if subprotocol is not None:
-        offered = fields.get(b"sec-websocket-protocol", b"").split(b",")
-        chosen = subprotocol.encode("ascii", "replace")
-        if chosen not in [name.strip(b" \t") for name in offered if name]:
+        offered = fields.get(b"sec-websocket-protocol", b"").decode("latin-1").split(",")
+        if not subprotocol or subprotocol not in [name.strip(" \t") for name in offered]:
             raise MisuseError(f"the client did not offer the subprotocol {subprotocol!r}")
-        lines.append(b"Sec-WebSocket-Protocol: " + chosen)
+        lines.append(b"Sec-WebSocket-Protocol: " + subprotocol.encode("latin-1"))
     return b"\r\n".join((*lines, b"", b""))
 
 
