@@ -5,5 +5,6 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent / "e2e"))
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE / "e2e"), str(HERE / "rules")]  # modules that several test files share
 pytest_plugins = ["processes"]

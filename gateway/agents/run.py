@@ -9,7 +9,6 @@ from __future__ import annotations
 from asyncio import CancelledError, Task, current_task
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import replace
 from logging import getLogger
 from typing import Any
 
@@ -55,7 +54,7 @@ class Runs:
     async def _in_session(self, run: RunInput) -> AsyncGenerator[RunEvent, None]:
         try:
             async with self._lanes.enter(run.session_key):
-                run = replace(run, history=await self._store.load(run.session_key))
+                run = run._replace(history=await self._store.load(run.session_key))
                 answer: list[str] = []
                 async with aclosing(self._attempt(run)) as events:
                     async for event in events:
@@ -85,6 +84,8 @@ class Runs:
                         break
                     else:
                         yield event if isinstance(event, Usage) else _text(event)
+                else:
+                    produced = None  # exhausted: there is nothing to close
         except CancelledError:
             task = current_task()
             if run.run_id not in self._stopped or task is None or task.uncancel():

@@ -41,10 +41,11 @@ LINGER = 1.0
 class UpstreamError(AgentError):
     """The exchange with the server failed.  `retryable`: trying again soon may help.
 
-    unreachable: name, address, refused, reset   502 `upstream_unreachable`
-    TLS                                          502 `upstream_tls`
-    no HTTP, or cut off                          502 `upstream_protocol_error`
-    too slow                                     504 `upstream_connect_timeout`, `..._first_byte_...`, `..._idle_...`
+    no such name, no route, refused      502 `upstream_unreachable`
+    no TLS, or no certificate to trust   502 `upstream_tls`
+    not HTTP, or cut off                 502 `upstream_protocol_error`
+    the pool was closed                  502 `upstream_closed`
+    too slow                             504 `upstream_connect_timeout`, `..._first_byte_...`, `..._idle_...`
     """
 
     def __init__(

@@ -27,6 +27,7 @@ _SSE: Headers = (
 )
 _AGENT_HEADERS = (*headers("agent-id"), *headers("agent"))
 _SESSION_HEADERS = headers("session-key")
+_ROUTING_HEADERS = frozenset({*_AGENT_HEADERS, *_SESSION_HEADERS})
 
 
 def _first(head: RequestHead, names: tuple[bytes, ...]) -> tuple[str, str] | None:
@@ -68,15 +69,17 @@ class Chat:
             await self._whole(exchange, events, f"chatcmpl-{run.run_id}", created, model)
 
     def _plan(self, head: RequestHead, request: ChatRequest) -> RunInput:
-        agent_header = _first(head, _AGENT_HEADERS)
+        agent_header = session_header = None
+        if not _ROUTING_HEADERS.isdisjoint(head.fields):
+            agent_header = _first(head, _AGENT_HEADERS)
+            session_header = _first(head, _SESSION_HEADERS)
         entry: AgentEntry
         if agent_header is None:
             entry = self._registry.by_model(request.model)
         else:
             entry = self._registry.by_header(agent_header[1], agent_header[0])
-        session = _first(head, _SESSION_HEADERS)
-        if session is not None:
-            key = explicit_key(session[1], session[0])
+        if session_header is not None:
+            key = explicit_key(session_header[1], session_header[0])
         elif request.user is not None:
             key = user_key(entry.id, request.user)
         else:
@@ -105,8 +108,9 @@ class Chat:
                         raise run_error(event)
                     case _:
                         assert_never(event)
-        finally:
+        except BaseException:  # left early; a generator that came to its end needs no closing
             await events.aclose()
+            raise
         body = completion(completion_id, created, model, "".join(texts), finish, prompt=prompt, answer=answer)
         exchange.respond(200, JSON, body)
 
@@ -137,7 +141,8 @@ class Chat:
                         body.write(encoder.error(event))
                     case _:
                         assert_never(event)
-        finally:
+        except BaseException:
             await events.aclose()
+            raise
         body.write(DONE)
         await body.end()

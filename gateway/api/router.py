@@ -27,6 +27,10 @@ class Route:
         return ", ".join(names).encode()
 
 
+async def _server_options(exchange: Exchange) -> None:
+    exchange.respond(204, ((b"allow", b"GET, HEAD, POST, OPTIONS"),))
+
+
 def link_route(handler: LinkHandler) -> Route:
     """A path on which only WebSockets are served."""
 
@@ -51,15 +55,14 @@ class Router:
     async def __call__(self, exchange: Exchange) -> None:
         """Answer one request."""
         try:
-            await self._dispatch(exchange)
+            await self._handler(exchange)(exchange)
         except RequestError as error:
             exchange.respond(*render(error))
 
-    async def _dispatch(self, exchange: Exchange) -> None:
+    def _handler(self, exchange: Exchange) -> Handler:
         head = exchange.head
         if head.target == "*":  # RFC 9110, 9.3.7: about the server as a whole
-            exchange.respond(204, ((b"allow", b"GET, HEAD, POST, OPTIONS"),))
-            return
+            return _server_options
         route = self._routes.get(head.path) or self._tree(head.path)
         if route is None:
             raise RequestError(404, f"There is nothing at `{head.path}`.", code="not_found")
@@ -70,7 +73,7 @@ class Router:
             raise RequestError(405, message, headers=((b"allow", route.allow),))
         if route.guarded:
             self._guard.check(exchange)
-        await handler(exchange)
+        return handler
 
     def _tree(self, path: str) -> Route | None:
         for prefix, route in self._trees.items():

@@ -1,1 +1,105 @@
+"""The command `gateway`.
+
+console   what is printed, and what a program ends with
+setup     from flags to a configuration and a gateway
+serve     a gateway until a signal comes
+demo, run, check, agent   the commands, each imported only when it is asked for
+ask       how `agent` asks: a gateway over HTTP, or one in this process
+
+Environment, signals, log handlers and printing belong to this room; nothing below touches them.
+"""
+
 from __future__ import annotations
+
+import os
+import sys
+from argparse import ArgumentParser, HelpFormatter, RawDescriptionHelpFormatter
+from collections.abc import Sequence
+from importlib import import_module
+
+from .. import __version__
+from ..errors import ConfigError
+from .console import (
+    EXIT_CODES,
+    FAILED,
+    INTERRUPTED,
+    WRONG_CONFIG,
+    StartError,
+    abandon_output,
+    complain,
+    tolerate_any_text,
+)
+
+__all__ = ["main"]
+
+_COMMANDS = {
+    "demo": "serve the built-in echo agent: no key, no configuration",
+    "run": "serve what the configuration says",
+    "agent": "run an agent once and print its answer",
+    "check": "check the configuration and print the effective one",
+}
+"""Command to what it does.  Each is a module of this room with `add_arguments` and `execute`."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; the result is the exit code.  `arguments` are those of the process where none are given."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    tolerate_any_text()
+    try:
+        parser, module = _parser(arguments)
+        options = parser.parse_args(arguments)
+        if module is None:
+            parser.print_help()
+            return 0
+        code: int = import_module(module, __package__).execute(options)
+        sys.stdout.flush()
+        return code
+    except SystemExit as ended:  # argparse has printed help, the version, or what is wrong
+        return ended.code if isinstance(ended.code, int) else FAILED
+    except StartError as error:
+        complain(*error.problems)
+        return FAILED
+    except ConfigError as error:
+        complain(*error.problems)
+        return WRONG_CONFIG
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        abandon_output()
+        return FAILED
+
+
+def _parser(arguments: Sequence[str]) -> tuple[ArgumentParser, str | None]:
+    """The parser, with the flags of the chosen command only, and that command's module."""
+    parser = ArgumentParser(
+        "gateway",
+        description="An OpenAI-compatible HTTP API in front of AI agents.",
+        epilog=EXIT_CODES,
+        formatter_class=_formatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"gateway {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", prog="gateway")
+    module = None
+    for name, summary in _COMMANDS.items():
+        command = commands.add_parser(
+            name,
+            help=summary,
+            description=f"{summary[0].upper()}{summary[1:]}.",
+            epilog=EXIT_CODES,
+            formatter_class=_formatter,
+            allow_abbrev=False,
+        )
+        if arguments and arguments[0] == name:
+            module = f".{name}"
+            import_module(module, __package__).add_arguments(command)
+    return parser, module
+
+
+def _formatter(prog: str) -> HelpFormatter:
+    """Keeps the line ends of the epilog.  The width is asked for here, because argparse would import shutil for it."""
+    try:
+        width = os.get_terminal_size().columns
+    except OSError:
+        width = 80
+    return RawDescriptionHelpFormatter(prog, width=width - 2)

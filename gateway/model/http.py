@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 __all__ = ["BodyChunk", "BodyEnd", "BodyEvent", "Headers", "Malformed", "Peer", "RequestHead", "ResponseHead"]
 
@@ -49,8 +50,7 @@ class ResponseHead:
     keep_alive: bool
 
 
-@dataclass(frozen=True, slots=True)
-class BodyChunk:
+class BodyChunk(NamedTuple):
     """A piece of a body, as it came off the wire; never empty."""
 
     data: bytes

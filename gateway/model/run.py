@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from .chat import ChatRequest, Message
 
@@ -16,8 +16,7 @@ FinishReason: TypeAlias = str
 """`stop`, `length` or `content_filter`, as in OpenAI's API."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunInput:
+class RunInput(NamedTuple):
     """`history` are the turns the session already holds, oldest first; `request` is what came now.
 
     `session_key` names the session; `stateless` says that nothing of the run is to be kept under it.

@@ -26,8 +26,13 @@ __all__ = ["Connection"]
 
 _logger = getLogger(__name__)
 _NOBODY = Peer("", 0, local=False)
-# After a half-closed peer was asked, a reset takes a round trip; on a loaded machine the answer is looked for again.
+# One read of the transport: room for any head, and for the usual body with it.
+READ_BYTES = 65_536
+# After a half-closed peer was asked, a reset takes a round trip; on a loaded machine it is looked for again.
 _PROBE_LOOKS = (0.05, 0.25, 1.0)
+
+
+_IDLE, _EXCHANGE, _DRAIN, _LINK = Phase.IDLE, Phase.EXCHANGE, Phase.DRAIN, Phase.LINK
 
 
 class Connection(Protocol):
@@ -63,6 +68,10 @@ class Connection(Protocol):
         if not isinstance(transport, Transport):
             raise MisuseError("the transport cannot be read and written")
         self._transport = transport
+        if hasattr(transport, "max_size"):
+            # asyncio asks for 256 KiB at a time, which the C library maps anew, page by page, at each read: 14 us
+            # instead of 1 for a request of some hundred bytes.
+            transport.max_size = READ_BYTES
         self.peer = peer_of(transport)
         services = self._services
         refused = "shutting down" if services.draining else services.admission.enter(self.peer)
@@ -75,16 +84,14 @@ class Connection(Protocol):
 
     def data_received(self, data: bytes) -> None:
         phase = self.phase
-        if phase is Phase.LINK:
-            if self._link is not None:
+        if phase >= _LINK:
+            if phase is _LINK and self._link is not None:
                 self._link.data_received(data)
-            return
-        if phase is Phase.LINGER or phase is Phase.CLOSED:
             return
         events = self._reader.receive(data)
         if events:
             self._advance(events)
-        elif phase is Phase.IDLE and not self._head_begun:
+        elif phase is _IDLE and not self._head_begun:
             self._head_begun = True
             self._services.head.set(self)
         self._update_reading()
@@ -140,7 +147,7 @@ class Connection(Protocol):
         for event in events:
             if isinstance(event, RequestHead):
                 self._begin(event)
-            elif self.phase is Phase.DRAIN:
+            elif self.phase is _DRAIN:
                 if isinstance(event, BodyEnd):
                     self._next()
                 elif isinstance(event, Malformed):
@@ -155,7 +162,7 @@ class Connection(Protocol):
                 self._refuse(event)
 
     def _begin(self, head: RequestHead) -> None:
-        self.phase = move(self.phase, Phase.EXCHANGE)
+        self.phase = move(self.phase, _EXCHANGE)
         self._head_begun = False
         given = head.fields.get(b"x-request-id")
         if given is not None and REQUEST_ID.fullmatch(given):
@@ -163,7 +170,7 @@ class Connection(Protocol):
         else:
             request_id = self._services.options.ids(32)
         self._exchange = exchange = HttpExchange(self, head, request_id)
-        self.task = self.loop.create_task(self._serve(exchange))
+        self.task = Task(self._serve(exchange), loop=self.loop)
 
     async def _serve(self, exchange: HttpExchange) -> None:
         try:
@@ -180,23 +187,26 @@ class Connection(Protocol):
             if isinstance(reason, CancelledError):
                 raise
         except RequestError as error:
-            self._fail(exchange, error.status, error.message)
+            await self._fail(exchange, error)
         except Exception:
             _logger.exception("the handler of %s %s failed", exchange.head.method, exchange.head.path)
-            self._fail(exchange, 500, "internal error")
+            await self._fail(exchange, RequestError(500, "internal error"))
         finally:
             self.task = None
             self._finish(exchange)
 
-    def _fail(self, exchange: HttpExchange, status: int, reason: str) -> None:
+    async def _fail(self, exchange: HttpExchange, error: RequestError) -> None:
+        """The handler did not get to its answer."""
         if self.phase is Phase.CLOSED:
             return
-        if self._link is not None or exchange.started:
+        if self._link is not None:
+            await self._link.close(1011, error.message)
+        elif exchange.started:
             self.abort()
-            return
-        headers, body = self._services.options.refusal(status, reason)
-        exchange.writer.keep_alive = False
-        exchange.respond(status, headers, body)
+        else:
+            headers, body = self._services.options.refusal(error.status, error.message)
+            exchange.writer.keep_alive = False
+            exchange.respond(error.status, (*headers, *error.headers), body)
 
     def _finish(self, exchange: HttpExchange) -> None:
         """The handler is through."""
@@ -222,7 +232,7 @@ class Connection(Protocol):
 
     def _next(self) -> None:
         """On to the next request."""
-        self.phase = move(self.phase, Phase.IDLE)
+        self.phase = move(self.phase, _IDLE)
         self._services.soon.set(self)
         if self._reader.buffered:
             events = self._reader.restart()
@@ -268,7 +278,9 @@ class Connection(Protocol):
     def _update_reading(self) -> None:
         """The one place that decides whether bytes are wanted."""
         wanted = True
-        if self.phase is Phase.EXCHANGE and self._exchange is not None:
+        if self.phase is _IDLE and not self._paused:
+            return
+        if self.phase is _EXCHANGE and self._exchange is not None:
             room = self._services.limits.unread_bytes
             wanted = self._exchange.unread < room and self._reader.buffered < room
         elif self.phase is Phase.LINK:
@@ -354,7 +366,9 @@ class Connection(Protocol):
 
     def close(self) -> None:
         """Send what is pending, then close; a peer that does not read is cut off in the end."""
-        if self._transport is not None and not self._transport.is_closing():
+        if self.phase is Phase.LINK and not self._eof and not self.peer.tls:
+            self._linger()  # what the peer still sends would reset our close frame away
+        elif self._transport is not None and not self._transport.is_closing():
             self._services.stall.set(self)
             self._transport.close()
 

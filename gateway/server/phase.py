@@ -5,27 +5,35 @@ Every move goes through `move`, so that the table is the whole truth; tests try 
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import IntEnum, auto
 
 from ..errors import MisuseError
 
 __all__ = ["NEXT", "Phase", "move"]
 
 
-class Phase(Enum):
-    IDLE = "between two requests, or reading a head"
-    EXCHANGE = "a handler's task is at work on a request"
-    DRAIN = "the answer is complete; the rest of the request body is read and thrown away, then IDLE"
-    LINK = "a WebSocket"
-    LINGER = "the last answer is complete; what still comes is thrown away until the peer closes (RFC 9112, 9.6)"
-    CLOSED = "over, or the transport is about to be"
+class Phase(IntEnum):
+    """An IntEnum, since the hash of other enums is computed in Python, four times for each request."""
+
+    IDLE = auto()
+    """between two requests, or reading a head"""
+    EXCHANGE = auto()
+    """a handler's task is at work on a request"""
+    DRAIN = auto()
+    """the answer is complete; the rest of the request body is read and thrown away, then IDLE"""
+    LINK = auto()
+    """a WebSocket"""
+    LINGER = auto()
+    """the last answer is complete; what still comes is thrown away until the peer closes (RFC 9112, 9.6)"""
+    CLOSED = auto()
+    """over, or the transport is about to be"""
 
 
 NEXT: dict[Phase, frozenset[Phase]] = {
     Phase.IDLE: frozenset({Phase.EXCHANGE, Phase.LINGER, Phase.CLOSED}),
     Phase.EXCHANGE: frozenset({Phase.IDLE, Phase.DRAIN, Phase.LINK, Phase.LINGER, Phase.CLOSED}),
     Phase.DRAIN: frozenset({Phase.IDLE, Phase.LINGER, Phase.CLOSED}),
-    Phase.LINK: frozenset({Phase.CLOSED}),
+    Phase.LINK: frozenset({Phase.LINGER, Phase.CLOSED}),
     Phase.LINGER: frozenset({Phase.CLOSED}),
     Phase.CLOSED: frozenset({Phase.CLOSED}),
 }

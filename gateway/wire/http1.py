@@ -54,6 +54,10 @@ class _State(Enum):
     OVER = auto()
 
 
+_HEAD = _State.HEAD
+_COMPLETE = _State.COMPLETE
+
+
 class Http1:
     """Reads the requests of one connection, one at a time."""
 
@@ -68,10 +72,10 @@ class Http1:
         self._head: RequestHead | None = None
         self._chunked: Chunked | None = None
         self._left = 0
-        # (head before the digits of its Content-Length, head after them, what it was read as).  Clients repeat
+        # (the head, as far as the digits of its Content-Length, from behind them, what it was read as).  Clients repeat
         # themselves, and reading a head anew costs more than all the rest of a request.  It lives no longer than the
         # connection, since a head holds secrets; `forget` ends it sooner.
-        self._memo: tuple[bytes, bytes, RequestHead] | None = None
+        self._memo: tuple[bytes, bytes, bytes, RequestHead] | None = None
 
     @property
     def buffered(self) -> int:
@@ -81,7 +85,7 @@ class Http1:
     @property
     def complete(self) -> bool:
         """The request has been read to its end."""
-        return self._state is _State.COMPLETE
+        return self._state is _COMPLETE
 
     @property
     def over(self) -> bool:
@@ -107,28 +111,27 @@ class Http1:
 
     def restart(self) -> list[Http1Event]:
         """Go on with the next request; gives what is already there of it.  Raises MisuseError before BodyEnd."""
-        if self._state is not _State.COMPLETE:
+        if self._state is not _COMPLETE:
             raise MisuseError(f"restart in state {self._state.name}")
         if self._head is None or not self._head.keep_alive:
             self._state = _State.OVER
             self._buffer = b""
             return []
-        self._state = _State.HEAD
+        self._state = _HEAD
+        if not self._buffer:
+            return []
         data, self._buffer = self._buffer, b""
-        return self.receive(bytes(data)) if data else []
+        return self.receive(bytes(data))
 
     def receive(self, data: bytes) -> list[Http1Event]:
         """The events that `data` completes."""
-        match self._state:
-            case _State.HEAD:
-                return self._read_head(data)
-            case _State.LENGTH | _State.CHUNKED:
-                return self._read_body(data)
-            case _State.COMPLETE:
-                self._buffer = self._buffer + data if self._buffer else data
-                return []
-            case _State.OVER:
-                return []
+        state = self._state
+        if state is _HEAD:
+            return self._read_head(data)
+        if state is _State.COMPLETE:
+            self._buffer = self._buffer + data if self._buffer else data
+            return []
+        return [] if state is _State.OVER else self._read_body(data)
 
     def _read_head(self, data: bytes) -> list[Http1Event]:
         if not self._buffer and self._memo is not None and (known := self._remembered(data)) is not None:
@@ -176,13 +179,17 @@ class Http1:
         self._scanner = None
         self._skipped = 0
         self._head = head
+        length = head.content_length
+        if length and length == len(rest):  # all of it at once, as mostly
+            self._state = _COMPLETE
+            return [head, BodyChunk(rest), _END]
         events: list[Http1Event] = [head]
         if head.chunked:
             self._state = _State.CHUNKED
             self._chunked = Chunked()
-        elif head.content_length:
+        elif length:
             self._state = _State.LENGTH
-            self._left = head.content_length
+            self._left = length
         else:
             self._state = _State.COMPLETE
             self._buffer = rest
@@ -227,32 +234,30 @@ class Http1:
 
     def _remember(self, raw: bytes, head: RequestHead) -> None:
         if head.content_length is None:
-            self._memo = (raw, b"", head)
+            self._memo = (raw, raw, b"", head)
             return
         at = raw.lower().find(b"\ncontent-length:") + len(b"\ncontent-length:")
         while raw[at] in b" \t":
             at += 1
         match = CONTENT_LENGTH.match(raw, at)
         if match is not None:
-            self._memo = (raw[:at], raw[match.end() :], head)
+            self._memo = (raw, raw[:at], raw[match.end() :], head)
 
     def _remembered(self, data: bytes) -> tuple[RequestHead, bytes] | None:
         """The head at the beginning of `data`, if it equals the last one but for the digits of its Content-Length."""
         if self._memo is None:
             return None
-        before, after, head = self._memo
-        if not data.startswith(before):
+        raw, before, after, head = self._memo
+        if data.startswith(raw):
+            return head, data[len(raw) :]
+        if not after or not data.startswith(before):
             return None
-        end = len(before)
-        if after:
-            match = CONTENT_LENGTH.match(data, end)
-            if match is None or not data.startswith(after, match.end()):
-                return None
-            end = match.end() + len(after)
-            if end > self._limits.head_bytes:
-                return None
-            digits = match[0]
-            if digits != head.fields[b"content-length"]:
-                head = with_content_length(head, digits)
-                self._memo = (before, after, head)
+        match = CONTENT_LENGTH.match(data, len(before))
+        if match is None or not data.startswith(after, match.end()):
+            return None
+        end = match.end() + len(after)
+        if end > self._limits.head_bytes:
+            return None
+        head = with_content_length(head, match[0])
+        self._memo = (data[:end], before, after, head)
         return head, data[end:]

@@ -242,9 +242,7 @@ class WebSocket:
         code, reason = CloseReason.NO_STATUS_RCVD.value, ""
         if payload:
             code = int.from_bytes(payload[:2], "big")
-            if len(payload) == 1:
-                raise ParseFailed("a close frame with half a code")
-            if not _may_be_sent(code):
+            if not _may_be_sent(code):  # a payload of one byte, which is half a code, among them
                 raise ParseFailed(f"a close frame with the code {code}")
             try:
                 reason = payload[2:].decode()
@@ -333,13 +331,13 @@ class _Parts:
 
 
 def _whole_text(data: bytes) -> str | None:
-    """The text in `data`, if that is one whole masked text frame of 1 to 65,535 bytes, which most reads are.
+    """The text in `data`, if that is one whole masked text frame of at most 65,535 bytes, which most reads are.
 
     Everything else, all that is wrong included, is left to the long way, which costs a small message six times as much.
     """
     payload: bytes | bytearray
     size = len(data)
-    if size < 7 or data[0] != 0x81:
+    if size < 6 or data[0] != 0x81:
         return None
     if size < 132:
         length = size - 6

@@ -43,7 +43,7 @@ def test_malformed_references(text: str) -> None:
 
 
 def test_every_missing_variable_is_named() -> None:
-    with pytest.raises(ExpansionError, match="no value for NO and EMPTY. Set it"):
+    with pytest.raises(ExpansionError, match=r"no value for NO and EMPTY\. Set it"):
         expand("${NO} ${A} ${EMPTY} ${NO}", ENVIRON)
 
 

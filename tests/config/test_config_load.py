@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from gateway.config import Config, Loaded, Provider, load
+from gateway.agents.providers import DEFAULTS
+from gateway.config import BUILT_IN_PROVIDERS, Config, Loaded, Provider, load
 from gateway.config.load import MAX_FILE_BYTES, MAX_INCLUDE_DEPTH, MAX_NESTING
 from gateway.errors import ConfigError
 
@@ -131,11 +132,20 @@ def test_home_is_the_environments(tmp_path: Path) -> None:
 
 def test_flags_win_and_mean_what_they_say(tmp_path: Path) -> None:
     path = write(tmp_path, main="{gateway: {port: 1, auth: {mode: 'password'}}}")
-    overrides = {"gateway.port": "8080", "gateway.auth.token": "a${b", "gateway.bind": "lan"}
+    overrides = {
+        "gateway.shutdown.drainMs": None,
+        "gateway.port": "8080",
+        "gateway.auth.token": "a${b",
+        "gateway.bind": "lan",
+    }
     gateway = load(path, environ={}, overrides=overrides).config.gateway
     assert (gateway.port, gateway.auth.token, gateway.bind, gateway.auth.mode) == (8080, "a${b", "0.0.0.0", "password")
-    with pytest.raises(ConfigError, match="^the command line: gateway.port: expected an integer"):
+    with pytest.raises(ConfigError, match=r"^the command line: gateway\.port: expected an integer"):
         load(path, environ={}, overrides={"gateway.port": "http"})
+
+
+def test_a_home_that_cannot_be_looked_into_holds_no_file() -> None:
+    assert load(environ={"HOME": "/x" * 5000}).path is None
 
 
 # Text that cannot be read.
@@ -269,6 +279,8 @@ def test_a_broken_dotenv_is_told(tmp_path: Path) -> None:
     assert only_fault(tmp_path, "{}").startswith(".env:3:1: expected NAME=value")
     (tmp_path / ".env").write_bytes(b"A=\xff")
     assert only_fault(tmp_path, "{}").startswith(".env: this is not UTF-8")
+    (tmp_path / ".env").write_bytes(b"#" * (MAX_FILE_BYTES + 1))
+    assert only_fault(tmp_path, "{}").startswith(".env: this file is larger than")
 
 
 # Options together.
@@ -358,6 +370,7 @@ def test_a_default_model_alone_is_an_agent(tmp_path: Path) -> None:
         ("entries: {a: 7}", "agents.entries.a: expected an object, got a number"),
         ("list: [{id: 'a', runtime: {type: 'echo'}, aliases: ['agent:b']}]", "aliases[0]: this name means an agent"),
         ("list: [{id: 'a', runtime: {type: 'echo'}, aliases: ['Clawdbot']}]", "aliases[0]: this name means an agent"),
+        ("list: [{id: 'a', runtime: {type: 'echo'}, aliases: [' x']}]", "aliases[0]: an alias is 1 to 256 printable"),
     ],
 )
 def test_agents_refused(tmp_path: Path, agents: str, problem: str) -> None:
@@ -387,8 +400,18 @@ def test_a_configured_provider_may_be_named_by_a_model(tmp_path: Path) -> None:
 )
 def test_base_urls_refused(tmp_path: Path, url: str) -> None:
     problem = only_fault(tmp_path, f"{{models: {{providers: {{mine: {{baseUrl: '{url}'}}}}}}}}")
-    assert problem.startswith("main.json5:1:38: models.providers.mine.baseUrl: ")
+    assert problem.startswith("main.json5:1:39: models.providers.mine.baseUrl: ")
     assert "u:p" not in problem
+
+
+@pytest.mark.parametrize("member", ["apiKey: 'ключ'", "headers: {X: 'é'}", "apiKey: {source: 'env', id: 'KEY'}"])
+def test_what_a_provider_is_sent_is_ascii(tmp_path: Path, member: str) -> None:
+    problem = only_fault(tmp_path, f"{{models: {{providers: {{openai: {{{member}}}}}}}}}", KEY="ü")
+    assert problem.endswith("a secret that is sent to a provider must be ASCII")
+
+
+def test_the_built_in_providers_are_those_that_are_known() -> None:
+    assert set(BUILT_IN_PROVIDERS) == set(DEFAULTS)
 
 
 def test_a_new_provider_needs_its_url(tmp_path: Path) -> None:

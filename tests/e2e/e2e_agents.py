@@ -14,7 +14,7 @@ from pathlib import Path
 
 from gateway import AgentError, RunDone, RunInput, Usage
 
-__all__ = ["fail", "fail_late", "flood", "forever", "pause", "remember", "silent", "tell_key", "words"]
+__all__ = ["fail", "fail_late", "flood", "forever", "pause", "remember", "silent", "tell_key", "verbatim", "words"]
 
 
 @contextmanager
@@ -60,7 +60,7 @@ async def pause(run: RunInput) -> AsyncIterator[str | RunDone]:
         yield "before "
         await asyncio.sleep(1.5)
         yield "after"
-        yield RunDone("length")
+    yield RunDone("length")
 
 
 async def fail(run: RunInput) -> str:
@@ -79,3 +79,7 @@ async def remember(run: RunInput) -> str:
 
 async def tell_key(run: RunInput) -> str:
     return run.session_key
+
+
+async def verbatim(run: RunInput) -> str:
+    return run.request.messages[-1].text

@@ -8,9 +8,11 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 
@@ -173,22 +175,43 @@ class Chain:
     back: Running
 
 
-AGENTS = ("words", "forever", "flood", "silent", "pause", "fail", "fail_late", "remember", "tell_key")
+AGENTS = ("words", "forever", "flood", "silent", "pause", "fail", "fail_late", "remember", "tell_key", "verbatim")
 
 
-def chain_configuration(upstream: str) -> Configuration:
+REFUSALS = (400, 401, 404, 429, 500, 503, 504)
+
+
+class Refuser(BaseHTTPRequestHandler):
+    """An upstream that answers every request with the status its model asks for, and repeats the key it was given."""
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        body = json.dumps({"error": {"message": f"no, {self.headers['authorization']}", "type": "x", "code": None}})
+        self.send_response(int(asked["model"]))
+        self.send_header("Retry-After", "3")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name of the base class
+        """Say nothing."""
+
+
+def chain_configuration(upstream: str, refuser: str) -> Configuration:
     relays = [
         {"id": f"relay-{name.replace('_', '-')}", "model": f"up/openclaw/{name.replace('_', '-')}"} for name in AGENTS
     ]
     config = configuration(
         *(python_agent(name) for name in AGENTS),
         *relays,
+        *({"id": f"refused-{status}", "model": f"refuser/{status}"} for status in REFUSALS),
         {"id": "nowhere", "model": "closed/any"},
         {"id": "aliased", "runtime": {"type": "echo"}, "aliases": ["gpt-4o"]},
     )
     config["models"] = {
         "providers": {
             "up": {"baseUrl": upstream, "apiKey": TOKEN, "maxRetries": 0},
+            "refuser": {"baseUrl": refuser, "apiKey": "key-of-the-operator", "maxRetries": 0},
             "closed": {"baseUrl": "http://127.0.0.1:9/v1", "apiKey": "none", "maxRetries": 0},
         }
     }
@@ -207,8 +230,15 @@ def launch(tmp_path: Path) -> Iterator[Launch]:
 @pytest.fixture(scope="session")
 def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
     launcher = Launch(tmp_path_factory.mktemp("chain"))
+    refuser = ThreadingHTTPServer(("127.0.0.1", 0), Refuser)
+    thread = threading.Thread(target=refuser.serve_forever)
+    thread.start()
     try:
         back = launcher(configuration(*(python_agent(name) for name in AGENTS)))
-        yield Chain(launcher(chain_configuration(back.base_url)), back)
+        refusing = f"http://127.0.0.1:{refuser.server_port}/v1"
+        yield Chain(launcher(chain_configuration(back.base_url, refusing)), back)
     finally:
+        refuser.shutdown()
+        thread.join()
+        refuser.server_close()
         launcher.close()

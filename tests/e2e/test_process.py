@@ -20,7 +20,8 @@ from processes import TOKEN, Launch, Running, configuration, python_agent, until
 
 import gateway
 
-HERE = Path(__file__).parent
+CERTIFICATE = Path(__file__).parents[1] / "data" / "tls" / "localhost.pem"
+"""With its key; for localhost and 127.0.0.1."""
 
 
 def body(model: str, text: str, **more: object) -> bytes:
@@ -145,7 +146,7 @@ def test_a_second_signal_ends_at_once(launch: Launch) -> None:
     running.process.send_signal(signal.SIGTERM)
     running.process.wait(10)
     assert time.monotonic() - started < 2
-    assert running.process.returncode != 0, "runs were cut off, which an exit code of 0 would hide"
+    assert running.process.returncode == 128 + signal.SIGTERM
     client.close()
 
 
@@ -173,7 +174,7 @@ def test_unix_socket(launch: Launch, tmp_path_factory: pytest.TempPathFactory) -
         client.request("POST", "/v1/chat/completions", body("openclaw", "hi"))
         answer = client.getresponse()
         assert answer.status == 200
-        assert json.loads(answer.read())["choices"][0]["message"]["content"] == "hi"
+        assert json.loads(answer.read())["choices"][0]["message"]["content"] == "Echo: hi"
         client.close()
         running.process.kill()
         running.process.wait()
@@ -200,11 +201,11 @@ def test_tls(launch: Launch) -> None:
     running = launch(
         configuration(
             python_agent("words"),
-            tls={"certPath": str(HERE / "tls" / "cert.pem"), "keyPath": str(HERE / "tls" / "key.pem")},
+            tls={"certPath": str(CERTIFICATE), "keyPath": str(CERTIFICATE)},
         )
     )
     assert running.scheme == "https"
-    context = ssl.create_default_context(cafile=str(HERE / "tls" / "cert.pem"))
+    context = ssl.create_default_context(cafile=str(CERTIFICATE))
     client = http.client.HTTPSConnection("localhost", running.port, timeout=20, context=context)
     for stream in (False, True):
         headers = {"Authorization": f"Bearer {TOKEN}"}
@@ -239,7 +240,7 @@ def test_demo(launch: Launch) -> None:
     assert running.origin in command
     with OpenAI(base_url=running.base_url, api_key=token[1]) as client:
         made = client.chat.completions.create(model="openclaw", messages=[{"role": "user", "content": "hi"}])
-        assert made.choices[0].message.content == "hi"
+        assert made.choices[0].message.content == "Echo: hi"
 
 
 def without_secret() -> dict[str, Any]:
@@ -278,7 +279,7 @@ def test_all_faults_of_a_configuration_at_once(launch: Launch, command: str) -> 
     done = launch.command(command, "--config", str(path))
     assert done.returncode == 78
     assert f"{path}:3:5" in done.stderr, done.stderr
-    assert "gateway.port" in done.stderr or '"port"' in done.stderr, "did you mean"
+    assert re.search(r"[Dd]id you mean .?(gateway\.)?port", done.stderr), done.stderr
     assert f"{path}:4:" in done.stderr
     assert "gateway.auth.mode" in done.stderr
     assert "Traceback" not in done.stderr
@@ -327,14 +328,14 @@ def test_agent_command(launch: Launch, local: bool) -> None:
     base = ["agent", "--config", str(path), *(["--local"] if local else [])]
 
     plain = launch.command(*base, "--message", "hello there")
-    assert (plain.returncode, plain.stdout) == (0, "hello there\n"), plain.stderr
+    assert (plain.returncode, plain.stdout) == (0, "Echo: hello there\n"), plain.stderr
     streamed = launch.command(*base, "--message", "a b c", "--agent", "words", "--stream")
     assert (streamed.returncode, streamed.stdout) == (0, "a b c \n"), streamed.stderr
     keyed = launch.command(*base, "--message", "?", "--agent", "tell-key", "--session-key", "My:Key")
     assert keyed.stdout == "My:Key\n"
     parsed = json.loads(launch.command(*base, "--message", "hi", "--json").stdout)
     assert parsed["object"] == "chat.completion"
-    assert parsed["choices"][0]["message"]["content"] == "hi"
+    assert parsed["choices"][0]["message"]["content"] == "Echo: hi"
 
     failed = launch.command(*base, "--message", "x", "--agent", "fail-late")
     assert failed.returncode == 1
@@ -348,7 +349,7 @@ def test_agent_command(launch: Launch, local: bool) -> None:
 def test_agent_command_without_a_gateway(launch: Launch) -> None:
     path = launch.file(agent_configuration())
     done = launch.command("agent", "--config", str(path), "--message", "x")
-    assert done.returncode == 1
+    assert done.returncode == 69
     assert "--local" in done.stderr, "the error names the remedy"
     assert "Traceback" not in done.stderr
 

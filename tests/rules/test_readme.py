@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import asyncio
 import http.client
 import json
@@ -16,9 +15,9 @@ from pathlib import Path
 
 import pytest
 from processes import Launch, Running, environment
+from readme_tables import between, tables
 
 import gateway
-from gateway.config import markdown
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -85,10 +84,10 @@ def test_the_curl_examples(example: tuple[Launch, Running, Path], flag: str, fam
     if flag == "-N":
         events = [line.removeprefix("data: ") for line in done.stdout.splitlines() if line]
         assert events[-1] == "[DONE]"
-        assert "".join(json.loads(e)["choices"][0]["delta"].get("content") or "" for e in events[:-1]) == "hi"
+        assert "".join(json.loads(e)["choices"][0]["delta"].get("content") or "" for e in events[:-1]) == "Echo: hi"
     else:
         answer = json.loads(done.stdout)
-        assert answer["choices"][0]["message"] == {"role": "assistant", "content": "hi"} | {
+        assert answer["choices"][0]["message"] == {"role": "assistant", "content": "Echo: hi"} | {
             key: value for key, value in answer["choices"][0]["message"].items() if value is None
         }
         assert answer["model"] == family
@@ -99,7 +98,7 @@ def test_the_sdk_example(example: tuple[Launch, Running, Path], capsys: pytest.C
     scope: dict[str, object] = {}
     exec(code.replace("YOUR_TOKEN", "s3cret"), scope)
     scope["client"].close()  # type: ignore[attr-defined]  # an OpenAI client, but exec does not tell mypy
-    assert capsys.readouterr().out == "hi"
+    assert capsys.readouterr().out == "Echo: hi"
 
 
 def ask(origin: str, token: str, model: str, text: str) -> tuple[int, str]:
@@ -168,43 +167,8 @@ def test_the_commands(launch: Launch) -> None:
         assert flags == offered, f"gateway {command} has {sorted(offered)}, README.md lists {sorted(flags)}"
 
 
-def between(marks: str) -> str:
-    found = re.search(rf"<!-- {marks}: begin -->\n(.*?)<!-- {marks}: end -->", README, re.DOTALL)
-    assert found, f"README.md has lost the marks of the table of {marks}"
-    return found[1]
-
-
-def test_the_options() -> None:
-    table = markdown()
-    assert between("options") == table, f"the option table has changed; README.md should say\n{table}"
-
-
-LIMITS = ("server/limits.py", "wire/http1.py", "server/link.py")
-
-
-def limits_markdown() -> str:
-    rows = ["| Limit | | Reason |", "| --- | --- | --- |"]
-    for file in LIMITS:
-        for node in ast.parse((ROOT / "gateway" / file).read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.ClassDef) and node.name.endswith("Limits"):
-                for one, after in zip(node.body, node.body[1:], strict=False):
-                    if (
-                        not isinstance(one, ast.AnnAssign)
-                        or (value := one.value) is None
-                        or isinstance(value, ast.Call)
-                    ):
-                        continue
-                    assert isinstance(after, ast.Expr), (
-                        f"gateway/{file}:{one.lineno}: give the reason in a string below"
-                    )
-                    assert isinstance(after.value, ast.Constant), f"gateway/{file}:{one.lineno}: give the reason below"
-                    reason = " ".join(str(after.value.value).split())
-                    number = eval(compile(ast.Expression(value), file, "eval"))
-                    shown = f"{number:,}" if not isinstance(number, bool) else str(number).lower()
-                    rows.append(f"| `{ast.unparse(one.target)}` | {shown} | {reason} |")
-    return "\n".join(rows) + "\n"
-
-
-def test_the_limits() -> None:
-    table = limits_markdown()
-    assert between("limits") == table, f"the limits have changed; README.md should say\n{table}"
+@pytest.mark.parametrize("name", tables())
+def test_the_tables(name: str) -> None:
+    found = between(name).search(README)
+    assert found, f"README.md has lost the marks of the table of {name}"
+    assert found[2] == tables()[name], f"the {name} have changed: run `python tests/rules/readme_tables.py`"

@@ -110,7 +110,7 @@ def test_plain_requests(changes: list[str]) -> None:
 
 @pytest.mark.parametrize(
     "key",
-    ["", "AQIDBAUGBwgJCgsMDQ4PEA", base64.b64encode(bytes(15)).decode(), base64.b64encode(bytes(17)).decode(),
+    ["", "AQIDBAUGBwgJCgsMDQ4PEA", *(base64.b64encode(bytes(length)).decode() for length in (13, 15, 17, 19)),
      base64.b64encode(bytes(18)).decode(), f"{KEY}, {KEY}", "dGhlIHNhbXBsZSBub25jZ!==", "dGhlIHNhbXBsZSBub25j_Q==",
      "dGhlIHNhbXBsZS Bub25jQ==", f"{KEY}\xff"],
 )  # fmt: skip

@@ -1,0 +1,142 @@
+"""`gateway agent`: run an agent once, on a running gateway or in this process, and print its answer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import math
+import os
+import sys
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Mapping
+from contextlib import aclosing, suppress
+from typing import Any
+
+from ..app import Gateway
+from ..config import Config, load, resolve_auth
+from ..errors import ConfigError
+from .ask import Post, Question, UnansweredError, ask_stream, ask_whole, text_of
+from .console import WRONG_USAGE, complain, write
+from .local import local
+from .remote import address, pinned, remote
+from .setup import add_config, find_agents_here, load_config, log_to_stderr
+
+__all__ = ["add_arguments", "execute"]
+
+TIMEOUT = 600.0
+"""Seconds; as in OpenAI's SDKs."""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The flags of the command."""
+    parser.add_argument("--message", metavar="TEXT", required=True, help="what to say; - reads standard input")
+    parser.add_argument("--agent", metavar="ID", help="the agent; default: the gateway's default agent")
+    parser.add_argument("--session-key", metavar="KEY", help="the session; default: a new one")
+    parser.add_argument("--stream", action="store_true", help="print the answer as it comes")
+    parser.add_argument(
+        "--json", action="store_true", help="print the completion object; with --stream, a line for each chunk object"
+    )
+    place = parser.add_mutually_exclusive_group()
+    place.add_argument("--url", help="the gateway, http://HOST:PORT; default: as the configuration says")
+    place.add_argument("--local", action="store_true", help="run the agent in this process, without a gateway")
+    parser.add_argument("--token", help="the gateway's token or password; default: as the configuration says")
+    add_config(parser)
+    parser.add_argument(
+        "--timeout",
+        metavar="S",
+        type=_seconds,
+        default=TIMEOUT,
+        help="how long the answer may take; 0 for no limit. Default: %(default)g seconds.",
+    )
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1
+    if not math.isfinite(seconds) or seconds < 0:
+        raise ArgumentTypeError(f"{text!r} is not a number of seconds, 0 or more")
+    return seconds
+
+
+def execute(options: Namespace) -> int:
+    """Ask; returns the exit code.  Raises ConfigError."""
+    try:
+        question = Question(_message(options.message), options.agent, options.session_key)
+        asyncio.run(_ask(_place(options), question, options))
+    except UnansweredError as error:
+        complain(str(error))
+        return error.exit_code
+    return 0
+
+
+def _message(text: str) -> str:
+    if text != "-":
+        return text
+    try:
+        return sys.stdin.buffer.read().decode()
+    except UnicodeDecodeError as error:
+        raise UnansweredError(f"--message: standard input is not UTF-8: {error.reason}", WRONG_USAGE) from None
+
+
+def _place(options: Namespace) -> Post:
+    """Whom to ask."""
+    if options.local:
+        # The runs' own warnings say what the error says; what a broken agent leaves behind is worth reading.
+        log_to_stderr(logging.ERROR)
+        find_agents_here()
+        loaded = load_config(options)
+        return local(Gateway(loaded.config, listen=(), environ=loaded.environ))
+    if options.url and options.token:
+        return remote(options.url, options.token)
+    loaded = load(options.config, environ=os.environ)
+    config = loaded.config
+    if options.url:
+        return remote(options.url, _secret(config, loaded.environ))
+    url = address(config)
+    tls = pinned(config.gateway.tls.cert_path) if config.gateway.tls.cert_path and url.startswith("https:") else None
+    return remote(url, options.token or resolve_auth(config.gateway, loaded.environ).secret, tls)
+
+
+def _secret(config: Config, environ: Mapping[str, str]) -> str | None:
+    """What the configuration would have clients show; None where it has nothing: another gateway may not ask."""
+    with suppress(ConfigError):
+        return resolve_auth(config.gateway, environ).secret
+    return None
+
+
+async def _ask(post: Post, question: Question, options: Namespace) -> None:
+    try:
+        async with asyncio.timeout(options.timeout or None):
+            await (_print_stream if options.stream else _print_whole)(post, question, options.json)
+    except TimeoutError:
+        message = f"there was no whole answer within {options.timeout:g} s; --timeout allows more"
+        raise UnansweredError(message) from None
+
+
+async def _print_whole(post: Post, question: Question, as_json: bool) -> None:
+    answer = await ask_whole(post, question)
+    write(_line(answer) if as_json else _ended(text_of(answer)))
+
+
+async def _print_stream(post: Post, question: Question, as_json: bool) -> None:
+    last = "\n"
+    try:
+        async with aclosing(ask_stream(post, question)) as chunks:
+            async for chunk in chunks:
+                if text := _line(chunk) if as_json else text_of(chunk):
+                    write(text)
+                    last = text[-1]
+    finally:
+        if last != "\n":
+            write("\n")
+
+
+def _line(document: dict[str, Any]) -> str:
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")) + "\n"
+
+
+def _ended(text: str) -> str:
+    return text if text.endswith("\n") else f"{text}\n"

@@ -1,0 +1,81 @@
+"""What is printed, and what a program ends with."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from contextlib import suppress
+from io import TextIOWrapper
+from typing import TextIO
+
+from ..errors import ConfigError
+
+__all__ = [
+    "EXIT_CODES",
+    "FAILED",
+    "INTERRUPTED",
+    "UNAVAILABLE",
+    "WRONG_CONFIG",
+    "WRONG_USAGE",
+    "StartError",
+    "abandon_output",
+    "complain",
+    "say",
+    "tolerate_any_text",
+    "write",
+]
+
+FAILED = 1
+WRONG_USAGE = 2
+UNAVAILABLE = 69
+WRONG_CONFIG = 78
+INTERRUPTED = 130
+
+EXIT_CODES = """\
+exit codes:
+  0    done
+  1    the run failed or was refused, or the gateway could not start
+  2    wrong usage
+  69   the gateway cannot be reached
+  78   the configuration is wrong
+  130  interrupted
+"""
+"""69 and 78 are those of sysexits.h; process supervisors can be told not to try again after a 78."""
+
+
+class StartError(ConfigError):
+    """The address cannot be listened at: unlike a wrong configuration, that may be different the next time."""
+
+
+# C0 and C1 without tab and line feed, and DEL: what an agent says must not move the cursor or recolour the terminal.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def write(text: str, stream: TextIO | None = None) -> None:
+    """Write to standard output, at once; to a terminal without control characters."""
+    stream = stream or sys.stdout
+    stream.write(_CONTROL.sub("", text) if stream.isatty() else text)
+    stream.flush()
+
+
+def say(*lines: str) -> None:
+    """Tell the operator something, on standard error."""
+    write("".join(f"{line}\n" for line in lines), sys.stderr)
+
+
+def complain(*problems: str) -> None:
+    """Tell what went wrong, each problem on a line of its own."""
+    say(*(f"gateway: {problem}" for problem in problems))
+
+
+def tolerate_any_text() -> None:
+    """Let standard output show what its encoding has no character for as a question mark, rather than raise."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+
+
+def abandon_output() -> None:
+    """The reader of standard output has gone: keep the interpreter from flushing into it, and failing, at its end."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,79 @@
+"""`gateway demo`: the built-in echo agent, without key or configuration."""
+
+from __future__ import annotations
+
+import logging
+import os
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+
+from ..agents.function import echo
+from ..app import Gateway
+from ..config import Config
+from ..model.names import PUBLIC
+from .console import StartError, say, write
+from .serve import serve
+from .setup import log_to_stderr
+
+__all__ = ["add_arguments", "execute"]
+
+TOKEN_BYTES = 24
+"""Random ones: nobody guesses 192 bits."""
+
+_USUAL_PORT = Config().gateway.port
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The flags of the command."""
+    default = f"{_USUAL_PORT}, or a free one where that is taken"
+    parser.add_argument("--port", type=_port, metavar="N", help=f"the TCP port; 0 for a free one. Default: {default}.")
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > 65535:
+        raise ArgumentTypeError(f"{text!r} is not a port, 0 to 65535")
+    return int(text)
+
+
+def execute(options: Namespace) -> int:
+    """Serve; returns the exit code.  Raises StartError."""
+    log_to_stderr(logging.INFO)
+    token = os.urandom(TOKEN_BYTES).hex()
+
+    def attempt(port: int) -> int:
+        gateway = Gateway(agents={"main": echo}, listen=f"127.0.0.1:{port}", token=token)
+        return serve(gateway, lambda urls: write(_introduction(urls[0], token)))
+
+    if options.port is not None:
+        try:
+            return attempt(options.port)
+        except StartError as error:
+            raise StartError(*error.problems, "give another port with --port, or 0 for a free one") from None
+    try:
+        return attempt(_USUAL_PORT)
+    except StartError:
+        say(f"port {_USUAL_PORT} is taken, so this is a free one; --port chooses")
+        return attempt(0)
+
+
+def _introduction(url: str, token: str) -> str:
+    def curl(flag: str, stream: str) -> str:
+        body = f'{{"model": "{PUBLIC}", {stream}"messages": [{{"role": "user", "content": "hi there"}}]}}'
+        return (
+            f"curl {flag} {url}/v1/chat/completions -H 'Authorization: Bearer {token}' "
+            f"-H 'Content-Type: application/json' -d '{body}'"
+        )
+
+    return f"""\
+The gateway listens on {url}, for this machine only. Its agent echoes.
+Token, for this run only: {token}
+
+Ask it, from another terminal:
+
+{curl("-sS", "")}
+
+The same as a stream:
+
+{curl("-N", '"stream": true, ')}
+
+Ctrl-C ends it.
+"""

@@ -1,0 +1,129 @@
+"""A gateway in this process, asked without a socket: the endpoint's own handler, with an exchange made of memory."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from ..api.chat import Chat
+from ..api.problem import render
+from ..app import Gateway, random_ids
+from ..errors import MisuseError, RequestError
+from ..model.http import Headers, Peer, RequestHead
+from ..ports import Link
+from .ask import CHAT_PATH, Post
+
+__all__ = ["local"]
+
+
+def local(gateway: Gateway) -> Post:
+    """Asks `gateway`, which need not be started."""
+    limit = gateway.config.gateway.http.endpoints.chat_completions.max_body_bytes
+    chat = Chat(gateway.registry, gateway.runs, random_ids(), time.time, limit)
+
+    @asynccontextmanager
+    async def post(headers: Headers, body: bytes) -> AsyncIterator[_Exchange]:
+        exchange = _Exchange(headers, body)
+        task = asyncio.create_task(exchange.serve(chat))
+        try:
+            await exchange.begun.wait()
+            yield exchange
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+            await gateway.aclose()
+
+    return post
+
+
+class _Exchange:
+    """`ports.Exchange` and `ports.BodyWriter` to the handler, `ask.Reply` to the reader."""
+
+    def __init__(self, headers: Headers, body: bytes) -> None:
+        self.head = RequestHead(
+            method="POST",
+            target=CHAT_PATH,
+            path=CHAT_PATH,
+            query="",
+            version="1.1",
+            headers=headers,
+            fields={name: value.strip() for name, value in headers},
+            content_length=len(body),
+            chunked=False,
+            keep_alive=False,
+            expects_continue=False,
+        )
+        self.peer = Peer("", 0, local=True)
+        self.request_id = ""
+        self.status = 500
+        self.begun = asyncio.Event()
+        self.full = False  # true while a piece waits to be read: each is shown before the next is made
+        self._body = body
+        self._pieces: list[bytes] = []
+        self._news = asyncio.Event()
+        self._room = asyncio.Event()
+        self._ended = False
+
+    async def serve(self, chat: Chat) -> None:
+        try:
+            await chat(self)
+        except RequestError as error:
+            self.respond(*render(error))
+        finally:
+            self._ended = True
+            self.begun.set()
+            self._news.set()
+
+    async def read(self) -> bytes:
+        while not self._pieces and not self._ended:
+            self._news.clear()
+            await self._news.wait()
+        data = b"".join(self._pieces)
+        self._pieces.clear()
+        self.full = False
+        self._room.set()
+        return data
+
+    # -- for the handler
+
+    async def body(self, limit: int) -> bytes:
+        if len(self._body) > limit:
+            raise RequestError(413, f"The message is longer than the {limit} bytes that a request may have.")
+        return self._body
+
+    def respond(self, status: int, _headers: Headers, body: bytes = b"") -> None:
+        self.status = status
+        self.write(body)
+
+    def stream(self, status: int, _headers: Headers) -> _Exchange:
+        self.status = status
+        return self
+
+    def admit(self) -> None:
+        """Whoever runs this command is let in."""
+
+    async def accept_websocket(self) -> Link:
+        raise MisuseError("there is no socket")
+
+    def write(self, data: bytes) -> None:
+        self._pieces.append(data)
+        self.full = True
+        self.begun.set()
+        self._news.set()
+
+    def flush(self) -> None:
+        """Nothing is held back here."""
+
+    async def drain(self) -> None:
+        while self.full:
+            self._room.clear()
+            await self._room.wait()
+
+    def fill_silence(self, data: bytes) -> None:
+        """There is no proxy between us that could take silence amiss."""
+
+    async def end(self) -> None:
+        """`serve` tells the end."""

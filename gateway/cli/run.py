@@ -1,0 +1,40 @@
+"""`gateway run`: serve what the configuration says."""
+
+from __future__ import annotations
+
+import logging
+from argparse import ArgumentParser, Namespace
+
+from .console import say
+from .serve import serve
+from .setup import add_config, add_mirrors, build, load_config, log_to_stderr
+
+__all__ = ["add_arguments", "execute"]
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The flags of the command."""
+    add_config(parser)
+    add_mirrors(parser, ("port", "bind", "token"))
+    parser.add_argument("--verbose", action="store_true", help="log more, and a line for each request")
+
+
+def execute(options: Namespace) -> int:
+    """Serve; returns the exit code.  Raises ConfigError."""
+    loaded = load_config(options, verbose=options.verbose)
+    log_to_stderr(logging.DEBUG if options.verbose else logging.INFO)
+    say(*(f"warning: {warning}" for warning in loaded.warnings))
+    gateway, credential = build(loaded)
+    chat = loaded.config.gateway.http.endpoints.chat_completions.enabled
+
+    def announce(urls: list[str]) -> None:
+        say(*(f"listening on {url}" for url in urls))
+        if credential.secret is None:
+            say("without authentication: every program on this machine may use the agents")
+        if not chat:
+            where = loaded.path or "the configuration"
+            say(
+                f"the chat endpoint is off; gateway.http.endpoints.chatCompletions.enabled: true in {where} turns it on"
+            )
+
+    return serve(gateway, announce)

@@ -1,0 +1,93 @@
+"""A gateway until a signal comes."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+from ..app import Gateway
+from ..errors import ConfigError
+from .console import StartError, say
+
+if sys.platform != "win32":
+    import resource
+
+__all__ = ["serve"]
+
+OPEN_FILES = 10_240
+"""What macOS allows although it calls its limit infinite (OPEN_MAX)."""
+
+
+def serve(gateway: Gateway, announce: Callable[[list[str]], None]) -> int:
+    """Listen, `announce(urls)`, and serve until SIGINT or SIGTERM; then drain.  The result is the exit code.
+
+    A second signal ends the process at once, with 128 and the signal's number.  Raises StartError.
+    """
+    _raise_file_limit()
+    asyncio.run(_serve(gateway, announce))
+    return 0
+
+
+async def _serve(gateway: Gateway, announce: Callable[[list[str]], None]) -> None:
+    stop = asyncio.Event()
+    with _signals(asyncio.get_running_loop(), stop):
+        try:
+            await gateway.start()
+        except ConfigError as error:
+            raise StartError(*error.problems) from error
+        try:
+            announce(gateway.urls)
+            # What stands in memory now stays for good: the collector need not walk it in each of its rounds, nor do
+            # forked children copy the pages it would touch.
+            gc.collect()
+            gc.freeze()
+            await stop.wait()
+            if runs := gateway.runs.active:
+                patience = gateway.config.gateway.shutdown.drain_ms / 1000
+                say(f"stopping: {runs} runs have up to {patience:g} s to end; a second signal ends them at once")
+            await gateway.drain()
+        finally:
+            await gateway.aclose()
+
+
+@contextmanager
+def _signals(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> Iterator[None]:
+    """Let the first SIGINT or SIGTERM set `stop`, and the second end the process.
+
+    Handlers of `signal.signal`, not of the loop: those work on Windows as well, and the second signal ends the process
+    also when an agent keeps the loop from turning.
+    """
+    seen = False
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        nonlocal seen
+        if seen:
+            os._exit(128 + number)
+        seen = True
+        loop.call_soon_threadsafe(stop.set)
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _raise_file_limit() -> None:
+    """Allow as many open files as may be allowed: each connection is one, and the usual limit is 1,024."""
+    if sys.platform == "win32":
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == hard:
+        return
+    for limit in (hard, max(soft, OPEN_FILES)):
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+            return
