@@ -1,1 +1,19 @@
+"""The asyncio side: sockets to exchanges and links, within limits.
+
+server      all connections of one gateway
+connection  the one Protocol
+phase       what a connection is doing, and may do next
+exchange    one request and its answer, as a handler sees it
+stream      the body of a streaming answer
+link        one WebSocket connection
+services    what connections share: limits, timers, handler
+limits      every bound, with its reason; admission
+hangup      what the socket knows about the peer
+listeners   TCP addresses and unix sockets
+tls         certificates
+accesslog   one line for each answer
+"""
+
 from __future__ import annotations
+
+__all__: list[str] = []

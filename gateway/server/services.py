@@ -14,7 +14,7 @@ from ..ports import Handler, Ids, Link, Refusal
 from .limits import Admission, Limits
 from .stream import StreamBody
 
-__all__ = ["HostedLink", "LinkFactory", "Options", "Services", "Timed"]
+__all__ = ["HostedLink", "LinkCarrier", "LinkFactory", "Options", "Services", "Timed"]
 
 
 class Timed(Protocol):
@@ -79,7 +79,7 @@ _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
-def imf_fixdate(seconds: float) -> str:
+def _imf_fixdate(seconds: float) -> str:
     """RFC 9110, 5.6.7.  By hand: `email.utils` would cost a tenth of the whole start."""
     year, month, day, hour, minute, second, weekday, _, _ = gmtime(seconds)
     date = f"{_DAYS[weekday]}, {day:02} {_MONTHS[month - 1]} {year:04}"
@@ -128,5 +128,5 @@ class Services:
         now = self.options.clock()
         if int(now) != self._second:
             self._second = int(now)
-            self._common = b"date: " + imf_fixdate(now).encode() + b"\r\n" + _SECURITY + b"x-request-id: "
+            self._common = b"date: " + _imf_fixdate(now).encode() + b"\r\n" + _SECURITY + b"x-request-id: "
         return b"%b%b\r\n" % (self._common, request_id.encode())

@@ -1,1 +1,17 @@
+"""Protocols without I/O: bytes in, events out, and back.  Nothing here knows a socket, a loop, a clock or a log.
+
+sniff         what the first bytes say about the protocol
+grammar       one expression for each element of HTTP/1.1
+heads         request and response heads; the only importer of h11
+chunked       the chunked coding
+http1         the requests of a connection
+response      their answers
+http1_client  a request and its response, as a client
+sse           server-sent events
+upgrade       the handshake of a WebSocket
+websocket     its frames; the only importer of wsproto
+"""
+
 from __future__ import annotations
+
+__all__: list[str] = []

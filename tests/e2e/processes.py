@@ -93,10 +93,15 @@ class Launch:
     running: list[Running] = field(default_factory=list)
 
     def spawn(
-        self, *arguments: str, stdout: int | IO[bytes], stderr: int | IO[bytes], env: Mapping[str, str] | None = None
+        self,
+        *arguments: str,
+        stdout: int | IO[bytes],
+        stderr: int | IO[bytes],
+        env: Mapping[str, str] | None = None,
+        module: str = "gateway",
     ) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            [sys.executable, "-u", "-m", "gateway", *arguments],
+            [sys.executable, "-u", "-m", module, *arguments],
             cwd=self.folder,
             env=environment(self.folder, env or {}),
             stdin=subprocess.DEVNULL,
@@ -127,10 +132,11 @@ class Launch:
         path = config if isinstance(config, Path) else self.file(config)
         return self.start("run", "--config", str(path), *arguments, env=env)
 
-    def start(self, *arguments: str, env: Mapping[str, str] | None = None) -> Running:
+    def start(self, *arguments: str, env: Mapping[str, str] | None = None, module: str = "gateway") -> Running:
+        """Start a server and wait until it tells its address."""
         log = self.folder / f"log-{len(self.running)}"
         with log.open("wb") as output:
-            process = self.spawn(*arguments, stdout=output, stderr=output, env=env)
+            process = self.spawn(*arguments, stdout=output, stderr=output, env=env, module=module)
         started = Running(process, log, self.folder)
         self.running.append(started)
         until("the gateway tells its address", lambda: ADDRESS.search(started.text()) or process.poll() is not None, 20)

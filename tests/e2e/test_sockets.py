@@ -94,6 +94,57 @@ def test_a_client_that_leaves_within_its_body_starts_nothing(chain: Chain) -> No
     assert not chain.front.marked(name, "started")
 
 
+def test_a_vanished_client_ends_its_silent_stream(chain: Chain) -> None:
+    name = uuid.uuid4().hex
+    with connect(chain.front) as connection:
+        connection.sendall(request("openclaw/silent", name, stream=True))
+        got = b""
+        while b'"role"' not in got:  # comes although the agent never says a word
+            got += connection.recv(65536)
+        until("the run starts", lambda: chain.front.marked(name, "started"))
+    until("the agent sees its run cancelled", lambda: chain.front.marked(name, "cancelled"), 30)
+
+
+# Streams.
+
+
+def test_the_role_comes_before_the_agent_speaks_and_silence_is_bridged(launch: Launch) -> None:
+    config = configuration(python_agent("pause"))
+    config["gateway"]["http"]["keepAliveCommentMs"] = 300
+    with connect(launch(config)) as connection:
+        started = time.monotonic()
+        connection.sendall(request("openclaw/pause", "x", stream=True))
+        first = connection.recv(65536)
+        assert time.monotonic() - started < 1
+        assert first.startswith(b"HTTP/1.1 200 OK\r\n")
+        got = first
+        while b"[DONE]" not in got:
+            got += connection.recv(65536)
+    assert got.count(b": keep-alive\n\n") >= 3
+    assert got.index(b'"role"') < got.index(b'"before ') < got.index(b": keep-alive") < got.index(b'"after"')
+
+
+def test_http_1_0(chain: Chain) -> None:
+    for stream in (False, True):
+        with connect(chain.front) as connection:
+            sent = request("openclaw/words", "a b", stream=stream).replace(b" HTTP/1.1\r\n", b" HTTP/1.0\r\n", 1)
+            connection.sendall(sent)
+            got = read_all(connection)
+        head, _, body = got.partition(b"\r\n\r\n")
+        assert b" 200 " in head.splitlines()[0]
+        assert b"transfer-encoding" not in head.lower(), "HTTP/1.0 knows no chunks"
+        assert body.endswith(b"data: [DONE]\n\n") if stream else json.loads(body)
+
+
+def test_expect_continue(chain: Chain) -> None:
+    head, _, body = request("openclaw", "hi").partition(b"\r\n\r\n")
+    with connect(chain.front) as connection:
+        connection.sendall(head + b"\r\nExpect: 100-continue\r\n\r\n")
+        assert connection.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(body)
+        assert answer(connection)[0] == 200
+
+
 # Hurrying.
 
 
