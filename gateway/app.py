@@ -23,8 +23,11 @@ from .api.health import Health
 from .api.models import PREFIX, Models
 from .api.problem import refusal
 from .api.router import Route, Router, link_route
+from .config.auth import is_local
+from .config.fields import Wrong
 from .config.schema import AgentEntry as AgentConfig
 from .config.schema import Config
+from .config.values import agent_id
 from .errors import ConfigError, GatewayError
 from .model.http import Peer, RequestHead
 from .ports import Agent, Ids, LinkHandler, SessionStore
@@ -60,7 +63,7 @@ class Gateway:
     """An OpenAI-compatible API in front of agents.
 
     `agents`: id to agent (`ports.Agent`), besides those of `config`.  `listen`: `host:port`, `unix:/path`, or several;
-    none at all for a gateway on sockets that the caller opened (`loop.create_server(gw.protocol, sock=s)`).  `secret`
+    none at all for a gateway on sockets that the caller opened (`loop.create_server(gw.protocol, sock=s)`).  `token`
     is the token or password that clients have to show; without one, only this machine may be listened to.  `links`:
     path to WebSocket handler.  Without `config` the chat endpoint is on.
 
@@ -98,7 +101,9 @@ class Gateway:
         self._closers: list[Callable[[], Awaitable[None]]] = []
         if token is None:
             _require_local(self._addresses)
-        entries = [AgentEntry(agent_id.lower(), agent) for agent_id, agent in (agents or {}).items()]
+        else:
+            _require_usable(token)
+        entries = [AgentEntry(_agent_id(agent_id), agent) for agent_id, agent in (agents or {}).items()]
         taken = {entry.id for entry in entries}
         entries += [
             AgentEntry(one.id, self._configured(one, environ or {}), one.aliases, one.default)
@@ -107,7 +112,7 @@ class Gateway:
         ]
         self.registry = Registry(entries)
         session = self.config.session
-        self.runs = Runs(self.registry, store or MemoryStore(session.max_sessions, session.max_chars), Lanes())
+        self.runs = Runs(self.registry, MemoryStore(session.max_sessions, session.max_chars) if store is None else store, Lanes())
         self._listeners: list[Listener] = []
         self._server: Server | None = None
         self._state = "new"
@@ -139,7 +144,7 @@ class Gateway:
         try:
             for address in self._addresses:
                 self._listeners.append(await open_listener(loop, self.protocol, address, self._tls))
-        except ConfigError:
+        except BaseException:  # also when it is cancelled: nothing may stay open
             await self.aclose()
             raise
         self._state = "started"
@@ -298,13 +303,26 @@ def _addresses(config: Config, listen: str | Iterable[str] | None) -> list[TcpAd
 
 def _require_local(addresses: Iterable[TcpAddress | UnixAddress]) -> None:
     for address in addresses:
-        if isinstance(address, TcpAddress) and not (
-            address.host in {"localhost", "::1"} or address.host.startswith("127.")
-        ):
+        if isinstance(address, TcpAddress) and not is_local(address.host):
             raise ConfigError(
                 f"without a token everyone who reaches {address.host} could use the agents: "
                 "give a token, or listen at 127.0.0.1 or a unix socket only"
             )
+
+
+def _require_usable(token: str) -> None:
+    if not token or token != token.strip() or not token.isprintable():
+        raise ConfigError(
+            "the token is empty, begins or ends with a blank, or holds control characters: no header could carry it; "
+            "give another, or none"
+        )
+
+
+def _agent_id(text: str) -> str:
+    try:
+        return agent_id(text)
+    except Wrong as error:
+        raise ConfigError(f"agents: {text!r}: {error}") from None
 
 
 def _agent_configs(config: Config, *, has_agents: bool) -> Iterable[AgentConfig]:

@@ -34,6 +34,8 @@ def load_target(target: str, place: str) -> Agent:
             f"{place}: the module of {target!r} cannot be imported ({error}); "
             "is its folder on PYTHONPATH, or its package installed?"
         ) from error
+    except Exception as error:  # it is somebody's program, and may fail in any way
+        raise ConfigError(f"{place}: the module of {target!r} fails: {type(error).__name__}: {error}") from error
     for name in attribute.split("."):
         found = getattr(found, name, None)  # type: ignore[assignment]  # from the module to what it holds
         if found is None:

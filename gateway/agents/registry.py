@@ -55,7 +55,9 @@ class Registry:
     def models(self) -> list[str]:
         """The values of `model` that are listed: the default agent under two names, then each agent."""
         ids = [f"{PUBLIC}/{agent_id}" for agent_id in self._by_id]
-        return ids if self.default is None else [PUBLIC, f"{PUBLIC}/default", *ids]
+        if self.default is None:
+            return ids
+        return list(dict.fromkeys((PUBLIC, f"{PUBLIC}/default", *ids)))  # an agent may be called `default`
 
     def by_header(self, value: str, header: str) -> AgentEntry:
         """The agent that a header names.  Raises RequestError (404)."""
@@ -70,7 +72,7 @@ class Registry:
         entry = self._by_name.get(wanted)
         if entry is not None:
             return entry
-        if not wanted or wanted in FAMILIES or wanted.endswith("/default"):
+        if self.default is None and wanted in {"", *FAMILIES, *(f"{family}/default" for family in FAMILIES)}:
             raise self._unknown("There is no default agent among several.", "model", wanted)
         raise self._unknown(f"The model `{model}` does not exist.", "model", wanted)
 

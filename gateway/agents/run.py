@@ -25,6 +25,17 @@ _logger = getLogger(__name__)
 _STOPPED = RunFailed("the gateway is shutting down", "shutting_down", 503)
 
 
+class _Active:
+    """A run under way: the task that pulls it, and what its agent gave to be pulled."""
+
+    __slots__ = ("produced", "stopped", "task")
+
+    def __init__(self, task: Task[Any] | None) -> None:
+        self.task = task
+        self.produced: Any = None
+        self.stopped = False
+
+
 class Runs:
     """Starts runs and knows those under way."""
 
@@ -32,8 +43,8 @@ class Runs:
         self._registry = registry
         self._store = store
         self._lanes = lanes
-        self._active: dict[str, Task[Any] | None] = {}
-        self._stopped: set[str] = set()
+        self._active: set[_Active] = set()
+        self._stopped = False
 
     @property
     def active(self) -> int:
@@ -45,11 +56,18 @@ class Runs:
         return self._attempt(run) if run.stateless else self._in_session(run)
 
     def stop_all(self) -> None:
-        """Cancel all runs: each ends with RunFailed (`shutting_down`), which its caller can still pass on."""
-        for run_id, task in self._active.items():
-            if task is not None and run_id not in self._stopped:
-                self._stopped.add(run_id)
-                task.cancel()
+        """End all runs, those that wait for their session too, and begin no more.
+
+        Each ends with RunFailed (`shutting_down`), which its caller can still pass on.
+        """
+        self._stopped = True
+        for active in self._active:
+            if not active.stopped:
+                active.stopped = True
+                # A generator that is not running has given something, with which the caller is busy: to cancel that
+                # would cost the caller its ending.  The run ends when it is pulled again.
+                if active.task is not None and getattr(active.produced, "ag_running", True):
+                    active.task.cancel()
 
     async def _in_session(self, run: RunInput) -> AsyncGenerator[RunEvent, None]:
         try:
@@ -65,13 +83,20 @@ class Runs:
                         yield event
         except AgentError as error:  # the lane is full
             yield _failed(error)
+        except Exception:
+            _logger.exception("run %s: the store failed with session %s", run.run_id, run.session_key)
+            yield RunFailed("the session could not be read or kept", "session_error", 500)
 
     async def _attempt(self, run: RunInput) -> AsyncGenerator[RunEvent, None]:
+        if self._stopped:
+            yield _STOPPED
+            return
         ending: RunEvent = RunDone()
-        self._active[run.run_id] = current_task()
+        active = _Active(current_task())
+        self._active.add(active)
         produced: Any = None
         try:
-            produced = self._registry[run.agent_id].agent(run)
+            active.produced = produced = self._registry[run.agent_id].agent(run)
             if not hasattr(produced, "__aiter__"):
                 yield _text(await produced)
             else:
@@ -84,11 +109,13 @@ class Runs:
                         break
                     else:
                         yield event if isinstance(event, Usage) else _text(event)
+                    if active.stopped:
+                        ending = _STOPPED
+                        break
                 else:
                     produced = None  # exhausted: there is nothing to close
         except CancelledError:
-            task = current_task()
-            if run.run_id not in self._stopped or task is None or task.uncancel():
+            if not active.stopped or active.task is None or active.task.uncancel():
                 raise
             ending = _STOPPED
         except AgentError as error:
@@ -98,11 +125,17 @@ class Runs:
             _logger.exception("run %s of agent %s failed", run.run_id, run.agent_id)
             ending = RunFailed("the agent failed", "agent_error", 500)
         finally:
-            self._active.pop(run.run_id, None)
-            self._stopped.discard(run.run_id)
+            self._active.discard(active)
             if hasattr(produced, "aclose"):  # what it holds is given back now, not when the garbage is collected
-                await produced.aclose()
+                await _close(produced, run)
         yield ending
+
+
+async def _close(produced: Any, run: RunInput) -> None:
+    try:
+        await produced.aclose()
+    except Exception:  # whatever its clean-up does, the run has come to its end
+        _logger.exception("run %s: agent %s failed when it was closed", run.run_id, run.agent_id)
 
 
 def _turn(run: RunInput, answer: str) -> tuple[Message, ...]:

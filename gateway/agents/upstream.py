@@ -31,6 +31,9 @@ HIGH_WATER = 65_536
 IDLE_PER_HOST = 64
 """Connections kept open for later, for each server; as many runs may be under way as like."""
 
+READ_BYTES = 65_536
+"""One read of the transport: hundreds of tokens."""
+
 IDLE_LIFETIME = 30.0
 """Seconds a connection is kept without use: below what proxies allow, 60 and more, so that they seldom close first."""
 
@@ -128,6 +131,8 @@ class _Connection(Protocol):
     def connection_made(self, transport: object) -> None:
         # Not Transport by class: the TLS transport of asyncio and those of other loops are not derived from it.
         self._transport = cast("Transport", transport)
+        if hasattr(transport, "max_size"):  # asyncio's 256 KiB for each read are mapped anew each time, page by page
+            transport.max_size = READ_BYTES
         self._upstream.attach(self)
 
     def data_received(self, data: bytes) -> None:

@@ -28,7 +28,7 @@ def completion(
     return (
         f'{{"id":"{completion_id}","object":"chat.completion","created":{created},"model":{encode_basestring(model)},'
         f'"choices":[{{"index":0,"message":{{"role":"assistant","content":{encode_basestring(text)},"refusal":null}},'
-        f'"logprobs":null,"finish_reason":"{finish_reason}"}}],"usage":{_usage(prompt, answer)}}}'
+        f'"logprobs":null,"finish_reason":{encode_basestring(finish_reason)}}}],"usage":{_usage(prompt, answer)}}}'
     ).encode("utf-8", "replace")
 
 
@@ -62,7 +62,7 @@ class ChunkEncoder:
 
     def finish(self, reason: str) -> bytes:
         """The chunk that tells why the answer ends; exactly one in a good stream."""
-        return self._choice("{}", f'"{reason}"')
+        return self._choice("{}", encode_basestring(reason))
 
     def usage(self, prompt: int, answer: int) -> bytes:
         """The chunk that `stream_options.include_usage` asks for: without choices, after the finish reason."""

@@ -19,6 +19,8 @@ __all__ = ["chat_request", "json_body"]
 
 # Of one request, to bound the work that small messages make; the longest real conversations have hundreds.
 MESSAGES = 10_000
+# Answers repeat the model's name, streams with each token; no name of an agent comes near.
+MODEL_CHARACTERS = 512
 
 
 def _no_constant(name: str) -> Any:
@@ -26,7 +28,6 @@ def _no_constant(name: str) -> Any:
 
 
 _decoder = JSONDecoder(parse_constant=_no_constant)
-_scan: Callable[[str, int], tuple[Any, int]] = _decoder.scan_once  # type: ignore[attr-defined]  # made in __init__
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -41,7 +42,7 @@ def json_body(body: bytes) -> Any:
     text = text.removeprefix("\ufeff")  # a byte order mark, which some clients on Windows send
     try:
         # What `decode` does, but for the white space around the value, which most clients do not send.
-        value, end = _scan(text, 0) if text[:1] == "{" else (None, 0)
+        value, end = _decoder.raw_decode(text) if text[:1] == "{" else (None, 0)
         if end != len(text) or not end:
             value = _decoder.decode(text)
         if b"\\u" in body and _SURROGATE.search(body):
@@ -84,7 +85,7 @@ def chat_request(body: bytes) -> ChatRequest:
         raise RequestError(400, f"The request body has to be a JSON object, not {_kind(value)}.")
     parameters = {}
     for name in value:
-        if name in _CHECKED:
+        if name in _CHECKED and value[name] is not None:  # null is the same as nothing
             parameters[name] = _CHECKED[name](name, value[name])
     options = value.get("stream_options")
     if options is not None and not isinstance(options, dict):
@@ -92,6 +93,8 @@ def chat_request(body: bytes) -> ChatRequest:
     model = value.get("model")
     if model is not None and not isinstance(model, str):
         raise _wrong("model", "a string", model)
+    if model is not None and len(model) > MODEL_CHARACTERS:
+        raise RequestError(400, f"`model` is longer than {MODEL_CHARACTERS} characters.", param="model")
     user = value.get("user")
     if user is not None and not isinstance(user, str):
         raise _wrong("user", "a string", user)
@@ -129,9 +132,10 @@ def _message(index: int, value: Any) -> Message:
     if not isinstance(value, dict):
         raise _wrong(f"messages[{index}]", "an object", value)
     role, content = value.get("role"), value.get("content")
-    if len(value) == 2 and content.__class__ is str and role in ROLES:  # nothing else is there to check
+    known = isinstance(role, str) and role in ROLES
+    if known and len(value) == 2 and content.__class__ is str:  # nothing else is there to check
         return Message(role, content)
-    if not isinstance(role, str) or role not in ROLES:
+    if not known:
         roles = ", ".join(f"'{one}'" for one in sorted(ROLES))
         raise RequestError(400, f"`messages[{index}].role` has to be one of {roles}.", param=f"messages[{index}].role")
     text = content if isinstance(content, str) else _text(f"messages[{index}].content", content)
@@ -143,6 +147,10 @@ def _message(index: int, value: Any) -> Message:
     return Message(role, text, name, call)
 
 
+# The content parts that are text, and the member that holds it.
+_TEXT_MEMBERS = {"text": "text", "input_text": "text", "refusal": "refusal"}
+
+
 def _text(place: str, content: Any) -> str:
     if content is None:  # an assistant's message that only called tools
         return ""
@@ -152,13 +160,14 @@ def _text(place: str, content: Any) -> str:
     for index, part in enumerate(content):
         at = f"{place}[{index}]"
         kind = part.get("type") if isinstance(part, dict) else None
-        if kind not in {"text", "input_text", "refusal"}:
+        if not isinstance(kind, str) or kind not in _TEXT_MEMBERS:
             served = "only parts of type 'text' are served"
-            what = f"has the type '{kind}'" if isinstance(kind, str) else "is not a content part"
+            what = f"has the type '{kind[:64]}'" if isinstance(kind, str) else "is not a content part"
             raise RequestError(400, f"`{at}` {what}; {served}.", param=at)
-        text = part.get("refusal" if kind == "refusal" else "text")
+        member = _TEXT_MEMBERS[kind]
+        text = part.get(member)
         if not isinstance(text, str):
-            raise _wrong(f"{at}.text", "a string", text)
+            raise _wrong(f"{at}.{member}", "a string", text)
         texts.append(text)
     return "\n".join(texts)
 
@@ -177,8 +186,6 @@ Check = Callable[[str, Any], Any]
 
 def _number(low: float, high: float) -> Check:
     def check(name: str, value: Any) -> Any:
-        if value is None:
-            return None
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise _wrong(name, "a number", value)
         if not low <= value <= high:
@@ -190,8 +197,6 @@ def _number(low: float, high: float) -> Check:
 
 def _integer(low: int | None) -> Check:
     def check(name: str, value: Any) -> Any:
-        if value is None:
-            return None
         if isinstance(value, bool) or not isinstance(value, int):
             raise _wrong(name, "an integer", value)
         if low is not None and value < low:
@@ -203,8 +208,6 @@ def _integer(low: int | None) -> Check:
 
 def _stop(name: str, value: Any) -> Any:
     stops = [value] if isinstance(value, str) else value
-    if stops is None:
-        return None
     if not isinstance(stops, list) or not all(isinstance(one, str) and one for one in stops) or len(stops) > 4:
         raise RequestError(400, f"`{name}` has to be a string or up to 4 strings, none of them empty.", param=name)
     return value
@@ -212,7 +215,7 @@ def _stop(name: str, value: Any) -> Any:
 
 def _member(kinds: type | tuple[type, ...], description: str) -> Check:
     def check(name: str, value: Any) -> Any:
-        if value is not None and not isinstance(value, kinds):
+        if not isinstance(value, kinds):
             raise _wrong(name, description, value)
         return value
 
@@ -236,12 +239,12 @@ _PARAMETERS: dict[str, Check] = {
 
 
 def _one_choice(name: str, value: Any) -> None:
-    if value not in {None, 1} or isinstance(value, bool):
+    if value != 1 or isinstance(value, bool):
         raise RequestError(400, "`n` has to be 1: an agent gives one answer.", param=name)
 
 
 def _no_tools(name: str, value: Any) -> None:
-    if value not in (None, [], "none", "auto"):
+    if value not in ([], "none", "auto"):
         raise RequestError(400, f"`{name}` is not served: agents use tools of their own.", param=name)
 
 

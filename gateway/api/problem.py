@@ -6,7 +6,8 @@ Source: https://platform.openai.com/docs/guides/error-codes.
 from __future__ import annotations
 
 import json
-from math import ceil
+from http import HTTPStatus
+from math import ceil, isfinite
 
 from ..errors import RequestError
 from ..model.http import Headers
@@ -20,6 +21,8 @@ _CODES = {404: "not_found", 405: "method_not_allowed", 408: "request_timeout", 4
 _CODES |= {413: "payload_too_large", 414: "uri_too_long", 417: "expectation_failed", 426: "upgrade_required"}
 _CODES |= {431: "headers_too_large", 500: "internal_error", 501: "not_implemented", 503: "unavailable"}
 _CODES |= {505: "http_version_not_supported"}
+# What a failed run may be answered with; agents give statuses that no HTTP specification knows, or of successes.
+_STATUSES = frozenset(status.value for status in HTTPStatus if status >= 400)
 
 
 def _type(status: int) -> str:
@@ -48,9 +51,10 @@ def refusal(status: int, reason: str) -> tuple[Headers, bytes]:
 def run_error(failed: RunFailed) -> RequestError:
     """A failed run as the error that answers its request, before anything else was sent."""
     headers: Headers = ()
-    if failed.retry_after is not None:
-        headers = ((b"retry-after", b"%d" % ceil(failed.retry_after)),)
-    return RequestError(failed.status, failed.message, type=_type(failed.status), code=failed.code, headers=headers)
+    if failed.retry_after is not None and isfinite(failed.retry_after):
+        headers = ((b"retry-after", b"%d" % max(0, ceil(failed.retry_after))),)
+    status = failed.status if failed.status in _STATUSES else 500
+    return RequestError(status, failed.message, type=_type(status), code=failed.code, headers=headers)
 
 
 def run_error_object(failed: RunFailed) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentParser, Namespace
 
 from ..agents.function import echo
 from ..app import Gateway
@@ -12,7 +12,7 @@ from ..config import Config
 from ..model.names import PUBLIC
 from .console import StartError, say, write
 from .serve import serve
-from .setup import log_to_stderr
+from .setup import log_to_stderr, port
 
 __all__ = ["add_arguments", "execute"]
 
@@ -25,13 +25,7 @@ _USUAL_PORT = Config().gateway.port
 def add_arguments(parser: ArgumentParser) -> None:
     """The flags of the command."""
     default = f"{_USUAL_PORT}, or a free one where that is taken"
-    parser.add_argument("--port", type=_port, metavar="N", help=f"the TCP port; 0 for a free one. Default: {default}.")
-
-
-def _port(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) > 65535:
-        raise ArgumentTypeError(f"{text!r} is not a port, 0 to 65535")
-    return int(text)
+    parser.add_argument("--port", type=port, metavar="N", help=f"the TCP port; 0 for a free one. Default: {default}.")
 
 
 def execute(options: Namespace) -> int:
@@ -39,8 +33,8 @@ def execute(options: Namespace) -> int:
     log_to_stderr(logging.INFO)
     token = os.urandom(TOKEN_BYTES).hex()
 
-    def attempt(port: int) -> int:
-        gateway = Gateway(agents={"main": echo}, listen=f"127.0.0.1:{port}", token=token)
+    def attempt(number: int) -> int:
+        gateway = Gateway(agents={"main": echo}, listen=f"127.0.0.1:{number}", token=token)
         return serve(gateway, lambda urls: write(_introduction(urls[0], token)))
 
     if options.port is not None:

@@ -50,10 +50,11 @@ async def _serve(gateway: Gateway, announce: Callable[[list[str]], None]) -> Non
             await stop.wait()
             if runs := gateway.runs.active:
                 patience = gateway.config.gateway.shutdown.drain_ms / 1000
-                say(f"stopping: {runs} runs have up to {patience:g} s to end; a second signal ends them at once")
+                say(f"runs under way: {runs}; they have up to {patience:g} s to end, a second signal ends them at once")
             await gateway.drain()
         finally:
             await gateway.aclose()
+            gc.unfreeze()
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Iterable
 
 from ..app import Gateway
@@ -13,7 +13,7 @@ from ..config import Credential, Loaded, load, options, resolve_auth
 from ..errors import ConfigError
 from ..model.names import DEFAULT_CONFIG_PATHS, environment
 
-__all__ = ["add_config", "add_mirrors", "build", "find_agents_here", "load_config", "log_to_stderr"]
+__all__ = ["add_config", "add_mirrors", "build", "find_agents_here", "load_config", "log_to_stderr", "port"]
 
 _MIRRORS = {
     "port": ("gateway.port", "N"),
@@ -40,7 +40,15 @@ def add_mirrors(parser: ArgumentParser, names: Iterable[str]) -> None:
         path, metavar = _MIRRORS[name]
         row = rows[path]
         text = f"{path}: {row.help} Default: {' or '.join(row.environment) or row.default}."
-        parser.add_argument(f"--{name}", metavar=metavar, help=text.replace("%", "%%"))
+        kind = port if name == "port" else str
+        parser.add_argument(f"--{name}", type=kind, metavar=metavar, help=text.replace("%", "%%"))
+
+
+def port(text: str) -> int:
+    """The type of flags that take a port."""
+    if not text.isascii() or not text.isdigit() or int(text) > 65535:
+        raise ArgumentTypeError(f"{text!r} is not a port, 0 to 65535")
+    return int(text)
 
 
 def load_config(given: Namespace, *, verbose: bool = False) -> Loaded:

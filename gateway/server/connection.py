@@ -9,6 +9,7 @@ from __future__ import annotations
 from asyncio import BaseTransport, CancelledError, Future, Protocol, Task, Transport
 from contextlib import suppress
 from logging import getLogger
+from typing import cast
 
 from ..errors import MisuseError, PeerGone, RequestError
 from ..model.http import BodyEnd, Malformed, Peer, RequestHead
@@ -65,9 +66,8 @@ class Connection(Protocol):
     # -- what the transport says
 
     def connection_made(self, transport: BaseTransport) -> None:
-        if not isinstance(transport, Transport):
-            raise MisuseError("the transport cannot be read and written")
-        self._transport = transport
+        # Not by isinstance: the transports of other loops, and of TLS, are not derived from Transport.
+        self._transport = cast("Transport", transport)
         if hasattr(transport, "max_size"):
             # asyncio asks for 256 KiB at a time, which the C library maps anew, page by page, at each read: 14 us
             # instead of 1 for a request of some hundred bytes.

@@ -33,8 +33,8 @@ class StreamHost(Protocol):
 class StreamBody:
     """`ports.BodyWriter` over a connection.
 
-    `coalesce`: what is written less than this many seconds after the last piece waits until they have passed, but the
-    first write after a pause leaves at the end of this turn.
+    `coalesce`: what is written less than this many seconds after the last piece waits until they have passed; the first
+    write after a pause leaves at once, without the turn of the loop that collecting would take.
     """
 
     __slots__ = (
@@ -75,12 +75,15 @@ class StreamBody:
 
     def _schedule(self) -> None:
         loop = self._loop
-        if self._first:  # the first piece of content never waits
-            self._first = False
+        if not self._coalesce:
             self._handle = loop.call_soon(self._on_time)
-            return
-        due = self._last + self._coalesce
-        self._handle = loop.call_at(due, self._on_time) if due > loop.time() else loop.call_soon(self._on_time)
+        elif self._first:  # the first piece of content never waits
+            self._first = False
+            self.flush()
+        elif (due := self._last + self._coalesce) > loop.time():
+            self._handle = loop.call_at(due, self._on_time)
+        else:
+            self.flush()
 
     def _on_time(self) -> None:
         self._handle = None

@@ -6,12 +6,16 @@ from ..model.chat import Message
 
 __all__ = ["MemoryStore"]
 
+# What a message takes besides its characters; otherwise empty ones would be free, and their number without a bound.
+MESSAGE_CHARACTERS = 100
+
 
 class MemoryStore:
     """`ports.SessionStore` in a dict.
 
     Holds at most `sessions` sessions, of which the longest unused goes first, and of each at most `characters`
-    characters of text, of which the oldest turns go first; the latest turn always stays.
+    characters, of which the oldest turns go first; the latest turn always stays.  A message counts as some characters
+    more than it has.
     """
 
     def __init__(self, sessions: int = 10_000, characters: int = 400_000) -> None:
@@ -31,8 +35,12 @@ class MemoryStore:
         turns = self._sessions.pop(key, [])
         self._sessions[key] = turns
         turns.append(turn)
-        size = sum(len(message.text) for one in turns for message in one)
+        size = sum(map(_characters, turns))
         while size > self._characters and len(turns) > 1:
-            size -= sum(len(message.text) for message in turns.pop(0))
+            size -= _characters(turns.pop(0))
         while len(self._sessions) > self._most:
             del self._sessions[next(iter(self._sessions))]
+
+
+def _characters(turn: tuple[Message, ...]) -> int:
+    return sum(MESSAGE_CHARACTERS + sum(len(text) for text in message if text) for message in turn)

@@ -61,7 +61,18 @@ _COMPLETE = _State.COMPLETE
 class Http1:
     """Reads the requests of one connection, one at a time."""
 
-    __slots__ = ("_buffer", "_chunked", "_head", "_left", "_limits", "_memo", "_scanner", "_skipped", "_state")
+    __slots__ = (
+        "_buffer",
+        "_chunked",
+        "_keep_alive",
+        "_left",
+        "_limits",
+        "_memo",
+        "_repeats",
+        "_scanner",
+        "_skipped",
+        "_state",
+    )
 
     def __init__(self, limits: Http1Limits) -> None:
         self._limits = limits
@@ -69,7 +80,8 @@ class Http1:
         self._buffer: bytes | bytearray = b""
         self._scanner: HeadScanner | None = None
         self._skipped = 0
-        self._head: RequestHead | None = None
+        self._keep_alive = False
+        self._repeats = False
         self._chunked: Chunked | None = None
         self._left = 0
         # (the head, as far as the digits of its Content-Length, from behind them, what it was read as).  Clients repeat
@@ -113,11 +125,12 @@ class Http1:
         """Go on with the next request; gives what is already there of it.  Raises MisuseError before BodyEnd."""
         if self._state is not _COMPLETE:
             raise MisuseError(f"restart in state {self._state.name}")
-        if self._head is None or not self._head.keep_alive:
+        if not self._keep_alive:
             self._state = _State.OVER
             self._buffer = b""
             return []
         self._state = _HEAD
+        self._repeats = True
         if not self._buffer:
             return []
         data, self._buffer = self._buffer, b""
@@ -163,7 +176,8 @@ class Http1:
         scanned = request_head(start, fields, raw)
         if isinstance(scanned, Malformed):
             return self._fail(scanned)
-        self._remember(raw, scanned)
+        if self._repeats:  # a client that sends a second request will send more; most send one and idle
+            self._remember(raw, scanned)
         return self._begin(scanned, rest)
 
     def _sniff(self) -> Sniffed:
@@ -178,7 +192,7 @@ class Http1:
         self._buffer = b""
         self._scanner = None
         self._skipped = 0
-        self._head = head
+        self._keep_alive = head.keep_alive
         length = head.content_length
         if length and length == len(rest):  # all of it at once, as mostly
             self._state = _COMPLETE

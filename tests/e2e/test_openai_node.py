@@ -44,6 +44,7 @@ def modules() -> Path:
     return cache / "node_modules"
 
 
+@pytest.mark.timeout(150)  # npm may have to fetch the SDK first
 def test_node_sdk(chain: Chain, modules: Path) -> None:
     name = uuid.uuid4().hex
     done = subprocess.run(

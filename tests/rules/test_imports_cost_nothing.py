@@ -42,6 +42,7 @@ class Environment(type(os.environ)):
 
 os.environ.__class__ = Environment
 sys.addaudithook(hook)
+threading.Thread.start = lambda thread: seen.append("starts a thread")
 import importlib
 for name in sys.argv[1:]:
     importlib.import_module(name)
@@ -50,8 +51,6 @@ if any(logger.handlers for logger in [logging.root, *loggers]):
     seen.append("adds a log handler")
 if any(logger.level for logger in loggers if logger.name.startswith("gateway")):
     seen.append("sets a log level")
-if threading.active_count() > 1:
-    seen.append("starts a thread")
 if before != (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)):
     seen.append("changes a signal handler")
 print(json.dumps(seen))
