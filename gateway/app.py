@@ -111,8 +111,9 @@ class Gateway:
             if one.id not in taken
         ]
         self.registry = Registry(entries)
-        session = self.config.session
-        self.runs = Runs(self.registry, MemoryStore(session.max_sessions, session.max_chars) if store is None else store, Lanes())
+        if store is None:
+            store = MemoryStore(self.config.session.max_sessions, self.config.session.max_chars)
+        self.runs = Runs(self.registry, store, Lanes())
         self._listeners: list[Listener] = []
         self._server: Server | None = None
         self._state = "new"

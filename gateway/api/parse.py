@@ -23,11 +23,16 @@ MESSAGES = 10_000
 MODEL_CHARACTERS = 512
 
 
+class _NoConstant(Exception):
+    """The json module met NaN or Infinity, which it reads although they are not JSON."""
+
+
 def _no_constant(name: str) -> Any:
-    raise RequestError(400, f"The request body is not valid JSON: {name} is not a JSON value.", code="invalid_json")
+    raise _NoConstant(name)
 
 
 _decoder = JSONDecoder(parse_constant=_no_constant)
+_STRING_OR_CONSTANT = re.compile(r'"(?:[^"\\]|\\.)*+"|NaN|-?Infinity')
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -47,6 +52,11 @@ def json_body(body: bytes) -> Any:
             value = _decoder.decode(text)
         if b"\\u" in body and _SURROGATE.search(body):
             _check_text(value)
+    except _NoConstant as error:
+        found = next(match for match in _STRING_OR_CONSTANT.finditer(text) if match[0][0] != '"')
+        line, column = text.count("\n", 0, found.start()) + 1, found.start() - text.rfind("\n", 0, found.start())
+        what = f"The request body is not valid JSON: {error} is no JSON value, at line {line} column {column}."
+        raise RequestError(400, what, code="invalid_json") from None
     except JSONDecodeError as error:
         what = "The request body is empty." if not text.strip() else f"The request body is not valid JSON: {error.msg}"
         place = f" at line {error.lineno} column {error.colno}." if text.strip() else ""
@@ -132,12 +142,11 @@ def _message(index: int, value: Any) -> Message:
     if not isinstance(value, dict):
         raise _wrong(f"messages[{index}]", "an object", value)
     role, content = value.get("role"), value.get("content")
-    known = isinstance(role, str) and role in ROLES
-    if known and len(value) == 2 and content.__class__ is str:  # nothing else is there to check
-        return Message(role, content)
-    if not known:
+    if not isinstance(role, str) or role not in ROLES:
         roles = ", ".join(f"'{one}'" for one in sorted(ROLES))
         raise RequestError(400, f"`messages[{index}].role` has to be one of {roles}.", param=f"messages[{index}].role")
+    if len(value) == 2 and content.__class__ is str:  # nothing else is there to check
+        return Message(role, content)
     text = content if isinstance(content, str) else _text(f"messages[{index}].content", content)
     name, call = value.get("name"), value.get("tool_call_id")
     if name is not None and not isinstance(name, str):

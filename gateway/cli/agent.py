@@ -27,6 +27,9 @@ __all__ = ["add_arguments", "execute"]
 TIMEOUT = 600.0
 """Seconds; as in OpenAI's SDKs."""
 
+MESSAGE_BYTES = 64 << 20
+"""Read from standard input: more than a gateway takes by default, and not a whole disk by mistake."""
+
 
 def add_arguments(parser: ArgumentParser) -> None:
     """The flags of the command."""
@@ -75,8 +78,11 @@ def execute(options: Namespace) -> int:
 def _message(text: str) -> str:
     if text != "-":
         return text
+    data = sys.stdin.buffer.read(MESSAGE_BYTES + 1)
+    if len(data) > MESSAGE_BYTES:
+        raise UnansweredError(f"--message: standard input has more than {MESSAGE_BYTES >> 20} MiB", WRONG_USAGE)
     try:
-        return sys.stdin.buffer.read().decode()
+        return data.decode()
     except UnicodeDecodeError as error:
         raise UnansweredError(f"--message: standard input is not UTF-8: {error.reason}", WRONG_USAGE) from None
 

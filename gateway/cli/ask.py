@@ -74,7 +74,10 @@ async def ask_whole(post: Post, question: Question) -> dict[str, Any]:
         body = await _read(reply, ANSWER_BYTES)
         if len(body) > ANSWER_BYTES:
             raise UnansweredError(f"the answer is longer than {ANSWER_BYTES >> 20} MiB; --stream takes longer ones")
-        return _document(body)
+        document = _document(body)
+        if "choices" not in document:
+            raise UnansweredError("what answers there is no gateway: its answer is not a completion")
+        return document
 
 
 async def ask_stream(post: Post, question: Question) -> AsyncGenerator[dict[str, Any], None]:
@@ -114,7 +117,7 @@ async def _accept(reply: Reply) -> None:
         message = _message(document)
     except UnansweredError:
         raise UnansweredError(f"what answers there, with status {reply.status}, is no gateway") from None
-    raise UnansweredError(f"{message}{_REMEDIES.get(document['error'].get('code'), '')}")
+    raise UnansweredError(f"{message}{_REMEDIES.get(str(document['error'].get('code')), '')}")
 
 
 _REMEDIES = {

@@ -72,7 +72,7 @@ def build(loaded: Loaded) -> tuple[Gateway, Credential]:
     except ConfigError as error:
         problems += error.problems
     try:
-        secret = credential.secret if credential else ""  # with a fault above, only to find the other faults
+        secret = credential.secret if credential else "unset"  # after a fault above, only to find the other faults
         gateway = Gateway(loaded.config, token=secret, environ=loaded.environ)
     except ConfigError as error:
         problems += error.problems

@@ -5,12 +5,9 @@ A section with a fault in it is left out where its values matter: what is missin
 
 from __future__ import annotations
 
-import dataclasses
-
 from .fields import Reading
-from .json5 import Key, Path
 from .schema import AgentEntry, Agents, Config, Gateway, Tls
-from .tree import Node
+from .tree import Key, Node, Path
 from .values import BUILT_IN_PROVIDERS
 
 __all__ = ["finish"]
@@ -23,7 +20,7 @@ def finish(config: Config, root: Node, reading: Reading) -> Config:
             _problem(provider, None, "'baseUrl' is missing; only built-in providers have one of their own", reading)
     gateway = _gateway(config.gateway, reading)
     agents = _agents(config.agents, root, reading)
-    return dataclasses.replace(config, gateway=gateway, agents=agents)
+    return config.replace(gateway=gateway, agents=agents)
 
 
 def _gateway(gateway: Gateway, reading: Reading) -> Gateway:
@@ -32,7 +29,7 @@ def _gateway(gateway: Gateway, reading: Reading) -> Gateway:
         if gateway.custom_bind_host is None and reading.is_clean(("gateway", "customBindHost")):
             _problem(gateway, "bind", "'custom' needs gateway.customBindHost, the address to listen on", reading)
         bind = gateway.custom_bind_host or bind
-    return dataclasses.replace(gateway, bind=bind, tls=_tls(gateway.tls, reading))
+    return gateway.replace(bind=bind, tls=_tls(gateway.tls, reading))
 
 
 def _tls(tls: Tls, reading: Reading) -> Tls:
@@ -45,7 +42,7 @@ def _tls(tls: Tls, reading: Reading) -> Tls:
     elif tls.enabled and tls.cert_path is None:
         _problem(tls, "enabled", "TLS needs certPath and keyPath; no certificate is made for you", reading)
     said = "enabled" in found[0].value
-    return tls if said else dataclasses.replace(tls, enabled=tls.cert_path is not None)
+    return tls if said else tls.replace(enabled=tls.cert_path is not None)
 
 
 def _agents(agents: Agents, root: Node, reading: Reading) -> Agents:
@@ -61,11 +58,11 @@ def _agents(agents: Agents, root: Node, reading: Reading) -> Agents:
         if _is_clean(entry, reading):
             _runtime(entry, default_model, reading)
         uses_default = entry.model is None and entry.runtime.type == "model"
-        finished.append(dataclasses.replace(entry, model=default_model) if uses_default else entry)
+        finished.append(entry.replace(model=default_model) if uses_default else entry)
     written = (*_keys(root, ("agents", "list")), *_keys(root, ("agents", "entries")))
     if default_model is not None and not written:
         finished.append(AgentEntry(id="main", default=True, model=default_model))
-    return dataclasses.replace(agents, list=tuple(finished), entries=())
+    return agents.replace(list=tuple(finished), entries=())
 
 
 def _unique(entries: tuple[AgentEntry, ...], reading: Reading) -> None:

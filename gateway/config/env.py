@@ -11,8 +11,9 @@ from collections.abc import Mapping
 
 __all__ = ["DotEnvError", "ExpansionError", "expand", "expand_home", "parse_dotenv"]
 
-_REFERENCE = re.compile(
-    r"""\$\$\{ (?P<literal>[^}]*) \}
+# Compiled by `re` at their first use: most programs have no use for most of them.
+_REFERENCE = r"""(?x)
+    \$\$\{ (?P<literal>[^}]*) \}
       | \$\{ (?P<name>[A-Za-z_][A-Za-z0-9_]*) (?P<fallback> :- [^}]* )? \}
       | \$\{""",
     re.VERBOSE,

@@ -1,25 +1,26 @@
 """The parts an option table is made of: options, and the kinds of values they take.
 
-A section of the configuration is a frozen dataclass whose fields are made by `option` or `section`.  Its JSON keys are
-the camelCase forms of the attributes.  A kind reads a node and returns the value, or raises Wrong; what it reads and
-what it says about itself (`shown`) is all that validation, defaults, help and documentation know about an option.
+A section of the configuration is a class whose attributes are made by `option` or `section`.  Its JSON keys are the
+camelCase forms of the attributes.  A kind reads a node and returns the value, or raises Wrong; what it reads and what
+it says about itself (`shown`) is all that validation, defaults, help and documentation know about an option.
+
+No dataclasses here: each costs the start of the program as much as a hundred plain classes.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, cast
+from importlib import import_module
+from types import MappingProxyType
+from typing import Any, ClassVar, NamedTuple, NoReturn, Protocol, Self, dataclass_transform
 
 from .env import ExpansionError, expand
-from .json5 import Path
-from .tree import NO_INDEX, Node, Place, show_path
+from .tree import NO_INDEX, Node, Path, Place, show_path
 
 __all__ = [
     "MISSING",
+    "REQUIRED",
     "Boolean",
     "Choice",
     "Integer",
@@ -34,14 +35,17 @@ __all__ = [
     "Text",
     "Wrong",
     "option",
-    "options_of",
     "section",
 ]
 
 MISSING = object()
 """What reading gives where there was a problem: the option keeps its default and reading goes on."""
 
-_INTEGER_TEXT = re.compile(r"-?[0-9]{1,18}")
+REQUIRED = object()
+"""The default of an option that has none."""
+
+_INTEGER_TEXT = r"-?[0-9]{1,18}"
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class Wrong(Exception):
@@ -59,17 +63,17 @@ class Kind(Protocol):
         """The value.  Raises Wrong for a fault of the whole; faults of parts are told to `reading`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
+class Option(NamedTuple):
     """One row of the option table.
 
-    `default` is the default as the documentation tells it, where that says more than the value itself.  `environment`
-    is the suffix of the variables that stand in (see model.names).
+    `default` may be REQUIRED; `shown` is the default as the documentation tells it, where that says more than the value
+    itself.  `environment` is the suffix of the variables that stand in (see model.names).
     """
 
+    default: Any
     help: str
     kind: Kind
-    default: str = ""
+    shown: str = ""
     environment: str = ""
     key: str = ""
 
@@ -136,8 +140,7 @@ class Reading:
         return (found[1], found[2]) if found else None
 
 
-@dataclass(frozen=True, slots=True)
-class Integer:
+class Integer(NamedTuple):
     least: int
     most: int
 
@@ -149,7 +152,7 @@ class Integer:
         value = node.value
         if isinstance(value, str) and ("${" in value or not node.place.line):
             text = reading.text(node)
-            value = int(text) if _INTEGER_TEXT.fullmatch(text) else text
+            value = int(text) if re.fullmatch(_INTEGER_TEXT, text) else text
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int):
@@ -159,9 +162,8 @@ class Integer:
         return value
 
 
-@dataclass(frozen=True, slots=True)
 class Boolean:
-    shown: ClassVar[str] = "true or false"
+    shown = "true or false"
 
     def read(self, node: Node, _path: Path, reading: Reading) -> bool:
         value = node.value
@@ -172,8 +174,7 @@ class Boolean:
         return value
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(NamedTuple):
     """`check` returns the text to use, or raises Wrong."""
 
     shown: str = "text"
@@ -184,15 +185,17 @@ class Text:
         return self.check(text) if self.check else text
 
 
-@dataclass(frozen=True, slots=True)
-class Secret:
+class Secret(NamedTuple):
     """Text that is never shown.  Takes the product's reference form as well: `{source: "env", id: "NAME"}`.
 
     `ascii_only` for those that are sent to others, who need not take anything else (RFC 9110, section 5.5).
     """
 
     ascii_only: bool = False
-    shown: ClassVar[str] = "text (secret)"
+
+    @property
+    def shown(self) -> str:
+        return "text (secret)"
 
     def read(self, node: Node, _path: Path, reading: Reading) -> str | None:
         if isinstance(node.value, dict):
@@ -209,12 +212,11 @@ class Secret:
         return text or None
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     """`refused` maps values that people will try to what to do instead."""
 
     values: tuple[str, ...]
-    refused: Mapping[str, str] = field(default_factory=dict)
+    refused: Mapping[str, str] = _NOTHING
 
     @property
     def shown(self) -> str:
@@ -229,8 +231,7 @@ class Choice:
         raise Wrong(f"expected {self.shown}, got {_brief(text)}{_did_you_mean(text, self.values)}")
 
 
-@dataclass(frozen=True, slots=True)
-class ListOf:
+class ListOf(NamedTuple):
     item: Kind
 
     @property
@@ -244,8 +245,7 @@ class ListOf:
         return tuple(value for value in values if value is not MISSING)
 
 
-@dataclass(frozen=True, slots=True)
-class MapOf:
+class MapOf(NamedTuple):
     """An object whose keys are names; `check` raises Wrong for a bad one."""
 
     item: Kind
@@ -269,29 +269,70 @@ class MapOf:
         return values
 
 
+@dataclass_transform(frozen_default=True, kw_only_default=True)
 class SectionClass:
-    """Base of the sections.
+    """Base of the sections, which are as immutable as frozen dataclasses, and are made by keywords like these.
 
     `IGNORED` are keys that the product knows and this program does not use; `REFUSED` those that it would be wrong to
     ignore, with the reason.  `OPEN`: other keys are accepted without a word, because they only describe something.
     """
 
-    __slots__ = ()
     IGNORED: ClassVar[frozenset[str]] = frozenset()
-    REFUSED: ClassVar[Mapping[str, str]] = {}
+    REFUSED: ClassVar[Mapping[str, str]] = _NOTHING
     OPEN: ClassVar[bool] = False
+    OPTIONS: ClassVar[Mapping[str, Option]] = MappingProxyType({})
+    """By attribute; filled in for each section.  The attribute of the class then is the default."""
+
+    def __init_subclass__(cls) -> None:
+        rows = {name: row for name, row in vars(cls).items() if isinstance(row, Option)}
+        cls.OPTIONS = MappingProxyType({name: row._replace(key=_camel(name)) for name, row in rows.items()})
+        for name, row in rows.items():
+            if row.default is REQUIRED:
+                delattr(cls, name)
+            else:
+                setattr(cls, name, row.default)
+
+    def __init__(self, **values: Any) -> None:
+        unknown = values.keys() - self.OPTIONS.keys()
+        missing = [name for name, row in self.OPTIONS.items() if row.default is REQUIRED and name not in values]
+        if unknown or missing:
+            what = f"has no {sorted(unknown)}" if unknown else f"needs {missing}"
+            raise TypeError(f"{type(self).__name__} {what}")
+        vars(self).update(values)
+
+    def __setattr__(self, name: str, _: object) -> NoReturn:
+        raise AttributeError(f"{type(self).__name__}.{name} cannot be changed; make another with `replace`")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        self.__setattr__(name, None)
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in self.OPTIONS)
+
+    __hash__ = None  # type: ignore[assignment]  # sections hold mappings
+
+    def __repr__(self) -> str:
+        shown = (f"{name}={getattr(self, name)!r}" for name, row in self.OPTIONS.items() if not row.is_secret)
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+    def replace(self, **values: Any) -> Self:
+        """The same section but for these values."""
+        return type(self)(**{**vars(self), **values})
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
+class Section(NamedTuple):
     """An object with known keys."""
 
     cls: type[SectionClass]
 
-    shown: ClassVar[str] = "object"
+    @property
+    def shown(self) -> str:
+        return "object"
 
     def read(self, node: Node, path: Path, reading: Reading) -> Any:
-        options = {found.key: (name, found) for name, found in options_of(self.cls).items()}
+        options = {found.key: (name, found) for name, found in self.cls.OPTIONS.items()}
         values = {}
         for key, member in _members(node).items():
             inner = (*path, key)
@@ -309,13 +350,12 @@ class Section:
             elif not self.cls.OPEN:
                 hint = _did_you_mean(key, (*options, *self.cls.IGNORED)) or f". Known here: {', '.join(options)}"
                 reading.problem(member.key_place, inner, f"there is no such option{hint}")
-        for field_ in dataclasses.fields(cast("Any", self.cls)):
-            if _is_required(field_) and field_.name not in values:
-                key = options_of(self.cls)[field_.name].key
-                if key in node.value:
+        for name, found in self.cls.OPTIONS.items():
+            if found.default is REQUIRED and name not in values:
+                if found.key in node.value:
                     return MISSING  # its fault has been noted
-                raise Wrong(f"'{key}' is missing")
-        built: Any = self.cls(**values)
+                raise Wrong(f"'{found.key}' is missing")
+        built = self.cls(**values)
         reading.keep_origin(built, node, path)
         return built
 
@@ -328,26 +368,13 @@ def option(
     shown: str = "",
     environment: str = "",
 ) -> Any:
-    """A field for one option.  `default` may be `dataclasses.MISSING`; `shown` is the default in the documentation."""
-    row = Option(help, kind, shown, environment)
-    if isinstance(default, dict):
-        return field(default_factory=dict, repr=not row.is_secret, metadata={"option": row})
-    return field(default=default, repr=not row.is_secret, metadata={"option": row})
+    """An attribute for one option; see Option."""
+    return Option(default, help, kind, shown, environment)
 
 
 def section(cls: type[SectionClass]) -> Any:
-    """A field for a section within a section."""
-    return field(default_factory=cls, metadata={"option": Option("", Section(cls))})
-
-
-def options_of(cls: type[SectionClass]) -> dict[str, Option]:
-    """The options of a section by attribute, their keys filled in."""
-    found = dataclasses.fields(cast("Any", cls))
-    return {each.name: dataclasses.replace(each.metadata["option"], key=_camel(each.name)) for each in found}
-
-
-def _is_required(found: dataclasses.Field[Any]) -> bool:
-    return found.default is dataclasses.MISSING and found.default_factory is dataclasses.MISSING
+    """An attribute for a section within a section."""
+    return Option(cls(), "", Section(cls))
 
 
 def _camel(name: str) -> str:
@@ -375,5 +402,6 @@ def _brief(value: str | int) -> str:
 
 def _did_you_mean(word: str, known: tuple[str, ...]) -> str:
     folded = {name.lower(): name for name in known}
+    difflib = import_module("difflib")  # only mistakes need it, and it costs the start a millisecond
     close = difflib.get_close_matches(word.lower(), folded, n=1)
     return f". Did you mean '{folded[close[0]]}'?" if close else ""

@@ -1,5 +1,4 @@
-# ruff: noqa: RUF009 - `option` and `section` make dataclass fields
-"""The option table: every option, with its kind, default and help, as the dataclasses that hold the values.
+"""The option table: every option, with its kind, default and help, as the classes that hold the values.
 
 Validation, defaults, flags' help, `gateway check` and the documentation are all made from this table.  What several
 options must hold together stands in `checks`; what a single value must look like, in `values`.
@@ -10,14 +9,12 @@ Names are those of the product whose configurations this program reads.  After r
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 from . import product, values
-from .fields import Boolean, Choice, Integer, ListOf, MapOf, Secret, Section, SectionClass, Text, option, section
+from .fields import REQUIRED, Boolean, Choice, Integer, ListOf, MapOf, Secret, Section, SectionClass, Text, option, section
 
 __all__ = [
     "AgentDefaults",
@@ -51,7 +48,6 @@ def _ms(default: int, help: str, least: int = 0) -> Any:  # noqa: A002 - as in `
     return option(default, f"{help} In milliseconds; 0 for no limit." if least == 0 else help, Integer(least, _DAY_MS))
 
 
-@dataclass(frozen=True, slots=True)
 class ChatCompletions(SectionClass):
     IGNORED = product.CHAT_COMPLETIONS
 
@@ -59,14 +55,12 @@ class ChatCompletions(SectionClass):
     max_body_bytes: int = option(20 << 20, "The largest request body, in bytes.", Integer(1, _GIB))
 
 
-@dataclass(frozen=True, slots=True)
 class Endpoints(SectionClass):
     IGNORED = product.ENDPOINTS
 
     chat_completions: ChatCompletions = section(ChatCompletions)
 
 
-@dataclass(frozen=True, slots=True)
 class Limits(SectionClass):
     head_bytes: int = option(32 << 10, "The largest request head, in bytes.", Integer(1 << 10, 1 << 20))
     header_count: int = _count(100, "The most header lines in a request.", 8, 10_000)
@@ -80,7 +74,6 @@ class Limits(SectionClass):
     exempt_loopback: bool = option(True, "Do not count connections from this machine for each address.", Boolean())
 
 
-@dataclass(frozen=True, slots=True)
 class Http(SectionClass):
     IGNORED = product.HTTP
 
@@ -95,7 +88,6 @@ class Http(SectionClass):
     access_log: bool = option(False, "Log one line for each request.", Boolean())
 
 
-@dataclass(frozen=True, slots=True)
 class Auth(SectionClass):
     IGNORED = product.AUTH
 
@@ -112,7 +104,6 @@ class Auth(SectionClass):
     password: str | None = option(None, "The password of mode `password`.", Secret(), environment="GATEWAY_PASSWORD")
 
 
-@dataclass(frozen=True, slots=True)
 class Tls(SectionClass):
     IGNORED = product.TLS
     REFUSED = MappingProxyType(
@@ -124,14 +115,12 @@ class Tls(SectionClass):
     key_path: str | None = option(None, "Its private key, PEM.", values.FileName())
 
 
-@dataclass(frozen=True, slots=True)
 class Shutdown(SectionClass):
     drain_ms: int = option(
         25_000, "How long runs may go on after SIGTERM. In milliseconds; 0 ends them at once.", Integer(0, _DAY_MS)
     )
 
 
-@dataclass(frozen=True, slots=True)
 class Gateway(SectionClass):
     IGNORED = product.GATEWAY
 
@@ -149,14 +138,12 @@ class Gateway(SectionClass):
     shutdown: Shutdown = section(Shutdown)
 
 
-@dataclass(frozen=True, slots=True)
 class AgentDefaults(SectionClass):
     IGNORED = product.AGENT_DEFAULTS
 
     model: str | None = option(None, "The model of agents that name none.", values.ModelName())
 
 
-@dataclass(frozen=True, slots=True)
 class Runtime(SectionClass):
     IGNORED = product.RUNTIME
 
@@ -166,11 +153,10 @@ class Runtime(SectionClass):
     )
 
 
-@dataclass(frozen=True, slots=True)
 class AgentEntry(SectionClass):
     IGNORED = product.AGENT_ENTRY
 
-    id: str = option(dataclasses.MISSING, "The agent's id.", Text("id", values.agent_id), shown="required")
+    id: str = option(REQUIRED, "The agent's id.", Text("id", values.agent_id), shown="required")
     default: bool = option(False, "Answer requests that name no agent.", Boolean())
     name: str | None = option(None, "A name for people.", Text())
     aliases: tuple[str, ...] = option((), "Other model names that mean this agent.", ListOf(Text("name", values.alias)))
@@ -179,7 +165,6 @@ class AgentEntry(SectionClass):
     system_prompt: str | None = option(None, "Text put before every conversation.", Text())
 
 
-@dataclass(frozen=True, slots=True)
 class Agents(SectionClass):
     IGNORED = product.AGENTS
 
@@ -190,15 +175,13 @@ class Agents(SectionClass):
     )
 
 
-@dataclass(frozen=True, slots=True)
 class ProviderModel(SectionClass):
     OPEN = True  # prices, context windows and abilities: descriptions that nothing here needs
 
-    id: str = option(dataclasses.MISSING, "The model's id at the provider.", Text(), shown="required")
+    id: str = option(REQUIRED, "The model's id at the provider.", Text(), shown="required")
     name: str | None = option(None, "A name for people.", Text())
 
 
-@dataclass(frozen=True, slots=True)
 class Provider(SectionClass):
     IGNORED = product.PROVIDER
 
@@ -217,7 +200,7 @@ class Provider(SectionClass):
         None, "Sent as a bearer token.", Secret(ascii_only=True), shown="the provider's variable"
     )
     headers: Mapping[str, str] = option(
-        {}, "More headers.", MapOf(Secret(ascii_only=True), values.header_name), shown="none"
+        MappingProxyType({}), "More headers.", MapOf(Secret(ascii_only=True), values.header_name), shown="none"
     )
     models: tuple[ProviderModel, ...] = option(
         (), "Models it has; names or objects with `id`.", ListOf(values.NameOr(Section(ProviderModel))), shown="none"
@@ -230,16 +213,14 @@ class Provider(SectionClass):
     max_retries: int = option(2, "Retries before the first token.", Integer(0, 10))
 
 
-@dataclass(frozen=True, slots=True)
 class Models(SectionClass):
     IGNORED = product.MODELS
 
     providers: Mapping[str, Provider] = option(
-        {}, "Providers by name.", MapOf(Section(Provider), values.provider_name), shown="none"
+        MappingProxyType({}), "Providers by name.", MapOf(Section(Provider), values.provider_name), shown="none"
     )
 
 
-@dataclass(frozen=True, slots=True)
 class Session(SectionClass):
     IGNORED = product.SESSION
 
@@ -249,7 +230,6 @@ class Session(SectionClass):
     )
 
 
-@dataclass(frozen=True, slots=True)
 class Config(SectionClass):
     IGNORED = product.ROOT
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..model.names import environment
-from .fields import ListOf, MapOf, Option, Section, SectionClass, options_of
+from .fields import ListOf, MapOf, Option, Section, SectionClass
 from .schema import Config
 from .values import NameOr
 
@@ -18,8 +16,7 @@ __all__ = ["OptionRow", "effective", "markdown", "options"]
 HIDDEN = "***"
 
 
-@dataclass(frozen=True, slots=True)
-class OptionRow:
+class OptionRow(NamedTuple):
     """One option: its path, the values it takes, its default as text, and the variables that stand in for it."""
 
     path: str
@@ -49,13 +46,12 @@ def effective(config: Config) -> dict[str, Any]:
 
 
 def _rows(cls: type[SectionClass], prefix: str) -> Iterator[OptionRow]:
-    fields = {each.name: each for each in dataclasses.fields(cls)}  # type: ignore[arg-type]  # sections are dataclasses
-    for name, option in options_of(cls).items():
+    for option in cls.OPTIONS.values():
         path = f"{prefix}{option.key}"
         if isinstance(option.kind, Section):
             yield from _rows(option.kind.cls, f"{path}.")
             continue
-        default = option.default or _default(fields[name].default)
+        default = option.shown or _default(option.default)
         variables = environment(option.environment) if option.environment else ()
         yield OptionRow(path, option.kind.shown, default, option.help, variables)
         inner = option.kind.item if isinstance(option.kind, ListOf | MapOf) else None
@@ -71,7 +67,7 @@ def _default(value: object) -> str:
 
 def _section(section: SectionClass) -> dict[str, Any]:
     members = {}
-    for name, option in options_of(type(section)).items():
+    for name, option in section.OPTIONS.items():
         value = getattr(section, name)
         if value is not None and value not in ((), {}):
             members[option.key] = _shown(value, option)

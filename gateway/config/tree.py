@@ -2,7 +2,6 @@
 
 Place      where something was written
 Node       a value and its place; objects hold nodes by key, arrays hold nodes
-build      a Document of `json5` as nodes
 merge      one tree laid over another
 show_path  a path as people write it: `agents.list[2].id`
 """
@@ -11,14 +10,15 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
-from .json5 import Document, Key, Mark, Path
+__all__ = ["NO_INDEX", "Key", "Node", "Path", "Place", "merge", "show_path"]
 
-__all__ = ["NO_INDEX", "Node", "Place", "build", "merge", "show_path"]
+Key: TypeAlias = str | int
+Path: TypeAlias = tuple[Key, ...]
+"""Keys and indexes, from the root."""
 
-_BARE_KEY = re.compile(r"[A-Za-z_$][A-Za-z0-9_$-]*")
+_BARE_KEY = r"[A-Za-z_$][A-Za-z0-9_$-]*"
 
 NO_INDEX = -1
 """An index of a path that stands for any element; shown as `[]`."""
@@ -35,27 +35,12 @@ class Place(NamedTuple):
         return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(NamedTuple):
     """`value` is a scalar, a dict of nodes or a list of nodes.  `key_place` is that of the key, if it has one."""
 
     value: Any
     place: Place
     key_place: Place
-
-
-def build(document: Document, file: str) -> Node:
-    """The nodes of a document.  Recursion: the reader's nesting limit must be well below Python's."""
-
-    def node(value: Any, mark: Mark) -> Node:
-        inner = mark.inner or {}
-        if isinstance(value, dict):
-            value = {key: node(member, inner[key]) for key, member in value.items()}
-        elif isinstance(value, list):
-            value = [node(item, inner[index]) for index, item in enumerate(value)]
-        return Node(value, Place(file, *document.place(mark.value)), Place(file, *document.place(mark.key)))
-
-    return node(document.value, document.root)
 
 
 def merge(under: Node, over: Node) -> Node:
@@ -78,4 +63,4 @@ def show_path(path: Path) -> str:
 def _show_key(key: Key) -> str:
     if isinstance(key, int):
         return "[]" if key == NO_INDEX else f"[{key}]"
-    return f".{key}" if _BARE_KEY.fullmatch(key) else f"[{json.dumps(key)}]"
+    return f".{key}" if re.fullmatch(_BARE_KEY, key) else f"[{json.dumps(key)}]"

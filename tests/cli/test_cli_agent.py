@@ -183,6 +183,11 @@ def test_standard_input(ask: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     code, _, err = ask("--message", "-")
     assert code == WRONG_USAGE
     assert "UTF-8" in err
+    monkeypatch.setattr("gateway.cli.agent.MESSAGE_BYTES", 1 << 20)
+    monkeypatch.setattr(sys, "stdin", Pipe(io.BytesIO(b"x" * (1 << 20) + b"x")))
+    code, _, err = ask("--message", "-")
+    assert code == WRONG_USAGE
+    assert "1 MiB" in err
 
 
 def test_an_answer_with_controls_on_a_terminal(ask: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -330,6 +335,8 @@ def stream(events: bytes) -> bytes:
     [
         (plain(200, b"<html>"), (), "no gateway"),
         (plain(200, b"[1]"), (), "no gateway"),
+        (plain(200, b"{}"), (), "not a completion"),
+        (plain(401, b'{"error": {"message": "m", "code": []}}'), (), "gateway: m"),
         (plain(200, b"[" * 100_000), (), "no gateway"),
         (plain(404, b"<html>"), (), "status 404"),
         (plain(500, b'{"error": 1}'), (), "status 500"),

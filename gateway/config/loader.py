@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import ConfigError
 from ..model.names import DEFAULT_CONFIG_PATHS, environment
@@ -14,7 +13,7 @@ from .checks import finish
 from .env import DotEnvError, expand_home, parse_dotenv
 from .fields import MISSING, Reading, Section
 from .schema import Config
-from .tree import Node, Place, build, merge, show_path
+from .tree import Node, Place, merge, show_path
 
 __all__ = ["MAX_FILES", "MAX_FILE_BYTES", "MAX_INCLUDE_DEPTH", "MAX_NESTING", "Loaded", "load"]
 
@@ -34,17 +33,19 @@ _INCLUDE = "$include"
 _FLAG = Place("the command line")
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(NamedTuple):
     """`path` is the file it came from, None where there is none.  `environ` is the environment with `.env` under it.
 
     `warnings` are complete lines for people.
     """
 
     config: Config
-    environ: Mapping[str, str] = field(repr=False)
+    environ: Mapping[str, str]
     warnings: tuple[str, ...] = ()
     path: str | None = None
+
+    def __repr__(self) -> str:  # without the environment: it holds secrets
+        return f"Loaded(config={self.config!r}, warnings={self.warnings!r}, path={self.path!r})"
 
 
 def load(path: str | None = None, *, environ: Mapping[str, str], overrides: Mapping[str, Any] | None = None) -> Loaded:
@@ -120,7 +121,7 @@ class _Files:
             shown = show_path(error.path)
             self.problems.append(f"{where}: {shown}: {error.msg}" if shown else f"{where}: {error.msg}")
             return None
-        return self._resolve(build(document, str(path)), path.parent, (*chain, real), depth)
+        return self._resolve(_build(document, str(path)), path.parent, (*chain, real), depth)
 
     def dotenv(self, path: Path) -> dict[str, str]:
         """The assignments of a `.env` file; none where there is no file."""
@@ -189,6 +190,20 @@ class _Files:
             if part is not None:
                 merged = merge(merged, part) if merged is not None else part
         return merged
+
+
+def _build(document: json5.Document, file: str) -> Node:
+    """The nodes of a document.  Recursion: the reader's nesting limit must be well below Python's."""
+
+    def node(value: Any, mark: json5.Mark) -> Node:
+        inner = mark.inner or {}
+        if isinstance(value, dict):
+            value = {key: node(member, inner[key]) for key, member in value.items()}
+        elif isinstance(value, list):
+            value = [node(item, inner[index]) for index, item in enumerate(value)]
+        return Node(value, Place(file, *document.place(mark.value)), Place(file, *document.place(mark.key)))
+
+    return node(document.value, document.root)
 
 
 def _bytes(path: Path) -> bytes:
