@@ -15,7 +15,7 @@ from ..errors import MisuseError, PeerGone, RequestError
 from ..model.http import BodyEnd, Malformed, Peer, RequestHead
 from ..wire.grammar import REQUEST_ID
 from ..wire.http1 import Http1, Http1Event
-from ..wire.response import ResponseWriter
+from ..wire.response import ResponseState, ResponseWriter
 from .accesslog import log_answer
 from .exchange import HttpExchange
 from .hangup import hung_up, peer_of
@@ -40,12 +40,26 @@ class Connection(Protocol):
     """One connection, from its first byte to its last."""
 
     __slots__ = (
-        "_authenticated", "_eof", "_exchange", "_head_begun", "_link", "_link_reads", "_paused", "_reader", "_services",
-        "_transport", "_waiters", "full", "loop", "peer", "phase", "task",
+        "_authenticated",
+        "_eof",
+        "_exchange",
+        "_head_begun",
+        "_link",
+        "_link_reads",
+        "_paused",
+        "_reader",
+        "_transport",
+        "_waiters",
+        "full",
+        "loop",
+        "peer",
+        "phase",
+        "services",
+        "task",
     )  # fmt: skip
 
     def __init__(self, services: Services) -> None:
-        self._services = services
+        self.services = services
         self.loop = services.loop
         self.peer = _NOBODY
         self.phase = Phase.IDLE
@@ -73,7 +87,7 @@ class Connection(Protocol):
             # instead of 1 for a request of some hundred bytes.
             transport.max_size = READ_BYTES
         self.peer = peer_of(transport)
-        services = self._services
+        services = self.services
         refused = "shutting down" if services.draining else services.admission.enter(self.peer)
         if refused is not None:
             self._answer(Malformed(503, refused))
@@ -93,8 +107,9 @@ class Connection(Protocol):
             self._advance(events)
         elif phase is _IDLE and not self._head_begun:
             self._head_begun = True
-            self._services.head.set(self)
-        self._update_reading()
+            self.services.head.set(self)
+        if self._paused or not self._reader.complete or self._reader.buffered:
+            self._update_reading()
 
     def eof_received(self) -> bool:
         self._eof = True
@@ -110,7 +125,7 @@ class Connection(Protocol):
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
-        services = self._services
+        services = self.services
         if self in services.connections:
             services.admission.leave(self.peer, authenticated=self._authenticated)
         services.forget(self)
@@ -128,10 +143,10 @@ class Connection(Protocol):
 
     def pause_writing(self) -> None:
         self.full = True
-        self._services.stall.set(self)
+        self.services.stall.set(self)
 
     def resume_writing(self) -> None:
-        self._services.stall.clear(self)
+        self.services.stall.clear(self)
         self._open_gate()
 
     def _open_gate(self) -> None:
@@ -153,10 +168,8 @@ class Connection(Protocol):
                 elif isinstance(event, Malformed):
                     self._linger()
                 else:
-                    self._services.body.set(self)
+                    self.services.body.set(self)
             elif self._exchange is not None:
-                if self._exchange.waiting:
-                    self._services.body.set(self)
                 self._exchange.take(event)
             elif isinstance(event, Malformed):
                 self._refuse(event)
@@ -168,16 +181,18 @@ class Connection(Protocol):
         if given is not None and REQUEST_ID.fullmatch(given):
             request_id = given.decode("ascii")
         else:
-            request_id = self._services.options.ids(32)
+            request_id = self.services.options.ids(32)
         self._exchange = exchange = HttpExchange(self, head, request_id)
+        if self.services.options.access_log:
+            exchange.began = self.loop.time()
         self.task = Task(self._serve(exchange), loop=self.loop)
 
     async def _serve(self, exchange: HttpExchange) -> None:
         try:
-            await self._services.options.handler(exchange)
+            await self.services.options.handler(exchange)
             if self._link is not None:
                 await self._link.close()
-            elif not exchange.done:
+            elif exchange.writer.state is not ResponseState.DONE:
                 raise MisuseError("a handler returned without a complete answer")
             if self.full:  # the next request waits until the peer has read this answer
                 await self.drain()
@@ -204,14 +219,14 @@ class Connection(Protocol):
         elif exchange.started:
             self.abort()
         else:
-            headers, body = self._services.options.refusal(error.status, error.message)
+            headers, body = self.services.options.refusal(error.status, error.message)
             exchange.writer.keep_alive = False
             exchange.respond(error.status, (*headers, *error.headers), body)
 
     def _finish(self, exchange: HttpExchange) -> None:
         """The handler is through."""
         self._exchange = None
-        if self._services.options.access_log:
+        if self.services.options.access_log:
             seconds = self.loop.time() - exchange.began
             log_answer(self.peer, exchange.head, exchange.writer.status, seconds, exchange.request_id)
         if self._transport is None or self._transport.is_closing():
@@ -227,25 +242,26 @@ class Connection(Protocol):
             self._next()
         else:
             self.phase = move(self.phase, Phase.DRAIN)
-            self._services.body.set(self)
+            self.services.body.set(self)
             self._update_reading()
 
     def _next(self) -> None:
         """On to the next request."""
         self.phase = move(self.phase, _IDLE)
-        self._services.soon.set(self)
+        self.services.soon.set(self)
         if self._reader.buffered:
             events = self._reader.restart()
             if events:
                 self._advance(events)
             elif self._reader.buffered:
                 self._head_begun = True
-                self._services.head.set(self)
+                self.services.head.set(self)
         else:
             self._reader.restart()
         if self._eof and self.phase is Phase.IDLE:
             self.close()
-        self._update_reading()
+        if self._paused:
+            self._update_reading()
 
     def _refuse(self, malformed: Malformed) -> None:
         """Answer what never became a request."""
@@ -254,9 +270,9 @@ class Connection(Protocol):
 
     def _answer(self, malformed: Malformed) -> None:
         _logger.info("refused %s: %d %s", self.peer.host or "unix", malformed.status, malformed.reason)
-        headers, body = self._services.options.refusal(malformed.status, malformed.reason)
+        headers, body = self.services.options.refusal(malformed.status, malformed.reason)
         writer = ResponseWriter("GET", "1.1", keep_alive=False)
-        common = self.common_headers(self._services.options.ids(32))
+        common = self.services.common_headers(self.services.options.ids(32))
         head = writer.head(malformed.status, common, headers, len(body))
         with suppress(PeerGone):
             self.send(head + writer.data(body) + writer.end())
@@ -270,7 +286,8 @@ class Connection(Protocol):
         if self._eof:
             self.close()
             return
-        self._services.linger.set(self)
+        self.services.linger.set(self)
+        self.services.outbox.flush()
         if transport.can_write_eof():
             transport.write_eof()
         self._update_reading()
@@ -281,7 +298,7 @@ class Connection(Protocol):
         if self.phase is _IDLE and not self._paused:
             return
         if self.phase is _EXCHANGE and self._exchange is not None:
-            room = self._services.limits.unread_bytes
+            room = self.services.limits.unread_bytes
             wanted = self._exchange.unread < room and self._reader.buffered < room
         elif self.phase is Phase.LINK:
             wanted = self._link_reads
@@ -299,14 +316,15 @@ class Connection(Protocol):
 
     # -- what exchanges, streams and links ask for
 
-    def common_headers(self, request_id: str) -> bytes:
-        return self._services.common_headers(request_id)
-
     def send(self, data: bytes) -> None:
         transport = self._transport
         if transport is None or transport.is_closing():
             raise PeerGone("the connection is closed")
-        transport.write(data)
+        self.services.outbox.put(transport, data)
+
+    def send_now(self) -> None:
+        """Do not wait for the end of this turn of the loop."""
+        self.services.outbox.flush()
 
     def write(self, data: bytes) -> None:
         with suppress(PeerGone):
@@ -323,33 +341,33 @@ class Connection(Protocol):
             raise PeerGone("the connection is closed")
 
     def may_keep_alive(self) -> bool:
-        if self._services.draining or (self._eof and not self._reader.buffered):
+        if self.services.draining or (self._eof and not self._reader.buffered):
             return False
         if self._reader.complete:
             return True
         exchange, remaining = self._exchange, self._reader.remaining
         if exchange is None or remaining is None or exchange.head.expects_continue:
             return False
-        return remaining <= self._services.limits.drain_bytes
+        return remaining <= self.services.limits.drain_bytes
 
     def body_wanted(self) -> None:
-        self._services.body.set(self)
+        self.services.body.set(self)
         self._update_reading()
 
     def body_over(self) -> None:
-        self._services.body.clear(self)
+        self.services.body.clear(self)
 
     def open_stream(self, writer: ResponseWriter) -> StreamBody:
-        services = self._services
+        services = self.services
         return StreamBody(self, writer, self.loop, services.limits.coalesce, services.silence)
 
     def authenticated(self) -> None:
         if not self._authenticated:
             self._authenticated = True
-            self._services.admission.authenticated(self.peer)
+            self.services.admission.authenticated(self.peer)
 
     def become_link(self, answer: bytes, head: RequestHead) -> HostedLink:
-        self._link = self._services.options.link_factory(self, head, self.peer, self.loop)
+        self._link = self.services.options.link_factory(self, head, self.peer, self.loop)
         self.phase = move(self.phase, Phase.LINK)
         if self._exchange is not None:
             self._exchange.writer.status = 101
@@ -369,7 +387,8 @@ class Connection(Protocol):
         if self.phase is Phase.LINK and not self._eof and not self.peer.tls:
             self._linger()  # what the peer still sends would reset our close frame away
         elif self._transport is not None and not self._transport.is_closing():
-            self._services.stall.set(self)
+            self.services.stall.set(self)
+            self.services.outbox.flush()
             self._transport.close()
 
     def abort(self) -> None:
@@ -389,7 +408,7 @@ class Connection(Protocol):
     def idle_soon(self) -> None:
         if self.phase is Phase.IDLE and not self._head_begun:
             self._reader.forget()
-            self._services.idle.set(self)
+            self.services.idle.set(self)
 
     def idle_expired(self) -> None:
         if self.phase is Phase.IDLE and not self._head_begun:
@@ -418,7 +437,7 @@ class Connection(Protocol):
             return
         for pause in _PROBE_LOOKS:
             self.loop.call_later(pause, self._look)
-        self._services.probe.set(self)
+        self.services.probe.set(self)
 
     def _look(self) -> None:
         if self._exchange is not None and self._transport is not None and hung_up(self._transport):

@@ -10,6 +10,7 @@ from ..model.http import BodyChunk, BodyEnd, Headers, Malformed, Peer, RequestHe
 from ..ports import Link
 from ..wire.response import ResponseState, ResponseWriter
 from ..wire.upgrade import accept
+from .services import Services
 from .stream import StreamBody, StreamHost
 
 __all__ = ["ExchangeHost", "HttpExchange"]
@@ -20,9 +21,7 @@ class ExchangeHost(StreamHost, Protocol):
 
     peer: Peer
     loop: AbstractEventLoop
-
-    def common_headers(self, request_id: str) -> bytes:
-        """The encoded header lines of every answer."""
+    services: Services
 
     def may_keep_alive(self) -> bool:
         """Whether another request can follow, as things stand."""
@@ -53,7 +52,7 @@ class HttpExchange:
         self.head = head
         self.peer = host.peer
         self.request_id = request_id
-        self.began = host.loop.time()
+        self.began = 0.0
         self.writer = ResponseWriter(head.method, head.version, keep_alive=head.keep_alive)
         self.body_stream: StreamBody | None = None
         self._chunks: list[bytes] = []
@@ -69,27 +68,19 @@ class HttpExchange:
         return self._size if self._waiter is None else 0
 
     @property
-    def waiting(self) -> bool:
-        """The handler waits for the body."""
-        return self._waiter is not None
-
-    @property
     def started(self) -> bool:
         """The head of the final answer was sent."""
         return self.writer.state is not ResponseState.NEW
 
-    @property
-    def done(self) -> bool:
-        """The answer is complete."""
-        return self.writer.state is ResponseState.DONE
-
     def take(self, event: BodyChunk | BodyEnd | Malformed) -> None:
         """A body event off the wire."""
         if isinstance(event, BodyChunk):
-            if self.started:  # nobody will read it
+            if self.writer.state is not ResponseState.NEW:  # answered: nobody will read it
                 return
             self._chunks.append(event.data)
             self._size += len(event.data)
+            if self._waiter is not None:
+                self._host.body_wanted()
             if self._limit is None or self._size <= self._limit:
                 return
             event = _too_large(self._limit)
@@ -136,14 +127,14 @@ class HttpExchange:
         """See `ports.Exchange.respond`."""
         writer, host = self.writer, self._host
         writer.keep_alive = writer.keep_alive and host.may_keep_alive()
-        head = writer.head(status, host.common_headers(self.request_id), headers, len(body))
+        head = writer.head(status, host.services.common_headers(self.request_id), headers, len(body))
         host.send(head + writer.data(body) + writer.end() if status not in {204, 304} else head + writer.end())
 
     def stream(self, status: int, headers: Headers) -> StreamBody:
         """See `ports.Exchange.stream`."""
         writer, host = self.writer, self._host
         writer.keep_alive = writer.keep_alive and host.may_keep_alive()
-        host.send(writer.head(status, host.common_headers(self.request_id), headers, None))
+        host.send(writer.head(status, host.services.common_headers(self.request_id), headers, None))
         self.body_stream = host.open_stream(writer)
         return self.body_stream
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ..model.http import Peer
 from ..wire.http1 import Http1Limits
@@ -10,11 +10,10 @@ from ..wire.http1 import Http1Limits
 __all__ = ["Admission", "Limits"]
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """Times in seconds; 0 switches a time limit off."""
 
-    http1: Http1Limits = field(default_factory=Http1Limits)
+    http1: Http1Limits = Http1Limits()
     head_time: float = 10.0
     """From the connect, or from the first byte of a later head, to its end: a head is one packet or two."""
     body_idle: float = 30.0

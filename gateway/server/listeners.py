@@ -1,14 +1,16 @@
 """Where a server listens: TCP addresses and unix sockets."""
 
+# ruff: noqa: PTH101, PTH108, PTH116 - pathlib would cost the start of the program 3 ms
 from __future__ import annotations
 
+import os
 import socket
+import stat
 from asyncio import AbstractEventLoop, AbstractServer, BaseProtocol
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
 from ssl import SSLContext
+from typing import NamedTuple
 
 from ..errors import ConfigError
 
@@ -22,33 +24,31 @@ TLS_HANDSHAKE_TIME = 10.0
 SOCKET_MODE = 0o600
 
 
-@dataclass(frozen=True, slots=True)
-class TcpAddress:
+class TcpAddress(NamedTuple):
     """`host` is an IP address or a name, without brackets; port 0 takes a free one."""
 
     host: str
     port: int
 
 
-@dataclass(frozen=True, slots=True)
-class UnixAddress:
+class UnixAddress(NamedTuple):
     path: str
 
 
-@dataclass(frozen=True, slots=True)
 class Listener:
     """An open listener; `url` is where clients find it."""
 
-    server: AbstractServer
-    url: str
-    path: str | None = None
+    def __init__(self, server: AbstractServer, url: str, path: str | None = None) -> None:
+        self.server = server
+        self.url = url
+        self.path = path
 
     def close(self) -> None:
         """Accept no more; connections go on."""
         self.server.close()
         if self.path is not None:
             with suppress(OSError):
-                Path(self.path).unlink()
+                os.unlink(self.path)
 
 
 def parse_address(text: str, default_port: int) -> TcpAddress | UnixAddress:
@@ -98,20 +98,22 @@ async def open_listener(
 
 
 def _restrict(path: str) -> None:
-    Path(path).chmod(SOCKET_MODE)
+    os.chmod(path, SOCKET_MODE)
 
 
 def _remove_stale(path: str) -> None:
     """Remove a socket that nobody listens at any more: asyncio would remove a living one just the same."""
-    if not Path(path).exists():
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:  # there is nothing, or else binding will tell
         return
-    if not Path(path).is_socket():
+    if not stat.S_ISSOCK(mode):
         raise ConfigError(f"cannot listen at unix:{path}: there is a file that is no socket")
     with socket.socket(socket.AF_UNIX) as probe:
         try:
             probe.connect(path)
         except OSError:
             with suppress(FileNotFoundError):
-                Path(path).unlink()
+                os.unlink(path)
             return
     raise ConfigError(f"cannot listen at unix:{path}: somebody listens there already")

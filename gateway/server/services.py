@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from asyncio import AbstractEventLoop, Task
 from collections.abc import Callable
-from dataclasses import dataclass
 from time import gmtime
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from ..deadlines import Deadlines
 from ..model.http import Peer, RequestHead
 from ..ports import Handler, Ids, Link, Refusal
 from .limits import Admission, Limits
+from .outbox import Outbox
 from .stream import StreamBody
 
 __all__ = ["HostedLink", "LinkCarrier", "LinkFactory", "Options", "Services", "Timed"]
@@ -57,8 +57,7 @@ class LinkCarrier(Protocol):
 LinkFactory: TypeAlias = Callable[[LinkCarrier, RequestHead, Peer, AbstractEventLoop], HostedLink]
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(NamedTuple):
     """What a server is made of.
 
     `clock` gives seconds since the epoch, for the Date header.
@@ -95,6 +94,7 @@ class Services:
         self.options = options
         self.limits = limits
         self.admission = Admission(limits)
+        self.outbox = Outbox(loop)
         self.connections: set[Timed] = set()
         self.draining = False
         # A connection idle for `remember` forgets its last head; it is closed after the rest of its time.

@@ -20,7 +20,10 @@ class StreamHost(Protocol):
     """What a stream needs of the connection."""
 
     def send(self, data: bytes) -> None:
-        """Hand bytes to the transport.  Raises PeerGone where there is none any more."""
+        """Send bytes at the end of this turn of the loop.  Raises PeerGone where there is nobody any more."""
+
+    def send_now(self) -> None:
+        """Do not wait for the end of this turn."""
 
     @property
     def full(self) -> bool:
@@ -68,7 +71,7 @@ class StreamBody:
         self._pending.append(data)
         self._size += len(data)
         if self._size >= TURN_BYTES:
-            self.flush()
+            self._send()
             self.full = True
         elif self._handle is None:
             self._schedule()
@@ -79,21 +82,25 @@ class StreamBody:
             self._handle = loop.call_soon(self._on_time)
         elif self._first:  # the first piece of content never waits
             self._first = False
-            self.flush()
+            self._send()
         elif (due := self._last + self._coalesce) > loop.time():
             self._handle = loop.call_at(due, self._on_time)
         else:
-            self.flush()
+            self._send()
 
     def _on_time(self) -> None:
         self._handle = None
         try:
-            self.flush()
+            self._send()
         except PeerGone:  # whoever writes next is told
             self._pending.clear()
 
     def flush(self) -> None:
-        """Send what is pending, now.  Raises PeerGone."""
+        """See `ports.BodyWriter.flush`."""
+        self._send()
+        self._host.send_now()
+
+    def _send(self) -> None:
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None

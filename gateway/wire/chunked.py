@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum, auto
+from re import fullmatch
 
 from ..model.http import BodyChunk, BodyEnd, BodyEvent, Malformed
 from .grammar import CHUNK_LINE, field_line, line_fault
@@ -98,7 +99,7 @@ class Chunked:
         if length <= 0:
             return self._unfinished(buffer, pos, LINE_BYTES, "a chunk line")
         line = buffer[pos : pos + length]
-        match = CHUNK_LINE.fullmatch(line)
+        match = fullmatch(CHUNK_LINE, line)
         if match is None:
             return Malformed(400, line_fault(line) or "a chunk line is not `size` or `size;name=value`")
         self._extensions += length - match.end(1) - 2

@@ -7,6 +7,7 @@ request line, folded lines) is refused, because intermediaries repair it in diff
 from __future__ import annotations
 
 from re import compile as pattern
+from re import fullmatch
 
 from ..model.http import Malformed
 
@@ -36,7 +37,7 @@ METHOD_BYTES = 24
 # RFC 3986 does not allow (quotes, braces, a fragment) come from real clients and mean nothing to framing.
 _TARGET = rb"[!-~]+"
 _REQUEST_LINE = pattern(rb"([" + _TCHAR + rb"]{1,%d}) (" % METHOD_BYTES + _TARGET + rb") HTTP/(1\.[01])\r\n")
-_OTHER_VERSION = pattern(rb"[" + _TCHAR + rb"]{1,%d} [!-~]+ HTTP/[0-9]\.[0-9]\r\n" % METHOD_BYTES)
+_OTHER_VERSION = rb"[" + _TCHAR + rb"]{1,%d} [!-~]+ HTTP/[0-9]\.[0-9]\r\n" % METHOD_BYTES  # compiled when one comes
 
 # RFC 9112, 5 and RFC 9110, 5.5: field-name ":" OWS field-value OWS, without folding (5.2) and without controls.
 _FIELD_LINE = pattern(rb"([" + _TCHAR + rb"]+):([\t\x20-\x7e\x80-\xff]*)\r\n")
@@ -52,9 +53,8 @@ AUTHORITY = pattern(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%!$&'()*+;=-]+)(?::[0-
 # RFC 9112, 7.1.1: chunk-size [ chunk-ext ] CRLF, without the bad white space that 7.1.1 allows around `;` and `=`.
 # 15 digits stay below 2**60.
 _QUOTED = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*"'
-CHUNK_LINE = pattern(
-    rb"([0-9A-Fa-f]{1,15})(?:;[" + _TCHAR + rb"]+(?:=(?:[" + _TCHAR + rb"]+|" + _QUOTED + rb"))?)*\r\n"
-)
+# Left to be compiled when it is used: most bodies have a length.
+CHUNK_LINE = rb"([0-9A-Fa-f]{1,15})(?:;[" + _TCHAR + rb"]+(?:=(?:[" + _TCHAR + rb"]+|" + _QUOTED + rb"))?)*\r\n"
 
 # What we accept as an `x-request-id` of the client: it is echoed and logged.
 REQUEST_ID = pattern(rb"[A-Za-z0-9._-]{1,128}")
@@ -88,7 +88,7 @@ def request_line(line: bytes) -> tuple[bytes, bytes, bytes] | Malformed:
         return match[1], match[2], match[3]
     if fault := line_fault(line):
         return Malformed(400, fault)
-    if _OTHER_VERSION.fullmatch(line):
+    if fullmatch(_OTHER_VERSION, line):
         return Malformed(505, "only HTTP/1.1 and HTTP/1.0 are served")
     return Malformed(400, "the request line is not `method target HTTP/1.1`")
 

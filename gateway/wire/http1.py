@@ -72,11 +72,14 @@ class Http1:
         "_scanner",
         "_skipped",
         "_state",
+        "complete",
     )
 
     def __init__(self, limits: Http1Limits) -> None:
         self._limits = limits
         self._state = _State.HEAD
+        self.complete = False
+        """The request has been read to its end."""
         self._buffer: bytes | bytearray = b""
         self._scanner: HeadScanner | None = None
         self._skipped = 0
@@ -93,11 +96,6 @@ class Http1:
     def buffered(self) -> int:
         """Bytes that came and are not yet part of an event: of an unfinished head, or of requests to come."""
         return len(self._buffer)
-
-    @property
-    def complete(self) -> bool:
-        """The request has been read to its end."""
-        return self._state is _COMPLETE
 
     @property
     def over(self) -> bool:
@@ -125,6 +123,7 @@ class Http1:
         """Go on with the next request; gives what is already there of it.  Raises MisuseError before BodyEnd."""
         if self._state is not _COMPLETE:
             raise MisuseError(f"restart in state {self._state.name}")
+        self.complete = False
         if not self._keep_alive:
             self._state = _State.OVER
             self._buffer = b""
@@ -196,6 +195,7 @@ class Http1:
         length = head.content_length
         if length and length == len(rest):  # all of it at once, as mostly
             self._state = _COMPLETE
+            self.complete = True
             return [head, BodyChunk(rest), _END]
         events: list[Http1Event] = [head]
         if head.chunked:
@@ -205,7 +205,8 @@ class Http1:
             self._state = _State.LENGTH
             self._left = length
         else:
-            self._state = _State.COMPLETE
+            self._state = _COMPLETE
+            self.complete = True
             self._buffer = rest
             events.append(_END)
             return events
@@ -221,7 +222,8 @@ class Http1:
             self._left = left - len(data)
             return [BodyChunk(data)] if data else []
         self._left = 0
-        self._state = _State.COMPLETE
+        self._state = _COMPLETE
+        self.complete = True
         self._buffer = data[left:]
         return [BodyChunk(data[:left]), _END]
 
@@ -231,7 +233,8 @@ class Http1:
             match events[-1]:
                 case BodyEnd():
                     self._chunked = None
-                    self._state = _State.COMPLETE
+                    self._state = _COMPLETE
+                    self.complete = True
                     self._buffer = chunked.rest
                 case Malformed():
                     self._chunked = None
