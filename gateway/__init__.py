@@ -39,6 +39,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Agent": ".ports",
     "AgentError": ".errors",
     "ChatRequest": ".model.chat",
     "ConfigError": ".errors",

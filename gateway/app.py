@@ -156,7 +156,7 @@ class Gateway:
             return
         self._state = "draining"
         for listener in self._listeners:
-            listener.close()
+            await listener.close()
         waiting = asyncio.ensure_future(self._server.drain())
         try:
             await asyncio.wait({waiting}, timeout=self._drain if deadline is None else deadline)
@@ -172,7 +172,7 @@ class Gateway:
             return
         self._state = "closed"
         for listener in self._listeners:
-            listener.close()
+            await listener.close()
         if self._server is not None:
             await self._server.close()
         for close in self._closers:

@@ -71,6 +71,12 @@ class Exchange(Protocol):
         coming, 400 when its framing is broken.
         """
 
+    async def settle(self) -> None:
+        """Read a small body to its end although nobody wants it: broken framing is told before what else was wrong.
+
+        Raises RequestError as `body`, but for the size.
+        """
+
     def respond(self, status: int, headers: Headers, body: bytes = b"") -> None:
         """Send a complete answer.  Framing, Date, request id and the security headers are added."""
 

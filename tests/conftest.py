@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
 from pathlib import Path
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE / "e2e"), str(HERE / "rules")]  # modules that several test files share
 pytest_plugins = ["processes"]
+
+
+def pytest_unconfigure() -> None:
+    """Name the threads that tests have left behind, which would keep the interpreter from ending, and end it."""
+    left = [thread for thread in threading.enumerate() if thread is not threading.main_thread() and not thread.daemon]
+    for thread in left:
+        thread.join(3)
+    if names := [repr(thread) for thread in left if thread.is_alive()]:
+        print("tests left threads behind:", *names, file=sys.stderr, flush=True)
+        sys.stdout.flush()
+        os._exit(1)

@@ -6,6 +6,7 @@ function    Python callables as agents; the echo agent
 openai      a model behind an OpenAI-compatible server
 providers   where such servers are
 upstream    the HTTP client for them
+origin      what a URL says to it
 """
 
 from __future__ import annotations

@@ -42,6 +42,7 @@ def load_target(target: str, place: str) -> Agent:
             raise ConfigError(f"{place}: {module_name!r} has no {attribute!r}")
     agent: Agent = found  # type: ignore[assignment]  # checked by the next lines, as far as a callable can be
     call = getattr(agent, "__call__", agent)  # noqa: B004 - for objects with an async generator method __call__
-    if not any(test(one) for test in (isasyncgenfunction, iscoroutinefunction) for one in (agent, call)):
+    known = any(test(one) for test in (isasyncgenfunction, iscoroutinefunction) for one in (agent, call))
+    if isinstance(agent, type) or not known:  # a class is called to make an object, not to run it
         raise ConfigError(f"{place}: {target!r} is neither an async generator function nor a coroutine function")
     return agent

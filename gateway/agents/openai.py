@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import random
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from email.utils import parsedate_to_datetime
-from re import compile as pattern
+from importlib import import_module
+from os import urandom
 
 from ..model.chat import Message
 from ..model.http import Headers
@@ -38,7 +38,11 @@ COMPLETION_BYTES = 16_777_216
 ERROR_BYTES = 65_536
 """What is read of the body of a refusal."""
 
-_NUMBER = pattern(rb"[0-9]{1,9}(?:\.[0-9]{1,9})?")
+_NUMBER = rb"[0-9]{1,9}(?:\.[0-9]{1,9})?"
+
+
+def _chance() -> float:
+    return urandom(1)[0] / 255  # the module `random` costs more to import than this ever will
 
 
 class OpenAIModel:
@@ -57,7 +61,7 @@ class OpenAIModel:
         *,
         system_prompt: str | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        chance: Callable[[], float] = random.random,
+        chance: Callable[[], float] = _chance,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._upstream = upstream
@@ -181,12 +185,14 @@ def _message(message: Message) -> dict[str, str]:
 
 def _retry_after(fields: Mapping[bytes, bytes], now: float) -> float | None:
     """Seconds to wait, from `retry-after-ms` (Azure, OpenAI) or `retry-after` (RFC 9110, 10.2.3); None if not told."""
-    if _NUMBER.fullmatch(milliseconds := fields.get(b"retry-after-ms", b"")):
+    if re.fullmatch(_NUMBER, milliseconds := fields.get(b"retry-after-ms", b"")):
         return float(milliseconds) / 1000
     value = fields.get(b"retry-after", b"")
-    if _NUMBER.fullmatch(value):
+    if re.fullmatch(_NUMBER, value):
         return float(value)
     try:
-        return max(0.0, parsedate_to_datetime(value.decode("latin-1")).timestamp() - now)
+        email = import_module("email.utils")  # no provider in use sends a date, and it costs the start 5 ms
+        when: float = email.parsedate_to_datetime(value.decode("latin-1")).timestamp()
+        return max(0.0, when - now)
     except (ValueError, OverflowError):
         return None

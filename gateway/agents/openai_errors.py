@@ -12,7 +12,7 @@ anything else       502 `upstream_error`
 from __future__ import annotations
 
 import json
-from re import compile as pattern
+import re
 from typing import Any
 
 from .providers import Provider
@@ -27,8 +27,8 @@ SECRET_CHARACTERS = 8
 """Header values shorter than this are no secrets, and would turn up in sentences."""
 
 # Codes of the provider that clients act upon, as in OpenAI's `context_length_exceeded`.
-_CODE = pattern(r"[a-z][a-z0-9_]{2,63}")
-_CONTROLS = pattern(r"[\x00-\x1f\x7f-\x9f]+")
+_CODE = r"[a-z][a-z0-9_]{2,63}"
+_CONTROLS = r"[\x00-\x1f\x7f-\x9f]+"
 
 _RETRIED = frozenset({408, 409, 429})  # and all of 5xx, as the OpenAI SDKs have it
 _OUT_OF_QUOTA = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
@@ -39,7 +39,7 @@ def provider_error(
 ) -> UpstreamError:
     """The error for a refusal.  `status` is the HTTP status, `payload` the body: bytes, or JSON already read."""
     words, code = _words(payload)
-    words = _without_secrets(provider, _CONTROLS.sub(" ", words))[:MESSAGE_CHARACTERS].strip()
+    words = _without_secrets(provider, re.sub(_CONTROLS, " ", words))[:MESSAGE_CHARACTERS].strip()
     said = f": {words}" if words else ""
     name = provider.name
 
@@ -48,7 +48,7 @@ def provider_error(
 
     if status in {400, 413, 422}:
         text = words or f"{name} refused the request with status {status}"
-        return error(text, code if _CODE.fullmatch(code) else "upstream_rejected", 400)
+        return error(text, code if re.fullmatch(_CODE, code) else "upstream_rejected", 400)
     if status in {401, 403}:
         where = f" ({provider.key_hint})" if provider.key_hint else ""
         return error(

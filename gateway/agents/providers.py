@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from re import compile as pattern
+from re import fullmatch
+from types import MappingProxyType
+from typing import NamedTuple
 
 from ..errors import ConfigError
 
@@ -15,8 +16,7 @@ MAX_RETRIES = 2
 """What the OpenAI SDKs have; a caller who retries too makes nine attempts of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Timeouts:
+class Timeouts(NamedTuple):
     """In seconds; 0 or less switches a limit off.
 
     `connect`: name look-up, TCP and TLS together; a provider that takes longer is down.  `first_byte`: from the request
@@ -29,8 +29,7 @@ class Timeouts:
     idle: float = 180.0
 
 
-@dataclass(frozen=True, slots=True)
-class ProviderDefault:
+class ProviderDefault(NamedTuple):
     """What is known of a provider.  `key_variable` is the environment variable its users keep the key in."""
 
     base_url: str
@@ -38,9 +37,9 @@ class ProviderDefault:
     needs_key: bool = False
 
 
-_BASE_URL = pattern(r"https?://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(?::[0-9]{1,5})?(?:/[!$-;=A-\[\]-~]*)?")
-_HEADER_NAME = pattern(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_HEADER_VALUE = pattern(r"[\t\x20-\x7e]*")
+_BASE_URL = r"https?://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(?::[0-9]{1,5})?(?:/[!$-;=A-\[\]-~]*)?"
+_HEADER_NAME = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_HEADER_VALUE = r"[\t\x20-\x7e]*"
 
 DEFAULTS: Mapping[str, ProviderDefault] = {
     "openai": ProviderDefault("https://api.openai.com/v1", "OPENAI_API_KEY", needs_key=True),
@@ -52,8 +51,7 @@ DEFAULTS: Mapping[str, ProviderDefault] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Provider:
+class Provider(NamedTuple):
     """A provider, ready to use.  `headers` are sent with each request; `base_url` has no slash at its end.
 
     `key_hint` tells an operator where the key comes from.  Neither the key nor the headers, which may hold one, show
@@ -62,11 +60,14 @@ class Provider:
 
     name: str
     base_url: str
-    api_key: str | None = field(default=None, repr=False)
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    api_key: str | None = None
+    headers: Mapping[str, str] = MappingProxyType({})
     timeouts: Timeouts = Timeouts()
     max_retries: int = MAX_RETRIES
     key_hint: str = ""
+
+    def __repr__(self) -> str:
+        return f"Provider(name={self.name!r}, base_url={self.base_url!r})"
 
 
 def provider(
@@ -96,12 +97,12 @@ def provider(
     if not base_url:
         known = ", ".join(DEFAULTS)
         raise ConfigError(f"{place}.baseUrl: is missing; only {known} have a default")
-    if not _BASE_URL.fullmatch(base_url):  # the address itself is not shown: it may hold a password
+    if not fullmatch(_BASE_URL, base_url):  # the address itself is not shown: it may hold a password
         raise ConfigError(f"{place}.baseUrl: has to be http://host:port/path or https://..., without user, query or #")
     for header, value in (headers or {}).items():
-        if not _HEADER_NAME.fullmatch(header) or not _HEADER_VALUE.fullmatch(value):
+        if not fullmatch(_HEADER_NAME, header) or not fullmatch(_HEADER_VALUE, value):
             raise ConfigError(f"{place}.headers.{header}: is not a header that can be sent")
-    if api_key and not _HEADER_VALUE.fullmatch(api_key):
+    if api_key and not fullmatch(_HEADER_VALUE, api_key):
         raise ConfigError(f"{key_hint}: holds characters that no key has; is it quoted or cut wrongly?")
     return Provider(
         name=name,

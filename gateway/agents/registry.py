@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from difflib import get_close_matches
+from importlib import import_module
+from typing import NamedTuple
 
 from ..errors import ConfigError, RequestError
 from ..model.names import FAMILIES, PUBLIC
@@ -15,8 +15,7 @@ __all__ = ["AgentEntry", "Registry"]
 MAIN = "main"
 
 
-@dataclass(frozen=True, slots=True)
-class AgentEntry:
+class AgentEntry(NamedTuple):
     """`id` in lower case.  `aliases` are further values of `model` that mean this agent."""
 
     id: str
@@ -88,6 +87,7 @@ class Registry:
 
     def _unknown(self, message: str, param: str, wanted: str) -> RequestError:
         plain = wanted.rpartition("/")[2].rpartition(":")[2]
-        close = get_close_matches(plain, self._by_id, n=1)
+        difflib = import_module("difflib")  # only mistakes need it, and it costs the start a millisecond
+        close = difflib.get_close_matches(plain, self._by_id, n=1)
         hint = f"Did you mean `{PUBLIC}/{close[0]}`?" if close else f"Use one of: {', '.join(self.models[:20])}."
         return RequestError(404, f"{message} {hint}", param=param, code="model_not_found")

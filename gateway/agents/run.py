@@ -19,10 +19,17 @@ from ..ports import SessionStore
 from ..sessions.lanes import Lanes
 from .registry import Registry
 
-__all__ = ["Runs"]
+__all__ = ["ANSWER_CHARACTERS", "TOO_LONG", "Runs"]
+
+# Of an answer that is held in memory, for its session or to be sent in one piece: a multiple of what models can say,
+# and an end for agents that have none.
+ANSWER_CHARACTERS = 4_000_000
+
+TOO_LONG = RunFailed(f"the agent said more than {ANSWER_CHARACTERS} characters", "answer_too_long", 500)
 
 _logger = getLogger(__name__)
 _STOPPED = RunFailed("the gateway is shutting down", "shutting_down", 503)
+_BROKEN = RunFailed("the agent failed", "agent_error", 500)
 
 
 class _Active:
@@ -74,17 +81,22 @@ class Runs:
             async with self._lanes.enter(run.session_key):
                 run = run._replace(history=await self._store.load(run.session_key))
                 answer: list[str] = []
+                size = 0
                 async with aclosing(self._attempt(run)) as events:
                     async for event in events:
                         if isinstance(event, str):
                             answer.append(event)
+                            size += len(event)
+                            if size > ANSWER_CHARACTERS:
+                                yield TOO_LONG
+                                return
                         elif isinstance(event, RunDone):  # kept before it is told
                             await self._store.append(run.session_key, _turn(run, "".join(answer)))
                         yield event
         except AgentError as error:  # the lane is full
             yield _failed(error)
         except Exception:
-            _logger.exception("run %s: the store failed with session %s", run.run_id, run.session_key)
+            _logger.exception("run %s: its session could not be read or kept", run.run_id)
             yield RunFailed("the session could not be read or kept", "session_error", 500)
 
     async def _attempt(self, run: RunInput) -> AsyncGenerator[RunEvent, None]:
@@ -98,7 +110,9 @@ class Runs:
         try:
             active.produced = produced = self._registry[run.agent_id].agent(run)
             if not hasattr(produced, "__aiter__"):
-                yield _text(await produced)
+                answer = _text(await produced)
+                active.task = None  # it is complete: whatever comes now, the caller may have it
+                yield answer
             else:
                 async for event in produced:
                     if event.__class__ is str:
@@ -115,15 +129,20 @@ class Runs:
                 else:
                     produced = None  # exhausted: there is nothing to close
         except CancelledError:
-            if not active.stopped or active.task is None or active.task.uncancel():
+            task = current_task()
+            if task is not None and not task.cancelling():  # what the agent waited for was cancelled, not the run
+                _logger.exception("run %s of agent %s failed", run.run_id, run.agent_id)
+                ending = _BROKEN
+            elif not active.stopped or task is None or task.uncancel():
                 raise
-            ending = _STOPPED
+            else:
+                ending = _STOPPED
         except AgentError as error:
             _logger.warning("run %s of agent %s failed: %s", run.run_id, run.agent_id, error.message)
             ending = _failed(error)
         except Exception:
             _logger.exception("run %s of agent %s failed", run.run_id, run.agent_id)
-            ending = RunFailed("the agent failed", "agent_error", 500)
+            ending = _BROKEN
         finally:
             self._active.discard(active)
             if hasattr(produced, "aclose"):  # what it holds is given back now, not when the garbage is collected

@@ -14,13 +14,13 @@ import ssl
 from asyncio import AbstractEventLoop, Future, Protocol, Transport, get_running_loop, timeout
 from collections.abc import Callable
 from types import TracebackType
-from typing import NamedTuple, Self, cast
-from urllib.parse import urlsplit
+from typing import Self, cast
 
 from ..deadlines import Deadlines
 from ..errors import AgentError
 from ..model.http import BodyChunk, BodyEnd, Headers, Malformed, ResponseHead
 from ..wire.http1_client import Http1Client
+from .origin import Origin, parse_url
 from .providers import Timeouts
 
 __all__ = ["Response", "Upstream", "UpstreamError"]
@@ -64,16 +64,6 @@ class UpstreamError(AgentError):
         self.retryable = retryable
 
 
-class _Origin(NamedTuple):
-    tls: bool
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'https' if self.tls else 'http'}://{host}:{self.port}"
-
-
 class _Limits:
     """The deadlines of all connections of one loop."""
 
@@ -106,7 +96,7 @@ class _Limits:
 class _Connection(Protocol):
     """One connection: in the pool, or lent to one Response."""
 
-    def __init__(self, upstream: Upstream, origin: _Origin, loop: AbstractEventLoop, limits: _Limits) -> None:
+    def __init__(self, upstream: Upstream, origin: Origin, loop: AbstractEventLoop, limits: _Limits) -> None:
         self.origin = origin
         self.used = False  # it has carried a request before this one
         self.touched = False  # something came since the request was sent
@@ -311,16 +301,24 @@ class Upstream:
     """A pool of connections, for one event loop.
 
     How many exchanges run at once is not limited here: each belongs to a run, and those are limited where they start.
-    `ssl_context` replaces the default one, which verifies certificates against the system's authorities.
+    `ssl_context` replaces the default one, which verifies certificates against the system's authorities.  With
+    `unix_path` all connections go to that unix socket, whatever host the URLs name.
     """
 
-    def __init__(self, timeouts: Timeouts | None = None, *, ssl_context: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        timeouts: Timeouts | None = None,
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+        unix_path: str | None = None,
+    ) -> None:
         self.closed = False
         self._timeouts = timeouts or Timeouts()
         self._ssl_context = ssl_context
+        self._unix_path = unix_path
         self._limits: _Limits | None = None
         self._live: set[_Connection] = set()
-        self._parked: dict[_Origin, dict[_Connection, None]] = {}
+        self._parked: dict[Origin, dict[_Connection, None]] = {}
         self._emptied: Future[None] | None = None
 
     async def request(self, method: str, url: str, headers: Headers = (), body: bytes = b"") -> Response:
@@ -329,7 +327,7 @@ class Upstream:
         `headers` are sent besides Host and Content-Length.  A kept connection that turns out to be closed is replaced
         by a fresh one, once.  Raises UpstreamError, and ValueError for what cannot be sent.
         """
-        origin, host, target = _parse(url)
+        origin, host, target = parse_url(url)
         headers = ((b"host", host), *headers)
         connection = self._take(origin)
         if connection is not None:
@@ -373,7 +371,7 @@ class Upstream:
         if self._emptied is not None and not self._live and not self._emptied.done():
             self._emptied.set_result(None)
 
-    def _take(self, origin: _Origin) -> _Connection | None:
+    def _take(self, origin: Origin) -> _Connection | None:
         parked = self._parked.get(origin)
         while parked:
             connection, _ = parked.popitem()  # the one used last: it is the least likely to have been closed
@@ -381,7 +379,7 @@ class Upstream:
                 return connection
         return None
 
-    async def _connect(self, origin: _Origin) -> _Connection:
+    async def _connect(self, origin: Origin) -> _Connection:
         if self.closed:
             raise UpstreamError("the client is closed", code="upstream_closed")
         loop = get_running_loop()
@@ -389,12 +387,19 @@ class Upstream:
         after = self._timeouts.connect
         try:
             async with timeout(after if after > 0 else None):
-                _, connection = await loop.create_connection(
-                    lambda: _Connection(self, origin, loop, limits),
-                    origin.host,
-                    origin.port,
-                    ssl=self._context() if origin.tls else None,
-                )
+                context = self._context() if origin.tls else None
+                if self._unix_path is not None:
+                    host = None if context is None else origin.host
+                    _, connection = await loop.create_unix_connection(
+                        lambda: _Connection(self, origin, loop, limits),
+                        self._unix_path,
+                        ssl=context,
+                        server_hostname=host,
+                    )
+                else:
+                    _, connection = await loop.create_connection(
+                        lambda: _Connection(self, origin, loop, limits), origin.host, origin.port, ssl=context
+                    )
         except TimeoutError as error:
             text = f"{origin} could not be reached within {after:g} s"
             raise UpstreamError(text, code="upstream_connect_timeout", status=504, retryable=True) from error
@@ -420,14 +425,3 @@ async def _exchange(connection: _Connection, method: str, target: str, headers: 
     except BaseException:  # also a cancellation: the server must see it
         connection.abort()
         raise
-
-
-def _parse(url: str) -> tuple[_Origin, bytes, str]:
-    """(origin, Host, target).  Raises ValueError."""
-    parts = urlsplit(url)
-    tls = parts.scheme == "https"
-    if not (tls or parts.scheme == "http") or not parts.hostname or parts.username is not None:
-        raise ValueError("a URL has to be http://host or https://host, without user information")
-    origin = _Origin(tls, parts.hostname, parts.port or (443 if tls else 80))
-    target = parts.path or "/"
-    return origin, parts.netloc.encode("ascii"), f"{target}?{parts.query}" if parts.query else target

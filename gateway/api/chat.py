@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Callable
 from typing import assert_never
 
 from ..agents.registry import AgentEntry, Registry
-from ..agents.run import Runs
+from ..agents.run import ANSWER_CHARACTERS, TOO_LONG, Runs
 from ..errors import RequestError
 from ..model.chat import ChatRequest
 from ..model.http import Headers, RequestHead
@@ -92,13 +92,16 @@ class Chat:
         exchange: Exchange, events: AsyncGenerator[RunEvent, None], completion_id: str, created: int, model: str
     ) -> None:
         texts: list[str] = []
-        prompt = answer = 0
+        size = prompt = answer = 0
         finish = "stop"
         try:
             async for event in events:
                 match event:
                     case str():
                         texts.append(event)
+                        size += len(event)
+                        if size > ANSWER_CHARACTERS:
+                            raise run_error(TOO_LONG)
                     case Usage():
                         prompt += event.prompt_tokens
                         answer += event.completion_tokens

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..errors import RequestError
 from ..ports import Exchange, Handler, LinkHandler
@@ -13,8 +13,7 @@ from .problem import render
 __all__ = ["Route", "Router", "link_route"]
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(NamedTuple):
     """`methods` by name; a GET also serves HEAD.  A guarded route asks for the gateway's secret first."""
 
     methods: Mapping[str, Handler]
@@ -57,10 +56,17 @@ class Router:
         try:
             await self._handler(exchange)(exchange)
         except RequestError as error:
-            exchange.respond(*render(error))
+            refused = error
+            try:
+                await exchange.settle()
+            except RequestError as broken:  # what is wrong with the message comes before what is wrong in it
+                refused = broken
+            exchange.respond(*render(refused))
 
     def _handler(self, exchange: Exchange) -> Handler:
         head = exchange.head
+        if head.method == "CONNECT":  # RFC 9110, 9.3.6
+            raise RequestError(501, "This is no proxy: CONNECT is not served.")
         if head.target == "*":  # RFC 9110, 9.3.7: about the server as a whole
             return _server_options
         route = self._routes.get(head.path) or self._tree(head.path)

@@ -94,6 +94,9 @@ class _Exchange:
             raise RequestError(413, f"The message is longer than the {limit} bytes that a request may have.")
         return self._body
 
+    async def settle(self) -> None:
+        """A message that was given whole cannot be broken off."""
+
     def respond(self, status: int, _headers: Headers, body: bytes = b"") -> None:
         self.status = status
         self.write(body)

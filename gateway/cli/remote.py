@@ -52,19 +52,18 @@ def pinned(certificate: str) -> ssl.SSLContext:
 
 
 def remote(url: str, secret: str | None, ssl_context: ssl.SSLContext | None = None) -> Post:
-    """Asks the gateway at `url`."""
+    """Asks the gateway at `url`, which may be `unix:/path`."""
+    unix_path = None
     if url.startswith("unix:"):
-        raise UnansweredError(
-            f"{url}: a unix socket cannot be asked by this command. Use --local, or "
-            f"`curl --unix-socket {url.removeprefix('unix:')} http://localhost{CHAT_PATH} ...`"
-        )
+        unix_path = url.removeprefix("unix:")
+        url = f"{'http' if ssl_context is None else 'https'}://localhost"
     target = url.rstrip("/").removesuffix("/v1") + CHAT_PATH
     credential: Headers = () if secret is None else ((b"authorization", b"Bearer " + secret.encode()),)
 
     @asynccontextmanager
     async def post(headers: Headers, body: bytes) -> AsyncIterator[_Reply]:
         # How long the answer may take is the command's own limit.
-        upstream = Upstream(Timeouts(CONNECT_TIME, 0, 0), ssl_context=ssl_context)
+        upstream = Upstream(Timeouts(CONNECT_TIME, 0, 0), ssl_context=ssl_context, unix_path=unix_path)
         try:
             with await _request(upstream, target, (*credential, *headers), body) as response:
                 yield _Reply(response)

@@ -6,69 +6,59 @@ env       ${VAR} in values, and .env files
 fields    the parts an option table is made of
 values    what single values must look like
 product   keys of the product's configuration that are not used here
-schema    the option table, as the dataclasses that hold the values
+schema    the option table, as the classes that hold the values
 checks    what options must hold together
 auth      which secret clients must show
-load      from a file name, or none, to a configuration
+loader    from a file name, or none, to a configuration
 show      the option table and a configuration, for people
 
 Nothing here reads the process environment: it is handed in.
+
+What `__all__` names is imported when it is first asked for, as in the package itself: a gateway that is embedded reads
+no file and shows no table.
 """
 
 from __future__ import annotations
 
-from .auth import Credential, is_local, resolve_auth
-from .json5 import Json5Error
-from .load import Loaded, load
-from .schema import (
-    AgentDefaults,
-    AgentEntry,
-    Agents,
-    Auth,
-    ChatCompletions,
-    Config,
-    Endpoints,
-    Gateway,
-    Http,
-    Limits,
-    Models,
-    Provider,
-    ProviderModel,
-    Runtime,
-    Session,
-    Shutdown,
-    Tls,
-)
-from .show import OptionRow, effective, markdown, options
-from .values import BUILT_IN_PROVIDERS
+from importlib import import_module
+from typing import Any
 
-__all__ = [
-    "BUILT_IN_PROVIDERS",
-    "AgentDefaults",
-    "AgentEntry",
-    "Agents",
-    "Auth",
-    "ChatCompletions",
-    "Config",
-    "Credential",
-    "Endpoints",
-    "Gateway",
-    "Http",
-    "Json5Error",
-    "Limits",
-    "Loaded",
-    "Models",
-    "OptionRow",
-    "Provider",
-    "ProviderModel",
-    "Runtime",
-    "Session",
-    "Shutdown",
-    "Tls",
-    "effective",
-    "is_local",
-    "load",
-    "markdown",
-    "options",
-    "resolve_auth",
-]
+_HOMES = {
+    "BUILT_IN_PROVIDERS": ".values",
+    "AgentDefaults": ".schema",
+    "AgentEntry": ".schema",
+    "Agents": ".schema",
+    "Auth": ".schema",
+    "ChatCompletions": ".schema",
+    "Config": ".schema",
+    "Credential": ".auth",
+    "Endpoints": ".schema",
+    "Gateway": ".schema",
+    "Http": ".schema",
+    "Json5Error": ".json5",
+    "Limits": ".schema",
+    "Loaded": ".loader",
+    "Models": ".schema",
+    "OptionRow": ".show",
+    "Provider": ".schema",
+    "ProviderModel": ".schema",
+    "Runtime": ".schema",
+    "Session": ".schema",
+    "Shutdown": ".schema",
+    "Tls": ".schema",
+    "effective": ".show",
+    "is_local": ".auth",
+    "load": ".loader",
+    "markdown": ".show",
+    "options": ".show",
+    "resolve_auth": ".auth",
+}
+__all__ = [*_HOMES]  # noqa: PLE0604 - the keys are strings
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(home, __name__), name)
+    return value

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from importlib import import_module
+from typing import NamedTuple
 
 from ..errors import ConfigError
 from ..model.names import environment
@@ -13,12 +13,14 @@ from .schema import Gateway
 __all__ = ["Credential", "is_local", "resolve_auth"]
 
 
-@dataclass(frozen=True, slots=True)
-class Credential:
+class Credential(NamedTuple):
     """`mode` is token, password or none; `secret` is None exactly in mode none."""
 
     mode: str
-    secret: str | None = field(repr=False)
+    secret: str | None
+
+    def __repr__(self) -> str:
+        return f"Credential(mode={self.mode!r})"
 
 
 def resolve_auth(gateway: Gateway, environ: Mapping[str, str]) -> Credential:
@@ -52,8 +54,9 @@ def is_local(bind: str) -> bool:
     """Whether only this machine can connect to the address of a finished configuration."""
     if bind.startswith("unix:") or bind == "localhost":
         return True
+    ipaddress = import_module("ipaddress")  # for mode none only, and it costs the start 2 ms
     try:
-        return ipaddress.ip_address(bind).is_loopback
+        return bool(ipaddress.ip_address(bind).is_loopback)
     except ValueError:
         return False
 

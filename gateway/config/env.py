@@ -11,22 +11,18 @@ from collections.abc import Mapping
 
 __all__ = ["DotEnvError", "ExpansionError", "expand", "expand_home", "parse_dotenv"]
 
-# Compiled by `re` at their first use: most programs have no use for most of them.
+# `re` compiles these at their first use: most programs have none for most of them.
 _REFERENCE = r"""(?x)
     \$\$\{ (?P<literal>[^}]*) \}
-      | \$\{ (?P<name>[A-Za-z_][A-Za-z0-9_]*) (?P<fallback> :- [^}]* )? \}
-      | \$\{""",
-    re.VERBOSE,
-)
-_DOTENV_LINE = re.compile(
-    r"""[ \t]* (?:export[ \t]+)? (?P<name>[A-Za-z_][A-Za-z0-9_]*) [ \t]* = [ \t]*
-        (?: '(?P<raw>[^']*)' | "(?P<quoted>(?:[^"\\]|\\.)*+)" | (?P<plain>[^\r\n'"][^\r\n]*)? )
-        [ \t]* (?:\#[^\r\n]*)? (?:\r?\n|\Z)""",
-    re.VERBOSE | re.DOTALL,
-)
-_DOTENV_BLANK = re.compile(r"[ \t]*(?:#[^\r\n]*)?(?:\r?\n|\Z)")
-_DOTENV_COMMENT = re.compile(r"(?:^|[ \t])#.*\Z")
-_DOTENV_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
+  | \$\{ (?P<name>[A-Za-z_][A-Za-z0-9_]*) (?P<fallback> :- [^}]* )? \}
+  | \$\{"""
+_DOTENV_LINE = r"""(?xs)
+    [ \t]* (?:export[ \t]+)? (?P<name>[A-Za-z_][A-Za-z0-9_]*) [ \t]* = [ \t]*
+    (?: '(?P<raw>[^']*)' | "(?P<quoted>(?:[^"\\]|\\.)*+)" | (?P<plain>[^\r\n'"][^\r\n]*)? )
+    [ \t]* (?:\#[^\r\n]*)? (?:\r?\n|\Z)"""
+_DOTENV_BLANK = r"[ \t]*(?:#[^\r\n]*)?(?:\r?\n|\Z)"
+_DOTENV_COMMENT = r"(?:^|[ \t])#.*\Z"
+_DOTENV_ESCAPE = r"(?s)\\(.)"
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
 
 
@@ -44,6 +40,8 @@ class DotEnvError(ValueError):
 
 def expand(text: str, environ: Mapping[str, str]) -> str:
     """Replace the references in `text`.  Raises ExpansionError that names every variable missing."""
+    if "${" not in text:
+        return text
     missing: list[str] = []
 
     def replace(match: re.Match[str]) -> str:
@@ -62,7 +60,7 @@ def expand(text: str, environ: Mapping[str, str]) -> str:
             missing.append(name)
         return value
 
-    expanded = _REFERENCE.sub(replace, text)
+    expanded = re.sub(_REFERENCE, replace, text)
     if missing:
         names = " and ".join(dict.fromkeys(missing))
         raise ExpansionError(
@@ -83,23 +81,24 @@ def parse_dotenv(text: str) -> dict[str, str]:
 
     Raises DotEnvError.
     """
+    blanks, lines = re.compile(_DOTENV_BLANK), re.compile(_DOTENV_LINE)
     values = {}
     pos = 0
     while pos < len(text):
-        blank = _DOTENV_BLANK.match(text, pos)
+        blank = blanks.match(text, pos)
         if blank:
             pos = blank.end()
             continue
-        line = _DOTENV_LINE.match(text, pos)
+        line = lines.match(text, pos)
         if line is None:
             raise DotEnvError(text.count("\n", 0, pos) + 1)
         raw, quoted, plain = line["raw"], line["quoted"], line["plain"]
         if raw is not None:
             value = raw
         elif quoted is not None:
-            value = _DOTENV_ESCAPE.sub(lambda match: _ESCAPES.get(match[1], match[1]), quoted)
+            value = re.sub(_DOTENV_ESCAPE, lambda match: _ESCAPES.get(match[1], match[1]), quoted)
         else:
-            value = _DOTENV_COMMENT.sub("", plain or "").rstrip(" \t")
+            value = re.sub(_DOTENV_COMMENT, "", plain or "").rstrip(" \t")
         values[line["name"]] = value
         pos = line.end()
     return values

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from types import MappingProxyType
-from typing import Any, ClassVar, NamedTuple, NoReturn, Protocol, Self, dataclass_transform
+from typing import Any, ClassVar, NoReturn, Protocol, Self, dataclass_transform
 
 from .env import ExpansionError, expand
 from .tree import NO_INDEX, Node, Path, Place, show_path
@@ -63,19 +63,24 @@ class Kind(Protocol):
         """The value.  Raises Wrong for a fault of the whole; faults of parts are told to `reading`."""
 
 
-class Option(NamedTuple):
+class Option:
     """One row of the option table.
 
     `default` may be REQUIRED; `shown` is the default as the documentation tells it, where that says more than the value
     itself.  `environment` is the suffix of the variables that stand in (see model.names).
     """
 
-    default: Any
-    help: str
-    kind: Kind
-    shown: str = ""
-    environment: str = ""
-    key: str = ""
+    def __init__(self, default: Any, help: str, kind: Kind, shown: str = "", environment: str = "") -> None:  # noqa: A002 - what argparse calls it too
+        self.default = default
+        self.help = help
+        self.kind = kind
+        self.shown = shown
+        self.environment = environment
+        self.key = ""
+
+    def __set_name__(self, _: type, name: str) -> None:
+        first, *rest = name.split("_")
+        self.key = first + "".join(word.capitalize() for word in rest)
 
     @property
     def is_secret(self) -> bool:
@@ -140,9 +145,10 @@ class Reading:
         return (found[1], found[2]) if found else None
 
 
-class Integer(NamedTuple):
-    least: int
-    most: int
+class Integer:
+    def __init__(self, least: int, most: int) -> None:
+        self.least = least
+        self.most = most
 
     @property
     def shown(self) -> str:
@@ -174,28 +180,28 @@ class Boolean:
         return value
 
 
-class Text(NamedTuple):
+class Text:
     """`check` returns the text to use, or raises Wrong."""
 
-    shown: str = "text"
-    check: Callable[[str], str] | None = None
+    def __init__(self, shown: str = "text", check: Callable[[str], str] | None = None) -> None:
+        self.shown = shown
+        self.check = check
 
     def read(self, node: Node, _path: Path, reading: Reading) -> str:
         text = reading.text(node)
         return self.check(text) if self.check else text
 
 
-class Secret(NamedTuple):
+class Secret:
     """Text that is never shown.  Takes the product's reference form as well: `{source: "env", id: "NAME"}`.
 
     `ascii_only` for those that are sent to others, who need not take anything else (RFC 9110, section 5.5).
     """
 
-    ascii_only: bool = False
+    shown = "text (secret)"
 
-    @property
-    def shown(self) -> str:
-        return "text (secret)"
+    def __init__(self, *, ascii_only: bool = False) -> None:
+        self.ascii_only = ascii_only
 
     def read(self, node: Node, _path: Path, reading: Reading) -> str | None:
         if isinstance(node.value, dict):
@@ -212,11 +218,12 @@ class Secret(NamedTuple):
         return text or None
 
 
-class Choice(NamedTuple):
+class Choice:
     """`refused` maps values that people will try to what to do instead."""
 
-    values: tuple[str, ...]
-    refused: Mapping[str, str] = _NOTHING
+    def __init__(self, values: tuple[str, ...], refused: Mapping[str, str] = _NOTHING) -> None:
+        self.values = values
+        self.refused = refused
 
     @property
     def shown(self) -> str:
@@ -231,8 +238,9 @@ class Choice(NamedTuple):
         raise Wrong(f"expected {self.shown}, got {_brief(text)}{_did_you_mean(text, self.values)}")
 
 
-class ListOf(NamedTuple):
-    item: Kind
+class ListOf:
+    def __init__(self, item: Kind) -> None:
+        self.item = item
 
     @property
     def shown(self) -> str:
@@ -245,11 +253,12 @@ class ListOf(NamedTuple):
         return tuple(value for value in values if value is not MISSING)
 
 
-class MapOf(NamedTuple):
+class MapOf:
     """An object whose keys are names; `check` raises Wrong for a bad one."""
 
-    item: Kind
-    check: Callable[[str], None]
+    def __init__(self, item: Kind, check: Callable[[str], None]) -> None:
+        self.item = item
+        self.check = check
 
     @property
     def shown(self) -> str:
@@ -285,7 +294,7 @@ class SectionClass:
 
     def __init_subclass__(cls) -> None:
         rows = {name: row for name, row in vars(cls).items() if isinstance(row, Option)}
-        cls.OPTIONS = MappingProxyType({name: row._replace(key=_camel(name)) for name, row in rows.items()})
+        cls.OPTIONS = MappingProxyType(rows)
         for name, row in rows.items():
             if row.default is REQUIRED:
                 delattr(cls, name)
@@ -322,14 +331,13 @@ class SectionClass:
         return type(self)(**{**vars(self), **values})
 
 
-class Section(NamedTuple):
+class Section:
     """An object with known keys."""
 
-    cls: type[SectionClass]
+    shown = "object"
 
-    @property
-    def shown(self) -> str:
-        return "object"
+    def __init__(self, cls: type[SectionClass]) -> None:
+        self.cls = cls
 
     def read(self, node: Node, path: Path, reading: Reading) -> Any:
         options = {found.key: (name, found) for name, found in self.cls.OPTIONS.items()}
@@ -375,11 +383,6 @@ def option(
 def section(cls: type[SectionClass]) -> Any:
     """An attribute for a section within a section."""
     return Option(cls(), "", Section(cls))
-
-
-def _camel(name: str) -> str:
-    first, *rest = name.split("_")
-    return first + "".join(word.capitalize() for word in rest)
 
 
 def _members(node: Node) -> dict[str, Node]:

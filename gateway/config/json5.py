@@ -17,7 +17,6 @@ from __future__ import annotations
 import bisect
 import math
 import re
-from dataclasses import dataclass
 from typing import Any, NamedTuple, NoReturn, TypeAlias
 from unicodedata import category
 
@@ -47,7 +46,6 @@ _PLAIN = {'"': re.compile(r'[^"\\\n\r]*+'), "'": re.compile(r"[^'\\\n\r]*+")}
 _HEX2 = re.compile(r"[0-9a-fA-F]{2}")
 _HEX4 = re.compile(r"[0-9a-fA-F]{4}")
 _LOW_SURROGATE = re.compile(r"\\u([dD][c-fC-F][0-9a-fA-F]{2})")
-_SURROGATE = re.compile(r"[\ud800-\udfff]")
 # 3.1 Keys: the part of ECMAScript 5.1's IdentifierName that needs no look at Unicode categories.
 _NAME = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*+")
 
@@ -82,8 +80,7 @@ class Mark(NamedTuple):
     inner: dict[Key, Mark] | None
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(NamedTuple):
     """A value and the places of everything in it.  `root` is the mark of the value as a whole."""
 
     value: Any
@@ -103,9 +100,10 @@ def loads(source: str | bytes) -> Any:
 def parse(source: str | bytes, max_depth: int = MAX_DEPTH) -> Document:
     """Read one JSON5 value and keep its places.  Raises Json5Error, nothing else."""
     src = _decode(source) if isinstance(source, bytes) else source
-    surrogate = _SURROGATE.search(src)
-    if surrogate:
-        raise Json5Error("half of a surrogate pair in the text", src, surrogate.start())
+    try:
+        src.encode()
+    except UnicodeEncodeError as error:
+        raise Json5Error("half of a surrogate pair in the text", src, error.start) from None
     levels = [_Level([])]
     try:
         _read(src, levels, max_depth)

@@ -14,7 +14,20 @@ from types import MappingProxyType
 from typing import Any
 
 from . import product, values
-from .fields import REQUIRED, Boolean, Choice, Integer, ListOf, MapOf, Secret, Section, SectionClass, Text, option, section
+from .fields import (
+    REQUIRED,
+    Boolean,
+    Choice,
+    Integer,
+    ListOf,
+    MapOf,
+    Secret,
+    Section,
+    SectionClass,
+    Text,
+    option,
+    section,
+)
 
 __all__ = [
     "AgentDefaults",
@@ -70,7 +83,7 @@ class Limits(SectionClass):
     write_timeout_ms: int = _ms(60_000, "A client that takes nothing of its answer for so long is cut off.")
     connections: int = _count(10_000, "The most connections at a time.")
     connections_per_peer: int = _count(1_000, "The most connections at a time from one address.")
-    unauthenticated_per_peer: int = _count(64, "Of these, the most that have not shown the secret yet.")
+    unauthenticated_per_peer: int = _count(100, "Of these, the most that have not shown the secret yet.")
     exempt_loopback: bool = option(True, "Do not count connections from this machine for each address.", Boolean())
 
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import ipaddress
+import os
 import re
-from dataclasses import dataclass
-from pathlib import Path as FilePath
-from typing import Any, ClassVar
-from urllib.parse import urlsplit
+from importlib import import_module
+from typing import Any
 
 from ..model.names import FAMILIES
 from .env import expand_home
 from .fields import MISSING, Reading, Section, Wrong
-from .json5 import Path
-from .tree import Node
+from .tree import Node, Path
 
 __all__ = [
     "BUILT_IN_PROVIDERS",
@@ -54,17 +51,18 @@ RUNTIMES = ("model", "python", "echo")
 MAX_UNIX_PATH = 103
 """Bytes; `sun_path` holds 104 with its NUL on BSD and macOS, 108 on Linux."""
 
-_AGENT_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-_HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?")
-_TARGET = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*(?:\.[^\W\d]\w*)*")
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.1: token
-_PROVIDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}/[!-~]{1,256}")
+# `re` compiles these at their first use: a configuration has few of these things.
+_AGENT_ID = r"[a-z0-9][a-z0-9_-]{0,63}"
+_HOST_NAME = r"(?!-)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?"
+_TARGET = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*(?:\.[^\W\d]\w*)*"
+_HEADER_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # RFC 9110, section 5.1: token
+_PROVIDER_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+_MODEL_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}/[!-~]{1,256}"
 
 
 def agent_id(text: str) -> str:
     """In lower case, as ids are compared without regard to it."""
-    if not _AGENT_ID.fullmatch(text.lower()):
+    if not re.fullmatch(_AGENT_ID, text.lower()):
         raise Wrong("an agent's id is 1 to 64 of the characters a-z 0-9 _ -, the first a letter or a digit")
     return text.lower()
 
@@ -81,11 +79,12 @@ def alias(text: str) -> str:
 def host(text: str) -> str:
     """An IP address or a host name."""
     bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    ipaddress = import_module("ipaddress")  # for configurations that name an address; it costs the start 2 ms
     try:
         return str(ipaddress.ip_address(bare))
     except ValueError:
         numeric = bare.replace(".", "").isdecimal()
-        if numeric or len(bare) > 253 or not _HOST_NAME.fullmatch(bare):
+        if numeric or len(bare) > 253 or not re.fullmatch(_HOST_NAME, bare):
             port = ". The port goes to gateway.port" if ":" in bare else ""
             raise Wrong(f"expected an IP address or a host name{port}") from None
         return bare
@@ -112,15 +111,16 @@ def bind(text: str) -> str:
 
 
 def target(text: str) -> str:
-    if not _TARGET.fullmatch(text):
+    if not re.fullmatch(_TARGET, text):
         raise Wrong('expected "module:function"')
     return text
 
 
 def base_url(text: str) -> str:
     """Without a slash at the end."""
+    urls = import_module("urllib.parse")  # for configurations that name one; it costs the start 3 ms
     try:
-        parts = urlsplit(text)
+        parts = urls.urlsplit(text)
         parts.port  # noqa: B018 - raises ValueError for one that is none
     except ValueError:
         raise Wrong("expected a URL like https://host/v1") from None
@@ -134,22 +134,21 @@ def base_url(text: str) -> str:
 
 
 def header_name(text: str) -> None:
-    if not _HEADER_NAME.fullmatch(text):
+    if not re.fullmatch(_HEADER_NAME, text):
         raise Wrong("this is not a header's name")
     if text.lower() in {"content-length", "transfer-encoding", "connection", "host", "upgrade"}:
         raise Wrong("this header is the connection's own and cannot be set")
 
 
 def provider_name(text: str) -> None:
-    if not _PROVIDER_NAME.fullmatch(text):
+    if not re.fullmatch(_PROVIDER_NAME, text):
         raise Wrong("a provider's name is 1 to 64 of the characters A-Z a-z 0-9 . _ -, the first a letter or a digit")
 
 
-@dataclass(frozen=True, slots=True)
 class ModelName:
     """`"provider/model"`, or the product's `{primary, fallbacks}`, of which the fallbacks are not used."""
 
-    shown: ClassVar[str] = '"provider/model"'
+    shown = '"provider/model"'
 
     def read(self, node: Node, path: Path, reading: Reading) -> str:
         if isinstance(node.value, dict):
@@ -163,33 +162,32 @@ class ModelName:
                 raise Wrong("'primary' is missing")
             node = primary
         text = reading.text(node)
-        if not _MODEL_NAME.fullmatch(text):
+        if not re.fullmatch(_MODEL_NAME, text):
             raise Wrong('expected "provider/model", like "openai/gpt-4o-mini"')
         return text
 
 
-@dataclass(frozen=True, slots=True)
 class FileName:
     """A path; a relative one starts at the folder of the file it is written in."""
 
-    shown: ClassVar[str] = "file name"
+    shown = "file name"
 
     def read(self, node: Node, _path: Path, reading: Reading) -> str:
         text = expand_home(reading.text(node), reading.environ)
         if not text or "\0" in text:
             raise Wrong("expected a file name")
-        return str(FilePath(node.place.file).parent / text) if node.place.line else text
+        if not node.place.line:
+            return text
+        return os.path.join(os.path.dirname(node.place.file), text)  # noqa: PTH118, PTH120 - pathlib costs the start 3 ms
 
 
-@dataclass(frozen=True, slots=True)
 class NameOr:
     """The section, or its `id` alone."""
 
-    section: Section
+    shown = "text or object"
 
-    @property
-    def shown(self) -> str:
-        return "text or object"
+    def __init__(self, section: Section) -> None:
+        self.section = section
 
     def read(self, node: Node, path: Path, reading: Reading) -> Any:
         if isinstance(node.value, str):
@@ -197,12 +195,13 @@ class NameOr:
         return self.section.read(node, path, reading)
 
 
-@dataclass(frozen=True, slots=True)
 class ById:
     """An object of sections whose keys are the sections' ids."""
 
-    section: Section
-    shown: ClassVar[str] = "object: id to object"
+    shown = "object: id to object"
+
+    def __init__(self, section: Section) -> None:
+        self.section = section
 
     def read(self, node: Node, path: Path, reading: Reading) -> tuple[Any, ...]:
         if not isinstance(node.value, dict):

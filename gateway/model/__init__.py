@@ -1,4 +1,4 @@
-"""What travels between the floors: frozen dataclasses without behaviour.
+"""What travels between the floors: named tuples without behaviour.
 
 http    request and response heads, body events, peers
 chat    a chat completion request after validation

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 __all__ = ["BodyChunk", "BodyEnd", "BodyEvent", "Headers", "Malformed", "Peer", "RequestHead", "ResponseHead"]
@@ -12,8 +11,7 @@ Headers = tuple[tuple[bytes, bytes], ...]
 """Field lines in the order of the wire; names in lower case, values without surrounding white space."""
 
 
-@dataclass(frozen=True, slots=True)
-class RequestHead:
+class RequestHead(NamedTuple):
     """A request line and its header section, accepted and checked.
 
     `target` is the request target as sent (ASCII); `path` and `query` are its parts, still percent-encoded (of an
@@ -35,8 +33,7 @@ class RequestHead:
     expects_continue: bool
 
 
-@dataclass(frozen=True, slots=True)
-class ResponseHead:
+class ResponseHead(NamedTuple):
     """A status line and its header section, read as a client.
 
     `content_length` is None for a body that is chunked or ends with the connection.
@@ -56,15 +53,13 @@ class BodyChunk(NamedTuple):
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class BodyEnd:
+class BodyEnd(NamedTuple):
     """The body is complete.  Follows every head, also of messages without a body."""
 
     trailers: Headers = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Malformed:
+class Malformed(NamedTuple):
     """The peer broke the protocol.  Always the last event.  `status` is the answer it deserves, `reason` a sentence."""
 
     status: int
@@ -74,8 +69,7 @@ class Malformed:
 BodyEvent = BodyChunk | BodyEnd | Malformed
 
 
-@dataclass(frozen=True, slots=True)
-class Peer:
+class Peer(NamedTuple):
     """Who is at the other end: `host` is an IP address, or empty on a unix socket; `port` 0 there."""
 
     host: str

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 from .chat import ChatRequest, Message
@@ -30,23 +29,20 @@ class RunInput(NamedTuple):
     history: tuple[Message, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(NamedTuple):
     """Tokens used, as the provider counted them.  May come several times in a run; the counts add up."""
 
     prompt_tokens: int
     completion_tokens: int
 
 
-@dataclass(frozen=True, slots=True)
-class RunDone:
+class RunDone(NamedTuple):
     """The run ended well."""
 
     finish_reason: FinishReason = "stop"
 
 
-@dataclass(frozen=True, slots=True)
-class RunFailed:
+class RunFailed(NamedTuple):
     """The run ended badly.  The members are those of `AgentError`."""
 
     message: str

@@ -6,7 +6,7 @@ task.  A WebSocket stays on the same Protocol: from then on the bytes go to its 
 
 from __future__ import annotations
 
-from asyncio import BaseTransport, CancelledError, Future, Protocol, Task, Transport
+from asyncio import BaseTransport, CancelledError, Protocol, Task, Transport
 from contextlib import suppress
 from logging import getLogger
 from typing import cast
@@ -18,6 +18,7 @@ from ..wire.http1 import Http1, Http1Event
 from ..wire.response import ResponseState, ResponseWriter
 from .accesslog import log_answer
 from .exchange import HttpExchange
+from .flow import Gate
 from .hangup import hung_up, peer_of
 from .phase import Phase, move
 from .services import HostedLink, Services
@@ -40,22 +41,8 @@ class Connection(Protocol):
     """One connection, from its first byte to its last."""
 
     __slots__ = (
-        "_authenticated",
-        "_eof",
-        "_exchange",
-        "_head_begun",
-        "_link",
-        "_link_reads",
-        "_paused",
-        "_reader",
-        "_transport",
-        "_waiters",
-        "full",
-        "loop",
-        "peer",
-        "phase",
-        "services",
-        "task",
+        "_authenticated", "_eof", "_exchange", "_gate", "_head_begun", "_link", "_link_reads", "_paused", "_reader",
+        "_transport", "loop", "peer", "phase", "services", "task",
     )  # fmt: skip
 
     def __init__(self, services: Services) -> None:
@@ -63,15 +50,13 @@ class Connection(Protocol):
         self.loop = services.loop
         self.peer = _NOBODY
         self.phase = Phase.IDLE
-        self.full = False
-        """The transport holds more than it should: the gate is shut."""
         self._reader = Http1(services.limits.http1)
         self._transport: Transport | None = None
         self._exchange: HttpExchange | None = None
         self.task: Task[None] | None = None
         self._link: HostedLink | None = None
         self._link_reads = True
-        self._waiters: list[Future[None]] | None = None
+        self._gate = Gate()
         self._authenticated = False
         self._head_begun = True
         self._paused = False
@@ -116,8 +101,8 @@ class Connection(Protocol):
         exchange = self._exchange
         if self.phase is Phase.LINK and self._link is not None:
             self._link.eof_received()
-            return False
         if self.phase is not Phase.EXCHANGE or exchange is None or self.peer.tls:
+            self.services.outbox.flush()  # the transport closes now, and then takes nothing more
             return False
         if not self._reader.complete:
             exchange.take(Malformed(400, "the connection was closed before the request body was complete"))
@@ -129,32 +114,23 @@ class Connection(Protocol):
         if self in services.connections:
             services.admission.leave(self.peer, authenticated=self._authenticated)
         services.forget(self)
-        was_link = self.phase is Phase.LINK
         self.phase = move(self.phase, Phase.CLOSED)
         self._transport = None
-        self._open_gate()
+        self._gate.open()
         if self._exchange is not None:
             self._exchange.lost()
         if self._link is not None:
             self._link.connection_lost(exc)
-        # A link tells its handler that it is over; the handler of an exchange learns it by being cancelled.
-        if self.task is not None and not was_link:
+        elif self.task is not None:  # a link tells its handler itself that it is over, and lets it clean up
             self.task.cancel()
 
     def pause_writing(self) -> None:
-        self.full = True
+        self._gate.shut = True
         self.services.stall.set(self)
 
     def resume_writing(self) -> None:
         self.services.stall.clear(self)
-        self._open_gate()
-
-    def _open_gate(self) -> None:
-        self.full = False
-        waiters, self._waiters = self._waiters, None
-        for waiter in waiters or ():
-            if not waiter.done():
-                waiter.set_result(None)
+        self._gate.open()
 
     # -- from events to exchanges
 
@@ -164,6 +140,7 @@ class Connection(Protocol):
                 self._begin(event)
             elif self.phase is _DRAIN:
                 if isinstance(event, BodyEnd):
+                    self.services.body.clear(self)
                     self._next()
                 elif isinstance(event, Malformed):
                     self._linger()
@@ -194,7 +171,7 @@ class Connection(Protocol):
                 await self._link.close()
             elif exchange.writer.state is not ResponseState.DONE:
                 raise MisuseError("a handler returned without a complete answer")
-            if self.full:  # the next request waits until the peer has read this answer
+            if self._gate.shut:  # the next request waits until the peer has read this answer
                 await self.drain()
         except (PeerGone, CancelledError) as reason:
             if self.phase is not Phase.CLOSED:
@@ -232,7 +209,8 @@ class Connection(Protocol):
         if self._transport is None or self._transport.is_closing():
             return
         if self._link is not None:
-            self.close()
+            if self.phase is Phase.LINK:
+                self.close()
         elif not exchange.writer.keep_alive or self._reader.over:
             if self._reader.complete and not self._reader.buffered:
                 self.close()
@@ -249,6 +227,7 @@ class Connection(Protocol):
         """On to the next request."""
         self.phase = move(self.phase, _IDLE)
         self.services.soon.set(self)
+        self.services.idle.clear(self)
         if self._reader.buffered:
             events = self._reader.restart()
             if events:
@@ -258,8 +237,11 @@ class Connection(Protocol):
                 self.services.head.set(self)
         else:
             self._reader.restart()
-        if self._eof and self.phase is Phase.IDLE:
-            self.close()
+        if self.phase is _IDLE:
+            if self._eof:
+                self.close()
+            elif self.services.draining:  # the answer had promised more before
+                self.retire()
         if self._paused:
             self._update_reading()
 
@@ -330,13 +312,12 @@ class Connection(Protocol):
         with suppress(PeerGone):
             self.send(data)
 
+    @property
+    def full(self) -> bool:
+        return self._gate.shut
+
     async def drain(self) -> None:
-        while self.full:
-            waiter = self.loop.create_future()
-            if self._waiters is None:
-                self._waiters = []
-            self._waiters.append(waiter)
-            await waiter
+        await self._gate.wait(self.loop)
         if self._transport is None:
             raise PeerGone("the connection is closed")
 

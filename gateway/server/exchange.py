@@ -123,6 +123,17 @@ class HttpExchange:
         chunks = self._chunks
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
+    async def settle(self) -> None:
+        """See `ports.Exchange.settle`."""
+        length, limit = self.head.content_length, self._host.services.limits.drain_bytes
+        if self._end is None and (self.head.expects_continue or (length is not None and length > limit)):
+            return
+        try:
+            await self.body(limit)
+        except RequestError as error:
+            if error.status != 413:
+                raise
+
     def respond(self, status: int, headers: Headers, body: bytes = b"") -> None:
         """See `ports.Exchange.respond`."""
         writer, host = self.writer, self._host

@@ -5,7 +5,6 @@ from __future__ import annotations
 import select
 import socket
 from asyncio import BaseTransport
-from ipaddress import ip_address
 
 from ..model.http import Peer
 
@@ -18,16 +17,11 @@ def peer_of(transport: BaseTransport) -> Peer:
     tls = transport.get_extra_info("ssl_object") is not None
     if not isinstance(name, tuple) or len(name) < 2:
         return Peer("", 0, local=True, tls=tls)
-    host = str(name[0])
+    # An IPv4 peer of a socket that listens on IPv6 too; and without the zone of a link-local address (RFC 4007).
+    host = str(name[0]).removeprefix("::ffff:").partition("%")[0]
     if host.startswith("127.") or host == "::1":
         return Peer(host, name[1], local=True, tls=tls)
-    try:
-        address = ip_address(host.partition("%")[0])
-    except ValueError:
-        return Peer(host, name[1], local=False, tls=tls)
-    mapped = getattr(address, "ipv4_mapped", None)
-    plain = mapped or address
-    return Peer(str(plain), name[1], local=plain.is_loopback, tls=tls)
+    return Peer(host, name[1], local=False, tls=tls)
 
 
 def hung_up(transport: BaseTransport) -> bool:

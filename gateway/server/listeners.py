@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import socket
 import stat
-from asyncio import AbstractEventLoop, AbstractServer, BaseProtocol
+from asyncio import AbstractEventLoop, AbstractServer, BaseProtocol, Server, get_running_loop, sleep
 from collections.abc import Callable
 from contextlib import suppress
 from ssl import SSLContext
@@ -43,8 +43,16 @@ class Listener:
         self.url = url
         self.path = path
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Accept no more; connections go on."""
+        loop = get_running_loop()
+        for sock in self.server.sockets if isinstance(self.server, Server) else ():
+            with suppress(NotImplementedError):  # Windows
+                loop.remove_reader(sock.fileno())
+        # Connections accepted in this turn of the loop get their transport in the next one; asyncio, whose servers
+        # know nothing of them yet, would lose their sockets if it were closed before that.
+        await sleep(0)
+        await sleep(0)
         self.server.close()
         if self.path is not None:
             with suppress(OSError):
@@ -61,8 +69,10 @@ def parse_address(text: str, default_port: int) -> TcpAddress | UnixAddress:
     host, colon, port = text.rpartition(":")
     if not colon or (":" in host and not host.startswith("[")) or text.endswith("]"):
         host, port = text, str(default_port)
-    if not port.isascii() or not port.isdigit() or int(port) > 65535:
+    if not port.isascii() or not port.isdigit() or len(port) > 5 or int(port) > 65535:
         raise ConfigError(f"listen: {text!r} does not end in a port between 0 and 65535")
+    if host.startswith("[") is not host.endswith("]"):
+        raise ConfigError(f"listen: {text!r} has a bracket without its other half; write [::1]:8080")
     return TcpAddress(host.removeprefix("[").removesuffix("]") or "127.0.0.1", int(port))
 
 
@@ -76,12 +86,14 @@ async def open_listener(
     handshake = None if tls is None else TLS_HANDSHAKE_TIME
     if isinstance(address, UnixAddress):
         _remove_stale(address.path)
+        if not hasattr(loop, "create_unix_server"):
+            raise ConfigError(f"cannot listen at unix:{address.path}: this system has no unix sockets")
         try:
             server = await loop.create_unix_server(
                 protocol, address.path, backlog=BACKLOG, ssl=tls, ssl_handshake_timeout=handshake
             )
         except OSError as error:
-            raise ConfigError(f"cannot listen at unix:{address.path}: {error.strerror}") from error
+            raise ConfigError(f"cannot listen at unix:{address.path}: {error.strerror or error}") from error
         _restrict(address.path)
         return Listener(server, f"unix:{address.path}", address.path)
     try:
@@ -110,10 +122,15 @@ def _remove_stale(path: str) -> None:
     if not stat.S_ISSOCK(mode):
         raise ConfigError(f"cannot listen at unix:{path}: there is a file that is no socket")
     with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)  # a living one whose queue is full would keep us waiting
         try:
             probe.connect(path)
-        except OSError:
+        except (ConnectionRefusedError, FileNotFoundError):
             with suppress(FileNotFoundError):
                 os.unlink(path)
             return
+        except BlockingIOError:
+            pass
+        except OSError as error:  # somebody else's, which cannot be told to be dead
+            raise ConfigError(f"cannot listen at unix:{path}: {error.strerror}") from error
     raise ConfigError(f"cannot listen at unix:{path}: somebody listens there already")

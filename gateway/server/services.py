@@ -109,7 +109,7 @@ class Services:
         self.linger = Deadlines[Timed](loop, limits.linger, lambda connection: connection.linger_expired())
         self.probe = Deadlines[Timed](loop, limits.hang_up_probe, lambda connection: connection.probe_due())
         self.silence = Deadlines[StreamBody](loop, limits.silence, lambda stream: stream.expired())
-        self._second = 0
+        self._second = -1
         self._common = b""
 
     def forget(self, connection: Timed) -> None:

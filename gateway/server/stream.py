@@ -99,6 +99,7 @@ class StreamBody:
         """See `ports.BodyWriter.flush`."""
         self._send()
         self._host.send_now()
+        self._first = True
 
     def _send(self) -> None:
         if self._handle is not None:
@@ -109,8 +110,8 @@ class StreamBody:
         data = b"".join(self._pending)
         self._pending.clear()
         self._size = 0
-        self._last = self._loop.time()
         self._host.send(self._writer.data(data))
+        self._last = self._loop.time()
         self.full = self._host.full
         if self._filler:
             self._silence.set(self)

@@ -129,8 +129,8 @@ class Chunked:
         return length
 
     def _unfinished(self, buffer: bytes, pos: int, room: int, what: str) -> int | Malformed:
+        if -1 < buffer.find(b"\r", pos, pos + room - 1) < len(buffer) - 1:
+            return Malformed(400, "a line holds a CR that does not end it")
         if len(buffer) - pos >= room:
             return Malformed(400, f"{what} is longer than it may be")
-        if -1 < buffer.find(b"\r", pos) < len(buffer) - 1:
-            return Malformed(400, "a line holds a CR that does not end it")
         return 0

@@ -73,12 +73,11 @@ def whole_head(raw: bytes) -> tuple[tuple[bytes, bytes, bytes], list[tuple[bytes
 
 
 def line_fault(line: bytes) -> str | None:
-    """What is wrong with the ends of a line that ends in LF, or None."""
-    if not line.endswith(b"\r\n"):
+    """What is wrong with the ends of a line that ends in LF, or None; of two faults the one that comes first."""
+    cr = line.find(b"\r")
+    if cr < 0:
         return "a line ends in LF without CR"
-    if line.find(b"\r") != len(line) - 2:
-        return "a line holds a CR that does not end it"
-    return None
+    return None if cr == len(line) - 2 else "a line holds a CR that does not end it"
 
 
 def request_line(line: bytes) -> tuple[bytes, bytes, bytes] | Malformed:

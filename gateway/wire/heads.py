@@ -16,6 +16,7 @@ __all__ = ["HeadScanner", "read_request_head", "read_response_head", "request_he
 
 Line = tuple[bytes, bytes]
 
+_BARE_CR = "a line holds a CR that does not end it"
 _ONE_WAY = 2**63  # for h11's own limit on incomplete heads: ours are checked before it sees the head
 
 
@@ -51,13 +52,13 @@ class HeadScanner:
             line = bytes(buffer[begin:end])
             if self.start is None:
                 if end > line_bytes:
-                    return Malformed(414, f"the request line is longer than {line_bytes} bytes")
+                    return _too_long(buffer, begin, line_bytes, 414, "request line")
                 first = request_line(line)
                 if isinstance(first, Malformed):
                     return first
                 self.start = first
             elif end > head_bytes:
-                return Malformed(431, f"the head is longer than {head_bytes} bytes")
+                return _too_long(buffer, begin, head_bytes, 431, "head")
             elif line == b"\r\n":
                 return end
             else:
@@ -73,13 +74,21 @@ class HeadScanner:
 
     def _unfinished(self, buffer: bytes | bytearray, begin: int) -> int | Malformed:
         head_bytes, line_bytes, _ = self._limits
-        if -1 < buffer.find(b"\r", begin) < len(buffer) - 1:
-            return Malformed(400, "a line holds a CR that does not end it")
         if self.start is None and len(buffer) > line_bytes:
-            return Malformed(414, f"the request line is longer than {line_bytes} bytes")
+            return _too_long(buffer, begin, line_bytes, 414, "request line")
         if len(buffer) > head_bytes:
-            return Malformed(431, f"the head is longer than {head_bytes} bytes")
+            return _too_long(buffer, begin, head_bytes, 431, "head")
+        if -1 < buffer.find(b"\r", begin) < len(buffer) - 1:
+            return Malformed(400, _BARE_CR)
         return 0
+
+
+def _too_long(buffer: bytes | bytearray, begin: int, limit: int, status: int, what: str) -> Malformed:
+    """For a line that goes over `limit`: the fault that would have been found first, had it come byte by byte."""
+    cr = buffer.find(b"\r", begin, limit)
+    if cr >= 0 and buffer[cr + 1 : cr + 2] != b"\n":
+        return Malformed(400, _BARE_CR)
+    return Malformed(status, f"the {what} is longer than {limit} bytes")
 
 
 def request_head(start: tuple[bytes, bytes, bytes], fields: list[Line], raw: bytes) -> RequestHead | Malformed:

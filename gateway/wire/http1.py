@@ -7,9 +7,8 @@ and its events do not depend on how the bytes were cut (but for the cuts between
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, auto
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from ..errors import MisuseError
 from ..model.http import BodyChunk, BodyEnd, BodyEvent, Malformed, RequestHead
@@ -34,8 +33,7 @@ _NOT_HTTP1 = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Http1Limits:
+class Http1Limits(NamedTuple):
     """Bounds of one head, in bytes and lines."""
 
     head_bytes: int = 32_768

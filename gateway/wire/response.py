@@ -38,6 +38,13 @@ class ResponseState(Enum):
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 
 
+def _status_line(status: int) -> bytes:
+    line = _STATUS_LINES.get(status)
+    if line is None:
+        raise MisuseError(f"not a status of HTTP: {status}")
+    return line
+
+
 # The header sets of answers are few and constant; 256 leaves room for those with an Allow or a Retry-After.
 @lru_cache(maxsize=256)
 def encode_headers(headers: Headers) -> bytes:
@@ -67,14 +74,16 @@ class ResponseWriter:
     def interim(self, status: int) -> bytes:
         """An interim answer (100).  Empty for HTTP/1.0, which has none (RFC 9110, 15.2)."""
         self._require(ResponseState.NEW)
-        return _STATUS_LINES[status] + b"\r\n" if self._version == "1.1" else b""
+        return _status_line(status) + b"\r\n" if self._version == "1.1" else b""
 
     def head(self, status: int, common: bytes, headers: Headers, length: int | None) -> bytes:
         """The status line and the header section.
 
         `common` are encoded header lines; `length` is that of the body, None for a body that is written piece by piece.
+        Where it raises MisuseError, nothing has changed: another head can still be written.
         """
         self._require(ResponseState.NEW)
+        line, fields = _status_line(status), encode_headers(headers)
         self.status = status
         if status in {204, 304}:
             self.state = ResponseState.BODILESS
@@ -91,7 +100,7 @@ class ResponseWriter:
             self.keep_alive = False
             framing = b""
         close = b"" if self.keep_alive else b"connection: close\r\n"
-        return b"".join((_STATUS_LINES[status], common, encode_headers(headers), framing, close, b"\r\n"))
+        return b"".join((line, common, fields, framing, close, b"\r\n"))
 
     def data(self, data: bytes) -> bytes:
         """A piece of the body, framed."""

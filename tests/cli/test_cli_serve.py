@@ -14,7 +14,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -176,16 +176,18 @@ def test_demo_serves_what_it_prints(launch: Launch) -> None:
     assert len(demo_token(other)) == 48
 
 
-def test_demo_takes_a_free_port_where_the_usual_one_is_taken(launch: Launch) -> None:
-    with ExitStack() as stack:
-        with suppress(OSError):  # somebody else may hold it already, which does as well
-            stack.enter_context(taken(18789))
-        running = launch.start("demo")
-    assert running.port != 18789
-    assert "port 18789 is taken" in running.text()
-    assert "--port" in running.text()
-    with ask(running.origin, demo_token(running)) as answer:
-        assert answer.status == 200
+def test_demo_takes_a_free_port_where_the_usual_one_is_taken(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with taken() as port:
+        monkeypatch.setattr("gateway.cli.demo._USUAL_PORT", port)
+        assert demo_in_this_process() == 0
+    captured = capsys.readouterr()
+    assert f"port {port} is taken" in captured.err
+    assert "--port" in captured.err
+    found = re.search(r"listens on http://127\.0\.0\.1:(\d+)", captured.out)
+    assert found
+    assert int(found[1]) != port
 
 
 def test_demo_insists_on_a_port_that_was_asked_for(launch: Launch) -> None:
@@ -236,18 +238,15 @@ def test_a_second_signal_ends_a_process_whose_loop_is_stuck(
         assert time.monotonic() - started < 2
 
 
-def test_main_leaves_the_process_as_it_was(capsys: pytest.CaptureFixture[str]) -> None:
-    """A program may call `main` itself: afterwards signals mean what they meant before."""
-    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+def demo_in_this_process(*arguments: str) -> int:
+    """Run the demo and end it by a signal once it listens; its exit code."""
     printed = threading.Event()
-    write = sys.stdout.write
+    stream, write = sys.stdout, sys.stdout.write
 
     def watch(text: str) -> int:
         if "Ctrl-C" in text:
             printed.set()
         return write(text)
-
-    sys.stdout.write = watch  # type: ignore[method-assign]  # capsys puts the stream back
 
     def stop() -> None:
         if printed.wait(20):
@@ -255,10 +254,15 @@ def test_main_leaves_the_process_as_it_was(capsys: pytest.CaptureFixture[str]) -
 
     stopper = threading.Thread(target=stop)
     stopper.start()
-    try:
-        assert main(["demo", "--port", "0"]) == 0
-    finally:
-        sys.stdout.write = write  # type: ignore[method-assign]  # as above
-        stopper.join()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stream, "write", watch)
+        code = main(["demo", *arguments])
+    stopper.join()
+    return code
+
+
+def test_main_leaves_the_process_as_it_was() -> None:
+    """A program may call `main` itself: afterwards signals mean what they meant before."""
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    assert demo_in_this_process("--port", "0") == 0
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
-    assert "listens on http://127.0.0.1:" in capsys.readouterr().out

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import pytest
 
 from gateway.agents.providers import DEFAULTS
 from gateway.config import BUILT_IN_PROVIDERS, Config, Loaded, Provider, load
-from gateway.config.load import MAX_FILE_BYTES, MAX_INCLUDE_DEPTH, MAX_NESTING
+from gateway.config.loader import MAX_FILE_BYTES, MAX_INCLUDE_DEPTH, MAX_NESTING
 from gateway.errors import ConfigError
 
 DATA = Path(__file__).parents[1] / "data" / "config"
@@ -445,5 +444,5 @@ def test_secrets_are_never_told(tmp_path: Path) -> None:
 
 def test_the_tree_is_frozen() -> None:
     config: Any = Config()
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(AttributeError):
         config.gateway.port = 1

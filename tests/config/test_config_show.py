@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 import gateway.config as room
-from gateway.config import Config, effective, load, markdown, options
+from gateway.config import AgentEntry, Auth, Config, Gateway, effective, load, markdown, options
 
 PRODUCT = Path(__file__).parents[1] / "data" / "config" / "product.json5"
 
@@ -56,3 +60,36 @@ def test_the_table_for_the_readme() -> None:
 def test_the_exports_exist() -> None:
     assert len(set(room.__all__)) == len(room.__all__)
     assert all(hasattr(room, name) for name in room.__all__)
+
+
+def test_type_checkers_see_the_same() -> None:
+    stub = ast.parse(Path(room.__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
+    told = {alias.name for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert told == set(room.__all__)
+
+
+def test_no_other_exports() -> None:
+    with pytest.raises(AttributeError, match="no_such_name"):
+        _ = room.no_such_name  # type: ignore[attr-defined]  # that is the point
+
+
+def test_sections_are_values() -> None:
+    auth = Auth(mode="token", token="s3cret")
+    assert Gateway(auth=auth) == Gateway(auth=Auth(mode="token", token="s3cret"))
+    assert Gateway(auth=auth) != Gateway()
+    assert auth != "token"
+    assert auth.replace(mode="password") == Auth(mode="password", token="s3cret")
+    assert auth.mode == "token"
+    assert repr(auth) == "Auth(mode='token')"
+
+
+@pytest.mark.parametrize("values", [{}, {"id": "a", "ids": "b"}])
+def test_sections_take_their_options_only(values: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match="id"):
+        AgentEntry(**values)
+
+
+def test_sections_lose_nothing() -> None:
+    entry: Any = AgentEntry(id="a")
+    with pytest.raises(AttributeError, match="replace"):
+        del entry.id

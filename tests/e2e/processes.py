@@ -67,13 +67,14 @@ class Running:
         return int(re.findall(r"VmRSS:\s+(\d+) kB", status)[0]) * 1024
 
     def stop(self) -> int:
-        if self.process.poll() is None:
+        """End it: a second signal where the first one has to wait for runs."""
+        for patience in (0.5, 5):
             self.process.send_signal(signal.SIGTERM)
-            self.process.send_signal(signal.SIGINT)
             try:
-                self.process.wait(10)
+                return self.process.wait(patience)
             except subprocess.TimeoutExpired:
-                self.process.kill()
+                continue
+        self.process.kill()
         return self.process.wait()
 
 
@@ -237,7 +238,7 @@ def launch(tmp_path: Path) -> Iterator[Launch]:
 def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
     launcher = Launch(tmp_path_factory.mktemp("chain"))
     refuser = ThreadingHTTPServer(("127.0.0.1", 0), Refuser)
-    thread = threading.Thread(target=refuser.serve_forever)
+    thread = threading.Thread(target=refuser.serve_forever, daemon=True)
     thread.start()
     try:
         back = launcher(configuration(*(python_agent(name) for name in AGENTS)))

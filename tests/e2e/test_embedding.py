@@ -88,7 +88,7 @@ def test_in_a_thread() -> None:
             ready.set()
             await gateway.serve_forever()
 
-    thread = threading.Thread(target=asyncio.run, args=(main(),))
+    thread = threading.Thread(target=asyncio.run, args=(main(),), daemon=True)
     thread.start()
     assert ready.wait(10)
     assert ask(urls[0], "openclaw") == (200, "HELLO ")

@@ -153,7 +153,7 @@ def test_a_thousand_pipelined_requests_are_answered_in_order(chain: Chain) -> No
     wanted = [f"number {n}" for n in range(1000)]
     with connect(chain.front) as connection:
         everything = b"".join(request("openclaw", text) for text in wanted)
-        sender = threading.Thread(target=connection.sendall, args=(everything,))
+        sender = threading.Thread(target=connection.sendall, args=(everything,), daemon=True)
         sender.start()
         source = connection.makefile("rb")
 

@@ -20,6 +20,7 @@ LONG_FUNCTIONS: dict[str, str] = {}
 """`file.py:function` -> why it cannot be two functions."""
 
 API = {
+    "Agent",
     "AgentError",
     "ChatRequest",
     "ConfigError",

@@ -1,0 +1,55 @@
+from .auth import Credential, is_local, resolve_auth
+from .json5 import Json5Error
+from .loader import Loaded, load
+from .schema import (
+    AgentDefaults,
+    AgentEntry,
+    Agents,
+    Auth,
+    ChatCompletions,
+    Config,
+    Endpoints,
+    Gateway,
+    Http,
+    Limits,
+    Models,
+    Provider,
+    ProviderModel,
+    Runtime,
+    Session,
+    Shutdown,
+    Tls,
+)
+from .show import OptionRow, effective, markdown, options
+from .values import BUILT_IN_PROVIDERS
+
+__all__ = [
+    "BUILT_IN_PROVIDERS",
+    "AgentDefaults",
+    "AgentEntry",
+    "Agents",
+    "Auth",
+    "ChatCompletions",
+    "Config",
+    "Credential",
+    "Endpoints",
+    "Gateway",
+    "Http",
+    "Json5Error",
+    "Limits",
+    "Loaded",
+    "Models",
+    "OptionRow",
+    "Provider",
+    "ProviderModel",
+    "Runtime",
+    "Session",
+    "Shutdown",
+    "Tls",
+    "effective",
+    "is_local",
+    "load",
+    "markdown",
+    "options",
+    "resolve_auth",
+]

@@ -1,0 +1,162 @@
+"""A chat completion request out of the bytes of its body: the cases of tests/data/chat, and random bytes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.api.parse import MESSAGES, chat_request
+from gateway.errors import RequestError
+from gateway.model.chat import ROLES, ChatRequest, Message
+
+DATA = Path(__file__).parent.parent / "data" / "chat"
+HI = [{"role": "user", "content": "hi"}]
+
+
+def cases(*names: str) -> list[Any]:
+    """A case says how its body is made, and what comes of it: `gives` members of the request, or an error.
+
+    The body: `hex` bytes; `text`, `times` over, each `%` in it `fill` letters; `body` any JSON; `messages` and nothing
+    else; `with` members besides a good message.
+    """
+    found = [(name, case) for name in names for case in json.loads((DATA / f"{name}.json").read_text("utf-8"))]
+    return [pytest.param(case, id=f"{name}: {case['name']}") for name, case in found]
+
+
+def body_of(case: dict[str, Any]) -> bytes:
+    if "hex" in case:
+        return bytes.fromhex(case["hex"])
+    if "text" in case:
+        text: str = case["text"] * case.get("times", 1)
+        return (text.replace("%", "m" * case["fill"]) if "fill" in case else text).encode()
+    if "messages" in case:
+        return json.dumps({"messages": case["messages"]}).encode()
+    if "with" in case:
+        return json.dumps({"messages": HI, **case["with"]}).encode()
+    return json.dumps(case["body"]).encode()
+
+
+@pytest.mark.parametrize("case", cases("json", "types", "messages"))
+def test_what_is_refused(case: dict[str, Any]) -> None:
+    with pytest.raises(RequestError) as caught:
+        chat_request(body_of(case))
+    error = caught.value
+    assert case["says"] in error.message
+    assert (error.status, error.type) == (400, "invalid_request_error")
+    assert (error.param, error.code) == (case.get("param"), case.get("code"))
+    assert len(error.message) < 300, "an error must not repeat all that was sent"
+
+
+@pytest.mark.parametrize("case", cases("accepted"))
+def test_what_is_accepted(case: dict[str, Any]) -> None:
+    request = chat_request(body_of(case))
+    for name, wanted in case["gives"].items():
+        if name == "messages":
+            assert request.messages == tuple(Message(*message) for message in wanted)
+        else:
+            assert getattr(request, name) == wanted
+
+
+def test_the_number_of_messages_is_limited() -> None:
+    assert len(chat_request(json.dumps({"messages": HI * MESSAGES}).encode()).messages) == MESSAGES
+    with pytest.raises(RequestError, match=str(MESSAGES)) as caught:
+        chat_request(json.dumps({"messages": HI * (MESSAGES + 1)}).encode())
+    assert caught.value.param == "messages"
+
+
+def test_an_error_does_not_repeat_a_long_type() -> None:
+    part = {"type": "x" * 100_000}
+    with pytest.raises(RequestError) as caught:
+        chat_request(json.dumps({"messages": [{"role": "user", "content": [part]}]}).encode())
+    assert len(caught.value.message) < 200
+
+
+# Whatever comes, it is a request or a RequestError.
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(sorted(ROLES)),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=8,
+)
+PARTS = st.fixed_dictionaries(
+    {"type": st.sampled_from(["text", "input_text", "refusal"]) | VALUES},
+    optional={"text": st.text() | VALUES, "refusal": st.text() | VALUES},
+)
+MESSAGE = st.fixed_dictionaries(
+    {"role": st.sampled_from(sorted(ROLES)) | VALUES, "content": st.text() | st.lists(PARTS, max_size=3) | VALUES},
+    optional={"name": VALUES, "tool_call_id": VALUES},
+)
+NAMES = [
+    "model",
+    "user",
+    "stream",
+    "stream_options",
+    "temperature",
+    "top_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "seed",
+    "max_tokens",
+    "max_completion_tokens",
+    "stop",
+    "response_format",
+    "reasoning_effort",
+    "logit_bias",
+    "n",
+    "tools",
+    "tool_choice",
+    "functions",
+    "function_call",
+    "unknown",
+]
+BODIES = st.fixed_dictionaries(
+    {"messages": st.lists(MESSAGE, max_size=3) | VALUES}, optional=dict.fromkeys(NAMES, VALUES)
+)
+
+
+def check(body: bytes) -> None:
+    error = None
+    try:
+        request = chat_request(body)
+    except RequestError as refused:
+        error = refused
+    else:
+        assert isinstance(request, ChatRequest)
+        assert any(message.text for message in request.messages)
+        json.dumps(request._asdict() | {"parameters": dict(request.parameters)}, ensure_ascii=False).encode()
+    if error is not None:
+        assert error.status == 400
+        assert error.message.encode()
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=60))
+def test_random_bytes(body: bytes) -> None:
+    check(body)
+    check(b"{" + body)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(alphabet='{}[]":,\\u d8f0eE+-.1truefalsn\n\ufeff\U0001f980', max_size=40))
+def test_random_marks(text: str) -> None:
+    check(text.encode())
+
+
+@settings(max_examples=300, deadline=None)
+@given(BODIES)
+def test_random_requests(body: dict[str, Any]) -> None:
+    check(json.dumps(body).encode())
+
+
+@settings(max_examples=200, deadline=None)
+@given(BODIES, st.data())
+def test_damaged_requests(body: dict[str, Any], data: st.DataObject) -> None:
+    whole = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
+    at = data.draw(st.integers(0, len(whole)))
+    check(whole[:at])
+    check(whole[:at] + data.draw(st.binary(min_size=1, max_size=2)) + whole[at + 1 :])

@@ -1,0 +1,254 @@
+"""The body of a streaming answer, over a host that notes what it is given and a loop whose time stands still."""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import AbstractEventLoop
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+
+from gateway.deadlines import Deadlines
+from gateway.errors import PeerGone
+from gateway.server.stream import TURN_BYTES, StreamBody
+from gateway.testing import ManualTimer
+from gateway.wire.response import ResponseWriter
+
+COALESCE = 0.002
+SILENCE = 15.0
+
+
+class Loop(ManualTimer):
+    """The part of a loop that a stream needs."""
+
+    def call_soon(self, callback: Callable[..., Any], *args: Any) -> object:
+        return self.call_at(self.now, callback, *args)
+
+
+class Host:
+    """A connection that notes what leaves; `gone` and `full` are set by the test."""
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+        self.hurried = 0
+        self.full = False
+        self.gone = False
+        self.drains = 0
+
+    def send(self, data: bytes) -> None:
+        if self.gone:
+            raise PeerGone("the connection is closed")
+        self.sent.append(data)
+
+    def send_now(self) -> None:
+        self.hurried += 1
+
+    async def drain(self) -> None:
+        self.drains += 1
+        self.full = False
+
+
+class Rig:
+    """A stream whose head has been sent."""
+
+    def __init__(self, coalesce: float = COALESCE) -> None:
+        self.loop = Loop()
+        self.host = Host()
+        writer = ResponseWriter("GET", "1.1", keep_alive=True)
+        writer.head(200, b"", (), None)
+        self.silence = Deadlines[StreamBody](self.loop, SILENCE, lambda stream: stream.expired())
+        self.stream = StreamBody(self.host, writer, cast("AbstractEventLoop", self.loop), coalesce, self.silence)
+
+    def left(self) -> list[bytes]:
+        sent, self.host.sent = self.host.sent, []
+        return sent
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def test_the_first_piece_leaves_at_once() -> None:
+    rig = Rig()
+    rig.stream.write(b"a")
+    assert rig.left() == [chunk(b"a")]
+
+
+def test_what_follows_soon_leaves_together() -> None:
+    rig = Rig()
+    rig.stream.write(b"a")
+    rig.left()
+    for piece in (b"b", b"c", b"d"):
+        rig.stream.write(piece)
+    assert rig.left() == []
+    rig.loop.advance(COALESCE / 2)
+    rig.stream.write(b"e")
+    assert rig.left() == []
+    rig.loop.advance(COALESCE / 2)
+    assert rig.left() == [chunk(b"bcde")]
+    rig.loop.advance(1)
+    assert rig.left() == []
+
+
+def test_after_a_pause_a_piece_leaves_at_once() -> None:
+    rig = Rig()
+    for piece in (b"a", b"b", b"c"):
+        rig.stream.write(piece)
+        assert rig.left() == [chunk(piece)]
+        rig.loop.advance(COALESCE)
+
+
+def test_without_coalescing_a_turn_leaves_together() -> None:
+    rig = Rig(coalesce=0)
+    for piece in (b"a", b"b", b"c"):
+        rig.stream.write(piece)
+    assert rig.left() == []
+    rig.loop.advance(0)
+    assert rig.left() == [chunk(b"abc")]
+
+
+def test_flush_does_not_wait() -> None:
+    rig = Rig()
+    for piece in (b"a", b"b", b"c"):
+        rig.stream.write(piece)
+    rig.stream.flush()
+    assert rig.left() == [chunk(b"a"), chunk(b"bc")]
+    assert rig.host.hurried == 1
+    rig.stream.flush()
+    rig.loop.advance(1)
+    assert rig.left() == []
+    # What was flushed is a piece of its own kind, a role say: the first piece behind it does not wait either.
+    rig.stream.write(b"d")
+    assert rig.left() == [chunk(b"d")]
+
+
+def test_a_producer_that_never_waits_is_stopped() -> None:
+    async def main() -> None:
+        rig = Rig()
+        rig.stream.write(b"a")
+        written = 0
+        while not rig.stream.full:
+            rig.stream.write(b"x" * 1000)
+            written += 1000
+        assert TURN_BYTES <= written < TURN_BYTES + 1000
+        assert rig.left()[1:] == [chunk(b"x" * written)]
+        turns = 0
+
+        def turn() -> None:
+            nonlocal turns
+            turns += 1
+
+        asyncio.get_running_loop().call_soon(turn)
+        await rig.stream.drain()
+        assert turns == 1  # the others had theirs
+        assert rig.host.drains == 0
+        assert not rig.stream.full
+
+    asyncio.run(main())
+
+
+def test_full_says_what_the_transport_says() -> None:
+    async def main() -> None:
+        rig = Rig()
+        rig.host.full = True
+        rig.stream.write(b"a")
+        assert rig.stream.full
+        await rig.stream.drain()
+        assert rig.host.drains == 1
+        assert not rig.stream.full
+
+    asyncio.run(main())
+
+
+def test_silence_is_filled_as_often_as_it_lasts() -> None:
+    rig = Rig()
+    rig.stream.fill_silence(b": hum\n")
+    rig.loop.advance(SILENCE - 1)
+    assert rig.left() == []
+    rig.loop.advance(1)
+    assert rig.left() == [chunk(b": hum\n")]
+    rig.loop.advance(2 * SILENCE)
+    assert rig.left() == [chunk(b": hum\n")] * 2
+
+
+def test_what_is_written_breaks_the_silence() -> None:
+    rig = Rig()
+    rig.stream.fill_silence(b": hum\n")
+    for _ in range(4):
+        rig.loop.advance(SILENCE - 1)
+        rig.stream.write(b"a")
+    assert rig.left() == [chunk(b"a")] * 4
+
+
+def test_a_peer_that_does_not_read_is_not_filled_up() -> None:
+    rig = Rig()
+    rig.stream.fill_silence(b": hum\n")
+    rig.host.full = True
+    rig.loop.advance(3 * SILENCE)
+    assert rig.left() == []
+    rig.host.full = False
+    rig.loop.advance(SILENCE)
+    assert rig.left() == [chunk(b": hum\n")]
+
+
+def test_probe_writes_what_fills_silences() -> None:
+    rig = Rig()
+    rig.stream.probe()
+    assert rig.left() == []
+    rig.stream.fill_silence(b": hum\n")
+    rig.stream.probe()
+    assert rig.left() == [chunk(b": hum\n")]
+
+
+def test_the_end_takes_what_is_pending_along() -> None:
+    async def main() -> None:
+        rig = Rig()
+        rig.stream.fill_silence(b": hum\n")
+        for piece in (b"a", b"b", b"c"):
+            rig.stream.write(piece)
+        await rig.stream.end()
+        assert rig.left() == [chunk(b"a"), chunk(b"bc") + b"0\r\n\r\n"]
+        rig.loop.advance(3 * SILENCE)
+        assert rig.left() == []
+        assert len(rig.silence) == 0
+
+    asyncio.run(main())
+
+
+def test_an_empty_stream() -> None:
+    async def main() -> None:
+        rig = Rig()
+        await rig.stream.end()
+        assert rig.left() == [b"0\r\n\r\n"]
+
+    asyncio.run(main())
+
+
+def test_nobody_to_read_it() -> None:
+    async def main() -> None:
+        rig = Rig()
+        rig.stream.write(b"a")
+        rig.stream.fill_silence(b": hum\n")
+        rig.host.gone = True
+        rig.stream.write(b"b")
+        rig.loop.advance(COALESCE)  # the timer must not raise into the loop
+        with pytest.raises(PeerGone):
+            rig.stream.write(b"c")
+        rig.loop.advance(SILENCE)
+        with pytest.raises(PeerGone):
+            await rig.stream.end()
+        assert rig.left() == [chunk(b"a")]
+
+    asyncio.run(main())
+
+
+def test_close_stops_all_timers() -> None:
+    rig = Rig()
+    rig.stream.fill_silence(b": hum\n")
+    rig.stream.write(b"a")
+    rig.stream.write(b"b")
+    rig.stream.close()
+    rig.loop.advance(3 * SILENCE)
+    assert rig.left() == [chunk(b"a")]
+    assert len(rig.silence) == 0

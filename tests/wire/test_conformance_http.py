@@ -1,0 +1,179 @@
+"""What we accept, llhttp accepts too, and reads as the same messages (httptools, in llhttp's strict mode)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httptools
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.model.http import BodyChunk, BodyEnd, Malformed, RequestHead
+from gateway.wire.http1 import Http1, Http1Limits
+
+DATA = Path(__file__).parent.parent / "data" / "http1"
+
+
+@dataclass
+class Message:
+    """One request, as either reader sees it."""
+
+    method: bytes = b""
+    target: bytes = b""
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    body: bytes = b""
+    trailers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    complete: bool = False
+
+
+class Llhttp:
+    """Its callbacks, as messages.  `error` is its word for why it stopped."""
+
+    def __init__(self, data: bytes) -> None:
+        self.messages: list[Message] = []
+        self.error = ""
+        self._in_body = False
+        self._parser = httptools.HttpRequestParser(self)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self.error = "upgrade"
+        except httptools.HttpParserError as error:
+            self.error = str(error)
+
+    def on_message_begin(self) -> None:
+        self.messages.append(Message())
+        self._in_body = False
+
+    def on_url(self, url: bytes) -> None:
+        self.messages[-1].target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        message = self.messages[-1]
+        (message.trailers if self._in_body else message.headers).append((name.lower(), value.strip(b" \t")))
+
+    def on_headers_complete(self) -> None:
+        self.messages[-1].method = self._parser.get_method()
+        self._in_body = True
+
+    def on_body(self, body: bytes) -> None:
+        self.messages[-1].body += body
+
+    def on_message_complete(self) -> None:
+        self.messages[-1].complete = True
+
+
+class Ours:
+    """The same of our own reader."""
+
+    def __init__(self, data: bytes) -> None:
+        self.messages: list[Message] = []
+        self.malformed = False
+        self.http = Http1(Http1Limits())
+        events = self.http.receive(data)
+        while events:
+            for event in events:
+                match event:
+                    case RequestHead():
+                        self.messages.append(Message(event.method.encode(), event.target.encode(), list(event.headers)))
+                    case BodyChunk(piece):
+                        self.messages[-1].body += piece
+                    case BodyEnd(trailers):
+                        self.messages[-1].complete = True
+                        self.messages[-1].trailers = list(trailers)
+                    case Malformed():
+                        self.malformed = True
+            events = self.http.restart() if self.http.complete else []
+
+
+FRAMING = {b"content-length", b"transfer-encoding"}
+
+
+def framing_trailer(ours: Ours) -> bool:
+    return any(name in FRAMING for message in ours.messages for name, _ in message.trailers)
+
+
+def upgrade(ours: Ours) -> bool:
+    return any(message.method == b"CONNECT" or dict(message.headers).get(b"upgrade") for message in ours.messages)
+
+
+# What llhttp says, when it may, and why.
+ALLOWED: tuple[tuple[str, Callable[[Ours], bool], str], ...] = (
+    ("Invalid method encountered", lambda _: True, "llhttp has a list of methods; RFC 9110, 9.1 takes any token"),
+    (
+        "Expected",
+        lambda _: True,
+        "the same list: methods that begin like another one, PRI, SOURCE with another protocol",
+    ),
+    ("Invalid HTTP version", lambda ours: ours.malformed, "a version behind what we have refused"),
+    (
+        "Data after `Connection: close`",
+        lambda ours: ours.http.over,
+        "what follows the last request is thrown away here",
+    ),
+    ("Content-Length can't be present", framing_trailer, "llhttp takes a trailer for a header; here it frames nothing"),
+    ("Transfer-Encoding can't be present", framing_trailer, "the same"),
+    ("Content-Length", framing_trailer, "the same"),
+    ("Invalid character in Content-Length", framing_trailer, "the same"),
+    ("upgrade", upgrade, "llhttp stops where another protocol may begin; here the handler decides"),
+)
+
+
+def compare(data: bytes) -> None:
+    ours = Ours(data)
+    complete = [message for message in ours.messages if message.complete]
+    theirs = Llhttp(data)
+    if theirs.error and not ours.malformed:
+        reasons = [why for word, when, why in ALLOWED if theirs.error.startswith(word) and when(ours)]
+        assert reasons, f"we accept {data!r}, and llhttp says {theirs.error}"
+    for mine, other in zip(complete, theirs.messages, strict=False):
+        if not other.complete and theirs.error:
+            assert any(theirs.error.startswith(word) and when(ours) for word, when, _ in ALLOWED), theirs.error
+            return
+        assert mine == other
+    if not theirs.error and not ours.malformed:
+        assert len([message for message in theirs.messages if message.complete]) == len(complete)
+
+
+def text_of(parts: Any) -> str:
+    if isinstance(parts, str):
+        return parts
+    return "".join(part if isinstance(part, str) else part[0] * part[1] for part in parts)
+
+
+def load(kind: str) -> dict[str, bytes]:
+    return {
+        f"{kind} {file.stem}: {case['name']}": text_of(case["in"]).encode("latin-1")
+        for file in sorted((DATA / kind).glob("*.jsonl"))
+        for case in map(json.loads, file.read_text("ascii").splitlines())
+    }
+
+
+GOOD, BAD = load("good"), load("bad")
+SEEDS = [data for data in (*GOOD.values(), *BAD.values()) if len(data) < 400]
+PIECES = [
+    b"\r\n", b"\n", b"\r", b" ", b"\t", b"\0", b":", b";", b",", b"0", b"1", b"=", b'"', b"\\", b"\xff", b"\x7f",
+    b"Transfer-Encoding: chunked\r\n", b"Content-Length: 3\r\n", b"Connection: close\r\n", b"Connection: keep-alive\r\n",
+    b"chunked", b"HTTP/1.0", b"0\r\n\r\n", b"GET / HTTP/1.1\r\nHost: h\r\n\r\n",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [*GOOD, *BAD])
+def test_case_under_llhttp(name: str) -> None:
+    compare((GOOD | BAD)[name])
+
+
+@settings(max_examples=600, deadline=None)
+@given(st.data())
+def test_mutations_under_llhttp(data: st.DataObject) -> None:
+    raw = bytearray(b"".join(data.draw(st.lists(st.sampled_from(SEEDS), min_size=1, max_size=3))))
+    for _ in range(data.draw(st.integers(0, 4))):
+        at = data.draw(st.integers(0, len(raw)))
+        piece = data.draw(st.sampled_from(PIECES) | st.binary(min_size=1, max_size=2))
+        raw[at : at + data.draw(st.integers(0, 3))] = piece
+    compare(bytes(raw))

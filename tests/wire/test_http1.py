@@ -1,0 +1,329 @@
+"""The reader of requests: cases in data/http1, good and bad by folder, one line of JSON each.
+
+in        the bytes as text, one character for each (ISO 8859-1), or a list of such texts and of [text, times]
+limits    members of Http1Limits, where they are not the usual ones
+events    ["head", members to compare], ["body", text], ["end", trailers], ["malformed", status, words of the reason];
+          pieces of a body are merged, and after each end the reader is told to go on with the next request
+"""
+
+from __future__ import annotations
+
+import json
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.errors import MisuseError
+from gateway.model.http import BodyChunk, BodyEnd, Malformed, RequestHead
+from gateway.wire.http1 import Http1, Http1Event, Http1Limits
+
+DATA = Path(__file__).parent.parent / "data" / "http1"
+
+
+def text_of(parts: Any) -> str:
+    """A text that may be given as a list of texts and of [text, times]."""
+    if isinstance(parts, str):
+        return parts
+    return "".join(part if isinstance(part, str) else part[0] * part[1] for part in parts)
+
+
+def bytes_of(case: dict[str, Any]) -> bytes:
+    return text_of(case["in"]).encode("latin-1")
+
+
+def load(kind: str) -> list[tuple[str, dict[str, Any]]]:
+    return [
+        (f"{kind} {file.stem}: {case['name']}", case)
+        for file in sorted((DATA / kind).glob("*.jsonl"))
+        for case in map(json.loads, file.read_text("ascii").splitlines())
+    ]
+
+
+GOOD, BAD = load("good"), load("bad")
+CASES = [pytest.param(case, id=name) for name, case in GOOD + BAD]
+SEEDS = [data for _, case in GOOD + BAD if len(data := bytes_of(case)) < 400]
+SMALL = Http1Limits(head_bytes=160, line_bytes=60, header_count=6)
+
+
+def reader(case: dict[str, Any]) -> Http1:
+    return Http1(Http1Limits(**case.get("limits", {})))
+
+
+def feed(http: Http1, data: bytes) -> list[Http1Event]:
+    """What comes of `data`, going on with each next request."""
+    events = http.receive(data)
+    while http.complete:
+        events += http.restart()
+    return events
+
+
+def merged(events: list[Http1Event]) -> list[Http1Event]:
+    """Adjacent pieces of a body as one."""
+    out: list[Http1Event] = []
+    for is_chunk, group in groupby(events, lambda event: isinstance(event, BodyChunk)):
+        if is_chunk:
+            pieces = [event.data for event in group if isinstance(event, BodyChunk)]
+            assert all(pieces), "an empty piece of a body"
+            out.append(BodyChunk(b"".join(pieces)))
+        else:
+            out += group
+    return out
+
+
+def read(http: Http1, *pieces: bytes) -> list[Http1Event]:
+    return merged([event for piece in pieces for event in feed(http, piece)])
+
+
+def plain(value: Any) -> Any:
+    """A member of a head as JSON gives it."""
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
+    if isinstance(value, tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, dict):
+        return {plain(key): plain(item) for key, item in value.items()}
+    return value
+
+
+def check(event: Http1Event, wanted: list[Any]) -> None:
+    match event:
+        case RequestHead():
+            assert wanted[0] == "head"
+            for name, value in wanted[1].items():
+                expected = text_of(value) if name == "target" else value
+                assert plain(getattr(event, name)) == expected, name
+        case BodyChunk(data):
+            assert ["body", data.decode("latin-1")] == [wanted[0], text_of(wanted[1])]
+        case BodyEnd(trailers):
+            assert wanted[0] == "end"
+            assert plain(trailers) == [[name, text_of(value)] for name, value in wanted[1]]
+        case Malformed(status, reason):
+            assert wanted[:2] == ["malformed", status]
+            assert wanted[2] in reason
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_case(case: dict[str, Any]) -> None:
+    http = reader(case)
+    events = read(http, bytes_of(case))
+    assert len(events) == len(case["events"]), events
+    for event, wanted in zip(events, case["events"], strict=True):
+        check(event, wanted)
+    for number, event in enumerate(events):
+        if isinstance(event, RequestHead):
+            assert event.fields.keys() == {name for name, _ in event.headers}
+        if isinstance(event, Malformed):
+            assert number == len(events) - 1
+            assert http.over
+            assert http.buffered == 0
+            assert http.receive(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n") == []  # silence for ever
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_cut_gives_the_same(case: dict[str, Any]) -> None:
+    data = bytes_of(case)
+    whole = read(reader(case), data)
+    # Of long inputs, the cuts near either end and near the limits that they are made for.
+    cuts = set(range(1, len(data)))
+    if len(data) > 600:
+        cuts = {*range(1, 60), *range(len(data) - 60, len(data)), *range(1020, len(data), 4093)}
+    for cut in sorted(cuts & set(range(len(data)))):
+        assert read(reader(case), data[:cut], data[cut:]) == whole, f"cut at {cut}"
+    size = 1 if len(data) < 20_000 else 7
+    assert read(reader(case), *(data[i : i + size] for i in range(0, len(data), size))) == whole
+    assert read(reader(case), b"", data, b"") == whole
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_is_buffered_stays_bounded(case: dict[str, Any]) -> None:
+    limits = Http1Limits(**case.get("limits", {}))
+    http, data = Http1(limits), bytes_of(case)
+    for start in range(0, len(data), 97):
+        feed(http, data[start : start + 97])
+        assert http.buffered <= limits.head_bytes
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_cuts_of_mutated_input(data: st.DataObject) -> None:
+    raw = mutated(data.draw)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(raw)), max_size=6)))
+    pieces = [raw[a:b] for a, b in zip([0, *cuts], [*cuts, len(raw)], strict=True)]
+    limits = data.draw(st.sampled_from([Http1Limits(), SMALL]))
+    whole = read(Http1(limits), raw)
+    assert read(Http1(limits), *pieces) == whole
+    assert read(Http1(limits), *(raw[i : i + 1] for i in range(len(raw)))) == whole
+
+
+def mutated(draw: Any) -> bytes:
+    """One or two cases, one after another, changed in some places."""
+    raw = bytearray(b"".join(draw(st.lists(st.sampled_from(SEEDS), min_size=1, max_size=2))))
+    for _ in range(draw(st.integers(0, 4))):
+        at = draw(st.integers(0, len(raw)))
+        match draw(st.integers(0, 3)):
+            case 0:
+                raw[at:at] = draw(
+                    st.sampled_from([b"\r\n", b"\n", b"\r", b" ", b"\0", b":", b";", b"0", b"a", b"\xff"])
+                )
+            case 1:
+                del raw[at : at + draw(st.integers(1, 5))]
+            case 2:
+                raw[at : at + 1] = bytes([draw(st.integers(0, 255))])
+            case _:
+                raw[at:at] = raw[at : at + draw(st.integers(1, 90))]
+    return bytes(raw)
+
+
+def test_restart_only_after_the_end() -> None:
+    http = Http1(Http1Limits())
+    for piece in (b"", b"GET / HT", b"TP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n", b"h"):
+        http.receive(piece)
+        with pytest.raises(MisuseError):
+            http.restart()
+    assert http.receive(b"i") == [BodyChunk(b"i"), BodyEnd()]
+    assert http.restart() == []
+    with pytest.raises(MisuseError):
+        http.restart()
+
+
+def test_the_next_request_waits_for_restart() -> None:
+    http = Http1(Http1Limits())
+    request = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
+    assert len(http.receive(request * 2)) == 2
+    assert http.complete
+    assert http.buffered == len(request)
+    assert http.receive(request) == []
+    assert http.buffered == 2 * len(request)
+    assert len(http.restart()) == 2
+    assert len(http.restart()) == 2
+    assert http.buffered == 0
+    assert http.restart() == []
+
+
+def test_remaining() -> None:
+    http = Http1(Http1Limits())
+    http.receive(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n123")
+    assert http.remaining == 7
+    http.receive(b"4567890")
+    assert http.remaining == 0
+    http.restart()
+    http.receive(b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n123")
+    assert http.remaining is None
+
+
+def test_detach_gives_what_followed() -> None:
+    http = Http1(Http1Limits())
+    http.receive(b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n\r\n\x81\x00")
+    assert http.detach() == b"\x81\x00"
+    assert http.over
+    assert http.buffered == 0
+    assert http.receive(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n") == []
+    with pytest.raises(MisuseError):
+        http.restart()
+
+
+# -- what is remembered of earlier heads
+
+
+FIRST = b"POST /v1 HTTP/1.1\r\nHost: h\r\nX-A: content-length: 9\r\nContent-Length:  4 \r\nX-B: 1\r\n\r\nbody"
+
+
+def warm(*requests: bytes) -> Http1:
+    """A reader that has seen `requests` often enough to remember the last one."""
+    http = Http1(Http1Limits())
+    for request in (b"GET /warm HTTP/1.1\r\nHost: h\r\n\r\n", *requests):
+        events = feed(http, request)
+        assert isinstance(events[-1], BodyEnd), events
+    return http
+
+
+def same_as_fresh(http: Http1, *pieces: bytes) -> list[Http1Event]:
+    events = read(http, *pieces)
+    assert events == read(Http1(Http1Limits()), *pieces)
+    return events
+
+
+def test_a_repeated_head_is_remembered() -> None:
+    http = warm(FIRST)
+    first, *_ = feed(http, FIRST)
+    second, *_ = feed(http, FIRST)
+    assert second is first  # and not only equal: it was not read anew
+    http.forget()
+    third, *_ = feed(http, FIRST)
+    assert third == first
+    assert third is not first
+
+
+def test_another_length_in_a_repeated_head() -> None:
+    http = warm(FIRST)
+    for digits, body in ((b"0", b""), (b"11", b"eleven body"), (b"0004", b"body"), (b"4", b"body"), (b"1", b"x")):
+        head, *_ = same_as_fresh(http, FIRST[:-4].replace(b" 4 ", b" %b " % digits) + body)
+        assert isinstance(head, RequestHead)
+        assert head.content_length == len(body)
+    same_as_fresh(http, FIRST[:-4].replace(b" 4 ", b" 1000 ") + b"not all of it")
+
+
+@pytest.mark.parametrize(
+    "digits", [b"", b"x", b"-1", b"4,4", b"4 4", b"1234567890123456789", b"4\r\nContent-Length: 4"]
+)
+def test_a_bad_length_in_a_repeated_head(digits: bytes) -> None:
+    *_, last = same_as_fresh(warm(FIRST), FIRST.replace(b" 4 ", b" %b " % digits))
+    assert isinstance(last, Malformed)
+
+
+def test_every_byte_of_a_repeated_head_counts() -> None:
+    http = warm(FIRST)
+    for at in range(len(FIRST) - 4):
+        for byte in {b"\0", b" ", b"\r", b"\n", b":", b"5", b"Z"} - {FIRST[at : at + 1]}:
+            changed = FIRST[:at] + byte + FIRST[at + 1 :]
+            if isinstance(same_as_fresh(http, changed)[-1], Malformed) or not http.complete:
+                http = warm(FIRST)
+
+
+def test_a_body_that_looks_like_the_remembered_head() -> None:
+    body = FIRST
+    long = FIRST[:-4].replace(b" 4 ", b" %d " % len(body)) + body
+    http = warm(FIRST)
+    for request in (long, FIRST, long * 2, long + FIRST):
+        same_as_fresh(http, request)
+    for cut in range(1, len(long)):
+        same_as_fresh(http, long[:cut], long[cut:])
+
+
+def test_the_remembered_head_and_the_limit() -> None:
+    request = b"POST / HTTP/1.1\r\nHost: h\r\nX: %b\r\nContent-Length: 9\r\n\r\n123456789"
+    limits = Http1Limits(head_bytes=len(request) - 9, line_bytes=32, header_count=5)
+    http = Http1(limits)
+    for _ in range(2):
+        assert isinstance(feed(http, request.replace(b"%b", b"aa"))[-1], BodyEnd)
+    longer = request.replace(b"%b", b"aa").replace(b": 9", b": 10") + b"0"
+    assert isinstance(feed(http, longer)[-1], Malformed)
+    assert isinstance(feed(Http1(limits), longer)[-1], Malformed)
+
+
+def repeatable(data: bytes) -> bool:
+    """Whether another request can follow."""
+    http = Http1(Http1Limits())
+    return len(data) < 400 and isinstance(feed(http, data)[-1], BodyEnd) and not http.over
+
+
+REPEATABLE = [data for _, case in GOOD if repeatable(data := bytes_of(case))]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_a_warm_reader_answers_as_a_fresh_one(data: st.DataObject) -> None:
+    request = data.draw(st.sampled_from([FIRST, *REPEATABLE]))
+    http = warm(request)
+    changed = bytearray(request)
+    for _ in range(data.draw(st.integers(0, 2))):
+        at = data.draw(st.integers(0, len(changed)))
+        changed[at : at + data.draw(st.integers(0, 2))] = data.draw(
+            st.binary(max_size=2) | st.sampled_from([b"\r\n", b"1"])
+        )
+    cut = data.draw(st.integers(0, len(changed)))
+    same_as_fresh(http, bytes(changed[:cut]), bytes(changed[cut:]), request)
