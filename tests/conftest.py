@@ -7,6 +7,13 @@ import sys
 import threading
 from pathlib import Path
 
+from hypothesis import settings
+
+# In CI the same examples in every run, so that a failure is the change's; elsewhere new ones each time.
+settings.register_profile("ci", derandomize=True, database=None, deadline=None)
+settings.register_profile("dev", deadline=None)
+settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE / "e2e"), str(HERE / "rules")]  # modules that several test files share
 pytest_plugins = ["processes"]
