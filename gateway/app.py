@@ -138,7 +138,9 @@ class Gateway:
         if self._state == "started":
             return
         if self._state != "new":
-            raise GatewayError("this gateway was closed; make a new one")
+            what = "is being started by another task" if self._state == "starting" else "was closed; make a new one"
+            raise GatewayError(f"this gateway {what}")
+        self._state = "starting"
         loop = asyncio.get_running_loop()
         self._closed = asyncio.Event()
         self._server = Server(loop, self._options())
@@ -232,7 +234,7 @@ class Gateway:
         )
 
     def _failing(self) -> list[str]:
-        return {"started": [], "new": ["starting"]}.get(self._state, ["draining"])
+        return {"started": [], "new": ["starting"], "starting": ["starting"]}.get(self._state, ["draining"])
 
     def _configured(self, config: AgentConfig, environ: Mapping[str, str]) -> Agent:
         match config.runtime.type:

@@ -60,6 +60,18 @@ def test_it_begins_and_ends_once() -> None:
     asyncio.run(main())
 
 
+def test_two_tasks_do_not_start_it_twice() -> None:
+    async def main() -> None:
+        gateway = Gateway(agents={"main": shout}, listen="127.0.0.1:0", token=TOKEN)
+        first, second = await asyncio.gather(gateway.start(), gateway.start(), return_exceptions=True)
+        assert first is None
+        assert isinstance(second, GatewayError)
+        assert len(gateway.urls) == 1
+        await gateway.aclose()
+
+    asyncio.run(main())
+
+
 def test_serving_forever_ends_with_the_gateway() -> None:
     async def main() -> None:
         gateway = Gateway(agents={"main": shout}, listen="127.0.0.1:0", token=TOKEN)

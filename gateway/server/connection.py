@@ -19,10 +19,9 @@ from ..wire.response import ResponseState, ResponseWriter
 from .accesslog import log_answer
 from .exchange import HttpExchange
 from .flow import Gate
-from .hangup import hung_up, peer_of
+from .hangup import look_for_reset, peer_of
 from .phase import Phase, move
 from .services import HostedLink, Services
-from .stream import StreamBody
 
 __all__ = ["Connection"]
 
@@ -30,8 +29,6 @@ _logger = getLogger(__name__)
 _NOBODY = Peer("", 0, local=False)
 # One read of the transport: room for any head, and for the usual body with it.
 READ_BYTES = 65_536
-# After a half-closed peer was asked, a reset takes a round trip; on a loaded machine it is looked for again.
-_PROBE_LOOKS = (0.05, 0.25, 1.0)
 
 
 _IDLE, _EXCHANGE, _DRAIN, _LINK = Phase.IDLE, Phase.EXCHANGE, Phase.DRAIN, Phase.LINK
@@ -41,8 +38,8 @@ class Connection(Protocol):
     """One connection, from its first byte to its last."""
 
     __slots__ = (
-        "_authenticated", "_eof", "_exchange", "_gate", "_head_begun", "_link", "_link_reads", "_paused", "_reader",
-        "_transport", "loop", "peer", "phase", "services", "task",
+        "_authenticated", "_eof", "_exchange", "_gate", "_head_begun", "_lingering", "_link", "_link_reads", "_paused",
+        "_reader", "_transport", "loop", "peer", "phase", "services", "task",
     )  # fmt: skip
 
     def __init__(self, services: Services) -> None:
@@ -60,6 +57,7 @@ class Connection(Protocol):
         self._authenticated = False
         self._head_begun = True
         self._paused = False
+        self._lingering = 0
         self._eof = False
 
     # -- what the transport says
@@ -86,6 +84,8 @@ class Connection(Protocol):
         if phase >= _LINK:
             if phase is _LINK and self._link is not None:
                 self._link.data_received(data)
+            elif phase is Phase.LINGER:
+                self._discard(len(data))
             return
         events = self._reader.receive(data)
         if events:
@@ -106,7 +106,8 @@ class Connection(Protocol):
             return False
         if not self._reader.complete:
             exchange.take(Malformed(400, "the connection was closed before the request body was complete"))
-        self.probe_due()
+        else:
+            self.probe_due()
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -121,6 +122,7 @@ class Connection(Protocol):
             self._exchange.lost()
         if self._link is not None:
             self._link.connection_lost(exc)
+            services.bereave(self.task)
         elif self.task is not None:  # a link tells its handler itself that it is over, and lets it clean up
             self.task.cancel()
 
@@ -268,11 +270,20 @@ class Connection(Protocol):
         if self._eof:
             self.close()
             return
+        self._lingering = self.services.limits.linger_bytes
         self.services.linger.set(self)
         self.services.outbox.flush()
         if transport.can_write_eof():
             transport.write_eof()
         self._update_reading()
+
+    def _discard(self, size: int) -> None:
+        """A peer that is still sending gets more time, as long as it is quick enough and knows an end."""
+        before, self._lingering = self._lingering, self._lingering - size
+        if self._lingering < 0:
+            self.abort()
+        elif before // READ_BYTES != self._lingering // READ_BYTES:
+            self.services.linger.set(self)
 
     def _update_reading(self) -> None:
         """The one place that decides whether bytes are wanted."""
@@ -338,10 +349,6 @@ class Connection(Protocol):
     def body_over(self) -> None:
         self.services.body.clear(self)
 
-    def open_stream(self, writer: ResponseWriter) -> StreamBody:
-        services = self.services
-        return StreamBody(self, writer, self.loop, services.limits.coalesce, services.silence)
-
     def authenticated(self) -> None:
         if not self._authenticated:
             self._authenticated = True
@@ -405,9 +412,6 @@ class Connection(Protocol):
         _logger.info("cut off %s: it does not read", self.peer.host or "unix")
         self.abort()
 
-    def linger_expired(self) -> None:
-        self.abort()
-
     def probe_due(self) -> None:
         """Ask a half-closed peer whether it is still there; a closed one answers with a reset."""
         if self._exchange is None or self._transport is None:
@@ -416,13 +420,8 @@ class Connection(Protocol):
             self._exchange.probe()
         except PeerGone:
             return
-        for pause in _PROBE_LOOKS:
-            self.loop.call_later(pause, self._look)
+        look_for_reset(self.loop, self._transport)
         self.services.probe.set(self)
-
-    def _look(self) -> None:
-        if self._exchange is not None and self._transport is not None and hung_up(self._transport):
-            self.abort()
 
     def retire(self) -> None:
         """The server is draining: close as soon as nothing is under way."""

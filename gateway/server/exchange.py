@@ -32,8 +32,6 @@ class ExchangeHost(StreamHost, Protocol):
     def body_over(self) -> None:
         """The handler waits no longer."""
 
-    def open_stream(self, writer: ResponseWriter) -> StreamBody: ...
-
     def authenticated(self) -> None: ...
 
     def become_link(self, answer: bytes, head: RequestHead) -> Link: ...
@@ -146,7 +144,7 @@ class HttpExchange:
         writer, host = self.writer, self._host
         writer.keep_alive = writer.keep_alive and host.may_keep_alive()
         host.send(writer.head(status, host.services.common_headers(self.request_id), headers, None))
-        self.body_stream = host.open_stream(writer)
+        self.body_stream = StreamBody(host, writer, host.loop, host.services.limits.coalesce, host.services.silence)
         return self.body_stream
 
     def admit(self) -> None:

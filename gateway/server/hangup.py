@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import select
 import socket
-from asyncio import BaseTransport
+from asyncio import AbstractEventLoop, BaseTransport, Transport
 
 from ..model.http import Peer
 
-__all__ = ["hung_up", "peer_of"]
+__all__ = ["hung_up", "look_for_reset", "peer_of"]
+
+# A reset takes a round trip; on a loaded machine it is looked for again.
+_LOOKS = (0.05, 0.25, 1.0)
 
 
 def peer_of(transport: BaseTransport) -> Peer:
@@ -22,6 +25,17 @@ def peer_of(transport: BaseTransport) -> Peer:
     if host.startswith("127.") or host == "::1":
         return Peer(host, name[1], local=True, tls=tls)
     return Peer(host, name[1], local=False, tls=tls)
+
+
+def look_for_reset(loop: AbstractEventLoop, transport: Transport) -> None:
+    """Abort the connection if the peer answers what was just sent with a reset."""
+    for pause in _LOOKS:
+        loop.call_later(pause, _look, transport)
+
+
+def _look(transport: Transport) -> None:
+    if hung_up(transport):
+        transport.abort()
 
 
 def hung_up(transport: BaseTransport) -> bool:

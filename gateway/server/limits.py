@@ -24,6 +24,8 @@ class Limits(NamedTuple):
     """For a peer that does not read: it holds a run and its session as long as it stalls."""
     linger: float = 5.0
     """After the last answer, for what is on its way: closing at once would reset the answer out of the peer's hands."""
+    linger_bytes: int = 67_108_864
+    """Of a refused upload that goes on, 64 KiB within `linger` at least: cut off, it looks like a broken network."""
     hang_up_probe: float = 5.0
     """Between two questions to a half-closed peer whether it is still there."""
     silence: float = 15.0

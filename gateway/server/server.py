@@ -46,4 +46,5 @@ class Server:
         self._services.close()
 
     def _tasks(self) -> set[Task[None]]:
-        return {connection.task for connection in self._services.connections if connection.task is not None}
+        services = self._services
+        return {connection.task for connection in services.connections if connection.task} | services.orphans

@@ -28,7 +28,6 @@ class Timed(Protocol):
     def idle_expired(self) -> None: ...
     def body_expired(self) -> None: ...
     def stall_expired(self) -> None: ...
-    def linger_expired(self) -> None: ...
     def probe_due(self) -> None: ...
     def retire(self) -> None: ...
     def abort(self) -> None: ...
@@ -96,6 +95,7 @@ class Services:
         self.admission = Admission(limits)
         self.outbox = Outbox(loop)
         self.connections: set[Timed] = set()
+        self.orphans: set[Task[None]] = set()
         self.draining = False
         # A connection idle for `remember` forgets its last head; it is closed after the rest of its time.
         soon = min(limits.remember, limits.keep_alive_idle / 2) if limits.keep_alive_idle else limits.remember
@@ -106,11 +106,17 @@ class Services:
         )
         self.body = Deadlines[Timed](loop, limits.body_idle, lambda connection: connection.body_expired())
         self.stall = Deadlines[Timed](loop, limits.write_stall, lambda connection: connection.stall_expired())
-        self.linger = Deadlines[Timed](loop, limits.linger, lambda connection: connection.linger_expired())
+        self.linger = Deadlines[Timed](loop, limits.linger, lambda connection: connection.abort())
         self.probe = Deadlines[Timed](loop, limits.hang_up_probe, lambda connection: connection.probe_due())
         self.silence = Deadlines[StreamBody](loop, limits.silence, lambda stream: stream.expired())
         self._second = -1
         self._common = b""
+
+    def bereave(self, task: Task[None] | None) -> None:
+        """The connection of this task is over, and the task cleans up; who waits for all tasks waits for it too."""
+        if task is not None:
+            self.orphans.add(task)
+            task.add_done_callback(self.orphans.discard)
 
     def forget(self, connection: Timed) -> None:
         """The connection is over: none of its timers may fire."""

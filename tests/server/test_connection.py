@@ -360,6 +360,45 @@ def test_a_client_that_sends_everything_first_gets_its_413(chunked: bool) -> Non
     run(main)
 
 
+def test_a_slow_upload_that_is_refused_has_the_time_it_takes() -> None:
+    async def handler(exchange: Exchange) -> None:
+        exchange.respond(200, (), await exchange.body(1000))
+
+    async def main() -> None:
+        async with serving(handler, Limits(linger=0.2)) as running:
+            reader, writer = await running.connect()
+            writer.write(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 800000\r\n\r\n")
+            assert (await answer(reader))[0] == 413
+            for _ in range(8):  # 0.8 s in all, four times what lingering takes without progress
+                writer.write(b"x" * 100_000)
+                await writer.drain()
+                await asyncio.sleep(0.1)
+            assert running.server.connections == 1, "still reading"
+            began = time.monotonic()
+            await running.alone()
+            assert time.monotonic() - began < 2, "but not without progress"
+
+    run(main)
+
+
+def test_a_refused_upload_without_end_is_cut_off() -> None:
+    async def handler(exchange: Exchange) -> None:
+        exchange.respond(200, (), await exchange.body(1000))
+
+    async def main() -> None:
+        async with serving(handler, Limits(linger=5, linger_bytes=300_000)) as running:
+            reader, writer = await running.connect()
+            writer.write(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 80000000\r\n\r\n")
+            assert (await answer(reader))[0] == 413
+            with suppress(OSError):
+                for _ in range(100):
+                    writer.write(b"x" * 100_000)
+                    await writer.drain()
+            await asyncio.wait_for(running.alone(), 2)
+
+    run(main)
+
+
 def test_continue_is_sent_when_the_body_is_wanted() -> None:
     async def main() -> None:
         async with serving() as running:
@@ -995,5 +1034,28 @@ def test_a_connection_from_another_thread_s_client() -> None:
                 await asyncio.to_thread(thread.join)
             assert not failures
             await running.alone()
+
+    run(main)
+
+
+def test_drain_waits_for_what_the_handler_of_a_lost_link_still_does() -> None:
+    cleaned = asyncio.Event()
+
+    async def handler(exchange: Exchange) -> None:
+        link = await exchange.accept_websocket()
+        async for _ in link:
+            pass
+        await asyncio.sleep(0.2)
+        cleaned.set()
+
+    async def main() -> None:
+        async with serving(handler) as running:
+            reader, writer = await running.connect()
+            writer.write(UPGRADE)
+            assert (await answer(reader))[0] == 101
+            writer.transport.abort()
+            await running.alone()
+            await running.server.drain()
+            assert cleaned.is_set()
 
     run(main)

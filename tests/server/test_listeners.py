@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import socket
 import stat
+import subprocess
 from collections.abc import Callable, Coroutine
 from contextlib import closing
 from pathlib import Path
@@ -259,3 +261,12 @@ def test_hung_up() -> None:
             else:
                 pytest.fail("the reset was not noticed")
     assert hung_up(MemoryTransport(asyncio.Protocol()))  # without a socket there is nobody
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the command openssl")
+def test_an_encrypted_key_is_told_and_asks_nobody(tmp_path: Path) -> None:
+    key = tmp_path / "encrypted.pem"
+    command = ["openssl", "pkey", "-in", CERTIFICATE, "-aes256", "-passout", "pass:secret", "-out", str(key)]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL, capture_output=True)
+    with pytest.raises(ConfigError, match=r"gateway\.tls: the key is encrypted"):
+        server_context(CERTIFICATE, str(key))
