@@ -167,3 +167,32 @@ def test_options_of_the_server() -> None:
         assert "POST" in answer.headers["allow"]
 
     serving(test, agents={"main": echo})
+
+
+@pytest.mark.parametrize(
+    ("pieces", "status"),
+    [
+        ((b"Transfer-Encoding: chunked\r\n\r\n5;\r\nhello\r\n0\r\n\r\n",), 400),
+        ((b"Transfer-Encoding: chunked\r\n\r\n", b"5\r\nhel", b"lo\r\nx\r\n"), 400),
+        ((b"Transfer-Encoding: chunked\r\n\r\n", b"5\r\nhel", b"lo\r\n0\r\n\r\n"), 404),
+        ((b"Content-Length: 5\r\n\r\n", b"hello"), 404),
+        ((b"Content-Length: 10000000\r\n\r\n",), 404),
+        ((b"Content-Length: 5\r\nExpect: 100-continue\r\n\r\n",), 404),
+    ],
+)
+def test_broken_framing_comes_before_a_refusal(pieces: tuple[bytes, ...], status: int) -> None:
+    """Who frames a message in a way that others read otherwise is told that, whatever else was wrong."""
+
+    async def test(gateway: Gateway) -> None:
+        host, _, port = gateway.urls[0].rpartition("//")[2].rpartition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"POST /nothing HTTP/1.1\r\nHost: h\r\n")
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0.01)
+        assert (await reader.readline()).startswith(b"HTTP/1.1 %d " % status)
+        writer.close()
+        await writer.wait_closed()
+
+    serving(test, agents={"main": echo})

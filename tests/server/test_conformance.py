@@ -1,4 +1,4 @@
-"""Public conformance suites against the echo target, where their folder stands beside the checkout."""
+"""Public conformance suites against the echo target and a whole gateway, where their folder is at hand."""
 
 from __future__ import annotations
 
@@ -41,3 +41,21 @@ def test_suite(target: str, runner: str) -> None:
     print(done.stdout[-3000:])
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
     assert re.search(r"[1-9][0-9]{2}", done.stdout), "the runner tells no score"
+
+
+def test_raw_cases_against_a_gateway() -> None:
+    """Whose application answers 404 for `/`: but first it has to refuse what is not well-formed."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "gateway", "demo", "--port", "0"], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        try:
+            found = re.search(r"http://([0-9.]+:[0-9]+)", process.stdout.readline())
+            assert found
+            done = subprocess.run(
+                [sys.executable, str(SUITES / "run_cases.py"), found[1], "--accept", "200-299,401,404,405,415"],
+                capture_output=True, text=True, timeout=50, check=False,
+            )  # fmt: skip
+            assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
+        finally:
+            process.terminate()
