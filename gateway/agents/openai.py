@@ -10,7 +10,6 @@ import json
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from importlib import import_module
 from os import urandom
 
 from ..model.chat import Message
@@ -191,8 +190,9 @@ def _retry_after(fields: Mapping[bytes, bytes], now: float) -> float | None:
     if re.fullmatch(_NUMBER, value):
         return float(value)
     try:
-        email = import_module("email.utils")  # no provider in use sends a date, and it costs the start 5 ms
-        when: float = email.parsedate_to_datetime(value.decode("latin-1")).timestamp()
+        from email import utils  # noqa: PLC0415 - no provider in use sends a date, and it costs the start 5 ms
+
+        when: float = utils.parsedate_to_datetime(value.decode("latin-1")).timestamp()
         return max(0.0, when - now)
     except (ValueError, OverflowError):
         return None

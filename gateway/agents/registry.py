@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from importlib import import_module
 from typing import NamedTuple
 
 from ..errors import ConfigError, RequestError
@@ -87,7 +86,8 @@ class Registry:
 
     def _unknown(self, message: str, param: str, wanted: str) -> RequestError:
         plain = wanted.rpartition("/")[2].rpartition(":")[2]
-        difflib = import_module("difflib")  # only mistakes need it, and it costs the start a millisecond
+        import difflib  # noqa: PLC0415 - only mistakes need it, and it costs the start a millisecond
+
         close = difflib.get_close_matches(plain, self._by_id, n=1)
         hint = f"Did you mean `{PUBLIC}/{close[0]}`?" if close else f"Use one of: {', '.join(self.models[:20])}."
         return RequestError(404, f"{message} {hint}", param=param, code="model_not_found")

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from importlib import import_module
 from types import MappingProxyType
 from typing import Any, ClassVar, NoReturn, Protocol, Self, dataclass_transform
 
@@ -405,6 +404,7 @@ def _brief(value: str | int) -> str:
 
 def _did_you_mean(word: str, known: tuple[str, ...]) -> str:
     folded = {name.lower(): name for name in known}
-    difflib = import_module("difflib")  # only mistakes need it, and it costs the start a millisecond
+    import difflib  # noqa: PLC0415 - only mistakes need it, and it costs the start a millisecond
+
     close = difflib.get_close_matches(word.lower(), folded, n=1)
     return f". Did you mean '{folded[close[0]]}'?" if close else ""
