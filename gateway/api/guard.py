@@ -15,11 +15,13 @@ class Guard:
 
     def __init__(self, secret: str | None) -> None:
         self._secret = None if secret is None else secret.encode()
+        self._usual = b"" if self._secret is None else b"Bearer " + self._secret
 
     def check(self, exchange: Exchange) -> None:
         """Raises RequestError (401) unless the request carries `Authorization: Bearer <secret>`."""
-        if self._secret is not None:
-            scheme, _, given = exchange.head.fields.get(b"authorization", b"").partition(b" ")
+        given = exchange.head.fields.get(b"authorization", b"")
+        if self._secret is not None and not compare_digest(given, self._usual):
+            scheme, _, given = given.partition(b" ")
             if scheme.lower() != b"bearer" or not given.strip():
                 raise self._unauthorized(
                     "You didn't provide an API key. You need to provide the gateway's token or password in an "

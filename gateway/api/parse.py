@@ -32,6 +32,7 @@ def _no_constant(name: str) -> Any:
 
 
 _decoder = JSONDecoder(parse_constant=_no_constant)
+_scan: Callable[[str, int], tuple[Any, int]] = _decoder.scan_once  # type: ignore[attr-defined]  # made in __init__
 _STRING_OR_CONSTANT = re.compile(r'"(?:[^"\\]|\\.)*+"|NaN|-?Infinity')
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
@@ -47,7 +48,10 @@ def json_body(body: bytes) -> Any:
     text = text.removeprefix("\ufeff")  # a byte order mark, which some clients on Windows send
     try:
         # What `decode` does, but for the white space around the value, which most clients do not send.
-        value, end = _decoder.raw_decode(text) if text[:1] == "{" else (None, 0)
+        try:
+            value, end = _scan(text, 0)
+        except StopIteration:  # it does not begin with a value, or breaks off: `decode` says so in words
+            value, end = None, 0
         if end != len(text) or not end:
             value = _decoder.decode(text)
         if b"\\u" in body and _SURROGATE.search(body):

@@ -38,8 +38,8 @@ class Connection(Protocol):
     """One connection, from its first byte to its last."""
 
     __slots__ = (
-        "_authenticated", "_eof", "_exchange", "_gate", "_head_begun", "_lingering", "_link", "_link_reads", "_paused",
-        "_reader", "_transport", "loop", "peer", "phase", "services", "task",
+        "_eof", "_exchange", "_gate", "_head_begun", "_lingering", "_link", "_link_reads", "_paused", "_reader",
+        "_transport", "is_authenticated", "loop", "peer", "phase", "services", "task",
     )  # fmt: skip
 
     def __init__(self, services: Services) -> None:
@@ -54,7 +54,7 @@ class Connection(Protocol):
         self._link: HostedLink | None = None
         self._link_reads = True
         self._gate = Gate()
-        self._authenticated = False
+        self.is_authenticated = False
         self._head_begun = True
         self._paused = False
         self._lingering = 0
@@ -113,7 +113,7 @@ class Connection(Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         services = self.services
         if self in services.connections:
-            services.admission.leave(self.peer, authenticated=self._authenticated)
+            services.admission.leave(self.peer, authenticated=self.is_authenticated)
         services.forget(self)
         self.phase = move(self.phase, Phase.CLOSED)
         self._transport = None
@@ -213,13 +213,13 @@ class Connection(Protocol):
         if self._link is not None:
             if self.phase is Phase.LINK:
                 self.close()
+        elif self._reader.complete and exchange.writer.keep_alive:
+            self._next()
         elif not exchange.writer.keep_alive or self._reader.over:
             if self._reader.complete and not self._reader.buffered:
                 self.close()
             else:
                 self._linger()
-        elif self._reader.complete:
-            self._next()
         else:
             self.phase = move(self.phase, Phase.DRAIN)
             self.services.body.set(self)
@@ -230,15 +230,11 @@ class Connection(Protocol):
         self.phase = move(self.phase, _IDLE)
         self.services.soon.set(self)
         self.services.idle.clear(self)
-        if self._reader.buffered:
-            events = self._reader.restart()
-            if events:
-                self._advance(events)
-            elif self._reader.buffered:
-                self._head_begun = True
-                self.services.head.set(self)
-        else:
-            self._reader.restart()
+        if events := self._reader.restart():
+            self._advance(events)
+        elif self._reader.buffered:
+            self._head_begun = True
+            self.services.head.set(self)
         if self.phase is _IDLE:
             if self._eof:
                 self.close()
@@ -350,9 +346,8 @@ class Connection(Protocol):
         self.services.body.clear(self)
 
     def authenticated(self) -> None:
-        if not self._authenticated:
-            self._authenticated = True
-            self.services.admission.authenticated(self.peer)
+        self.is_authenticated = True
+        self.services.admission.authenticated(self.peer)
 
     def become_link(self, answer: bytes, head: RequestHead) -> HostedLink:
         self._link = self.services.options.link_factory(self, head, self.peer, self.loop)

@@ -22,6 +22,7 @@ class ExchangeHost(StreamHost, Protocol):
     peer: Peer
     loop: AbstractEventLoop
     services: Services
+    is_authenticated: bool
 
     def may_keep_alive(self) -> bool:
         """Whether another request can follow, as things stand."""
@@ -136,8 +137,7 @@ class HttpExchange:
         """See `ports.Exchange.respond`."""
         writer, host = self.writer, self._host
         writer.keep_alive = writer.keep_alive and host.may_keep_alive()
-        head = writer.head(status, host.services.common_headers(self.request_id), headers, len(body))
-        host.send(head + writer.data(body) + writer.end() if status not in {204, 304} else head + writer.end())
+        host.send(writer.whole(status, host.services.common_headers(self.request_id), headers, body))
 
     def stream(self, status: int, headers: Headers) -> StreamBody:
         """See `ports.Exchange.stream`."""
@@ -149,7 +149,8 @@ class HttpExchange:
 
     def admit(self) -> None:
         """See `ports.Exchange.admit`."""
-        self._host.authenticated()
+        if not self._host.is_authenticated:
+            self._host.authenticated()
 
     async def accept_websocket(self) -> Link:
         """See `ports.Exchange.accept_websocket`."""

@@ -5,6 +5,7 @@ its output back with h11 and with http.client.
 
     state     call       next
     NEW       interim    NEW
+    NEW       whole      DONE
     NEW       head       LENGTH, CHUNKED, CLOSE (until the connection closes) or BODILESS
     LENGTH    data       LENGTH
     CHUNKED   data       CHUNKED
@@ -101,6 +102,17 @@ class ResponseWriter:
             framing = b""
         close = b"" if self.keep_alive else b"connection: close\r\n"
         return b"".join((line, common, fields, framing, close, b"\r\n"))
+
+    def whole(self, status: int, common: bytes, headers: Headers, body: bytes) -> bytes:
+        """`head`, `data` and `end` of an answer that is there in one piece."""
+        if self.state is not ResponseState.NEW or self._method == "HEAD" or status in {204, 304}:
+            head = self.head(status, common, headers, len(body))
+            return head + self.data(body) + self.end()
+        line, fields = _status_line(status), encode_headers(headers)
+        self.status = status
+        self.state = ResponseState.DONE
+        close = b"" if self.keep_alive else b"connection: close\r\n"
+        return b"%b%b%bcontent-length: %d\r\n%b\r\n%b" % (line, common, fields, len(body), close, body)
 
     def data(self, data: bytes) -> bytes:
         """A piece of the body, framed."""

@@ -533,7 +533,7 @@ def test_an_unread_body_that_stops_coming_ends_the_connection() -> None:
 
 def test_an_idle_connection_is_closed() -> None:
     async def main() -> None:
-        async with serving(limits=SHORT) as running:
+        async with serving(limits=Limits(keep_alive_idle=0.2)) as running:
             began = asyncio.get_running_loop().time()
             got = await running.exchange(GET)
             assert got.count(b"HTTP/1.1 ") == 1
