@@ -32,17 +32,6 @@ _STOPPED = RunFailed("the gateway is shutting down", "shutting_down", 503)
 _BROKEN = RunFailed("the agent failed", "agent_error", 500)
 
 
-class _Active:
-    """A run under way: the task that pulls it, and what its agent gave to be pulled."""
-
-    __slots__ = ("produced", "stopped", "task")
-
-    def __init__(self, task: Task[Any] | None) -> None:
-        self.task = task
-        self.produced: Any = None
-        self.stopped = False
-
-
 class Runs:
     """Starts runs and knows those under way."""
 
@@ -50,7 +39,8 @@ class Runs:
         self._registry = registry
         self._store = store
         self._lanes = lanes
-        self._active: set[_Active] = set()
+        # run_id to the task that pulls the run and to what its agent gave to be pulled
+        self._active: dict[str, tuple[Task[Any] | None, Any]] = {}
         self._stopped = False
 
     @property
@@ -67,14 +57,14 @@ class Runs:
 
         Each ends with RunFailed (`shutting_down`), which its caller can still pass on.
         """
+        if self._stopped:
+            return
         self._stopped = True
-        for active in self._active:
-            if not active.stopped:
-                active.stopped = True
-                # A generator that is not running has given something, with which the caller is busy: to cancel that
-                # would cost the caller its ending.  The run ends when it is pulled again.
-                if active.task is not None and getattr(active.produced, "ag_running", True):
-                    active.task.cancel()
+        for task, produced in self._active.values():
+            # A generator that is not running has given something, with which the caller is busy: to cancel that would
+            # cost the caller its ending.  The run ends when it is pulled again.
+            if task is not None and getattr(produced, "ag_running", True):
+                task.cancel()
 
     async def _in_session(self, run: RunInput) -> AsyncGenerator[RunEvent, None]:
         try:
@@ -104,14 +94,13 @@ class Runs:
             yield _STOPPED
             return
         ending: RunEvent = RunDone()
-        active = _Active(current_task())
-        self._active.add(active)
         produced: Any = None
         try:
-            active.produced = produced = self._registry[run.agent_id].agent(run)
+            produced = self._registry[run.agent_id].agent(run)
+            self._active[run.run_id] = (current_task(), produced)
             if not hasattr(produced, "__aiter__"):
                 answer = _text(await produced)
-                active.task = None  # it is complete: whatever comes now, the caller may have it
+                self._active.pop(run.run_id, None)  # it is complete: whatever comes now, the caller may have it
                 yield answer
             else:
                 async for event in produced:
@@ -123,7 +112,7 @@ class Runs:
                         break
                     else:
                         yield event if isinstance(event, Usage) else _text(event)
-                    if active.stopped:
+                    if self._stopped:
                         ending = _STOPPED
                         break
                 else:
@@ -133,7 +122,7 @@ class Runs:
             if task is not None and not task.cancelling():  # what the agent waited for was cancelled, not the run
                 _logger.exception("run %s of agent %s failed", run.run_id, run.agent_id)
                 ending = _BROKEN
-            elif not active.stopped or task is None or task.uncancel():
+            elif not self._stopped or task is None or task.uncancel():
                 raise
             else:
                 ending = _STOPPED
@@ -144,7 +133,7 @@ class Runs:
             _logger.exception("run %s of agent %s failed", run.run_id, run.agent_id)
             ending = _BROKEN
         finally:
-            self._active.discard(active)
+            self._active.pop(run.run_id, None)
             if hasattr(produced, "aclose"):  # what it holds is given back now, not when the garbage is collected
                 await _close(produced, run)
         yield ending

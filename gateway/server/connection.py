@@ -164,7 +164,7 @@ class Connection(Protocol):
         self._exchange = exchange = HttpExchange(self, head, request_id)
         if self.services.options.access_log:
             exchange.began = self.loop.time()
-        self.task = Task(self._serve(exchange), loop=self.loop)
+        self.task = Task(self._serve(exchange), loop=self.loop, name="exchange")
 
     async def _serve(self, exchange: HttpExchange) -> None:
         try:
