@@ -98,7 +98,7 @@ class Services:
         self.orphans: set[Task[None]] = set()
         self.draining = False
         # A connection idle for `remember` forgets its last head; it is closed after the rest of its time.
-        soon = min(limits.remember, limits.keep_alive_idle / 2) if limits.keep_alive_idle else limits.remember
+        soon = min(limits.remember, limits.keep_alive_idle / 2) or max(limits.remember, limits.keep_alive_idle / 2)
         self.head = Deadlines[Timed](loop, limits.head_time, lambda connection: connection.head_expired())
         self.soon = Deadlines[Timed](loop, soon, lambda connection: connection.idle_soon())
         self.idle = Deadlines[Timed](
