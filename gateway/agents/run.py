@@ -10,7 +10,7 @@ from asyncio import CancelledError, Task, current_task
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from logging import getLogger
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import AgentError
 from ..model.chat import Message
@@ -19,7 +19,7 @@ from ..ports import SessionStore
 from ..sessions.lanes import Lanes
 from .registry import Registry
 
-__all__ = ["ANSWER_CHARACTERS", "TOO_LONG", "Runs"]
+__all__ = ["ANSWER_CHARACTERS", "TOO_LONG", "Answer", "Runs"]
 
 # Of an answer that is held in memory, for its session or to be sent in one piece: a multiple of what models can say,
 # and an end for agents that have none.
@@ -30,6 +30,19 @@ TOO_LONG = RunFailed(f"the agent said more than {ANSWER_CHARACTERS} characters",
 _logger = getLogger(__name__)
 _STOPPED = RunFailed("the gateway is shutting down", "shutting_down", 503)
 _BROKEN = RunFailed("the agent failed", "agent_error", 500)
+
+
+class _StoppedError(Exception):
+    """A run was to begin after `stop_all`."""
+
+
+class Answer(NamedTuple):
+    """All that a run gave: its text, the tokens used, and how it ended."""
+
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    ending: RunDone | RunFailed
 
 
 class Runs:
@@ -51,6 +64,42 @@ class Runs:
     def run(self, run: RunInput) -> AsyncGenerator[RunEvent, None]:
         """The events of a run.  Close the generator (`aclosing`) when you stop before its end."""
         return self._attempt(run) if run.stateless else self._in_session(run)
+
+    async def answer(self, run: RunInput) -> Answer:
+        """The whole answer of a run, for those who show nothing before its end."""
+        ending: RunDone | RunFailed = RunDone()
+        texts: list[str] = []
+        size = prompt = completion = 0
+        source: Any = None
+        try:
+            source = self._begin(run) if run.stateless else self._in_session(run)
+            if hasattr(source, "__aiter__"):
+                async for event in source:
+                    if event.__class__ is str:
+                        texts.append(event)
+                        size += len(event)
+                        if size > ANSWER_CHARACTERS:
+                            ending = TOO_LONG
+                            break
+                    elif isinstance(event, RunDone | RunFailed):
+                        ending = event
+                        break
+                    elif isinstance(event, Usage):
+                        prompt += event.prompt_tokens
+                        completion += event.completion_tokens
+                    else:
+                        texts.append(_text(event))
+            else:
+                texts.append(_text(await source))
+                if len(texts[0]) > ANSWER_CHARACTERS:
+                    ending = TOO_LONG
+        except BaseException as error:
+            ending = self._judge(run, error)
+        finally:
+            self._active.pop(run.run_id, None)
+            if _is_open(source):
+                await _close(source, run)
+        return Answer("".join(texts), prompt, completion, ending)
 
     def stop_all(self) -> None:
         """End all runs, those that wait for their session too, and begin no more.
@@ -90,14 +139,10 @@ class Runs:
             yield RunFailed("the session could not be read or kept", "session_error", 500)
 
     async def _attempt(self, run: RunInput) -> AsyncGenerator[RunEvent, None]:
-        if self._stopped:
-            yield _STOPPED
-            return
-        ending: RunEvent = RunDone()
+        ending: RunDone | RunFailed = RunDone()
         produced: Any = None
         try:
-            produced = self._registry[run.agent_id].agent(run)
-            self._active[run.run_id] = (current_task(), produced)
+            produced = self._begin(run)
             if not hasattr(produced, "__aiter__"):
                 answer = _text(await produced)
                 self._active.pop(run.run_id, None)  # it is complete: whatever comes now, the caller may have it
@@ -115,28 +160,43 @@ class Runs:
                     if self._stopped:
                         ending = _STOPPED
                         break
-                else:
-                    produced = None  # exhausted: there is nothing to close
-        except CancelledError:
-            task = current_task()
-            if task is not None and not task.cancelling():  # what the agent waited for was cancelled, not the run
-                _logger.exception("run %s of agent %s failed", run.run_id, run.agent_id)
-                ending = _BROKEN
-            elif not self._stopped or task is None or task.uncancel():
-                raise
-            else:
-                ending = _STOPPED
-        except AgentError as error:
-            _logger.warning("run %s of agent %s failed: %s", run.run_id, run.agent_id, error.message)
-            ending = _failed(error)
-        except Exception:
-            _logger.exception("run %s of agent %s failed", run.run_id, run.agent_id)
-            ending = _BROKEN
+        except BaseException as error:
+            ending = self._judge(run, error)
         finally:
             self._active.pop(run.run_id, None)
-            if hasattr(produced, "aclose"):  # what it holds is given back now, not when the garbage is collected
+            if _is_open(produced):  # what it holds is given back now, not when the garbage is collected
                 await _close(produced, run)
         yield ending
+
+    def _begin(self, run: RunInput) -> Any:
+        if self._stopped:
+            raise _StoppedError
+        produced = self._registry[run.agent_id].agent(run)
+        self._active[run.run_id] = (current_task(), produced)
+        return produced
+
+    def _judge(self, run: RunInput, error: BaseException) -> RunFailed:
+        """What an error means for the run in which it came up.  Raises it again where it is not the agent's."""
+        if isinstance(error, _StoppedError):
+            return _STOPPED
+        if isinstance(error, AgentError):
+            _logger.warning("run %s of agent %s failed: %s", run.run_id, run.agent_id, error.message)
+            return _failed(error)
+        task = current_task()
+        if isinstance(error, CancelledError) and (task is None or task.cancelling()):
+            if not self._stopped or task is None or task.uncancel():
+                raise error
+            return _STOPPED
+        if not isinstance(error, Exception | CancelledError):
+            raise error
+        # Also where what the agent waited for was cancelled, and not the run.
+        _logger.error("run %s of agent %s failed", run.run_id, run.agent_id, exc_info=error)
+        return _BROKEN
+
+
+def _is_open(produced: Any) -> bool:
+    """Whether what an agent gave holds something that has to be given back."""
+    return getattr(produced, "ag_frame", produced) is not None and hasattr(produced, "aclose")
 
 
 async def _close(produced: Any, run: RunInput) -> None:

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Callable
 from typing import assert_never
 
 from ..agents.registry import AgentEntry, Registry
-from ..agents.run import ANSWER_CHARACTERS, TOO_LONG, Runs
+from ..agents.run import Runs
 from ..errors import RequestError
 from ..model.chat import ChatRequest
 from ..model.http import Headers, RequestHead
@@ -59,14 +59,13 @@ class Chat:
             raise RequestError(411, "The request needs a body, and a Content-Length or Transfer-Encoding with it.")
         request = chat_request(await exchange.body(self._body_limit))
         run = self._plan(head, request)
-        events = self._runs.run(run)
         created = int(self._clock())
         model = request.model or PUBLIC
         if request.stream:
             encoder = ChunkEncoder(f"chatcmpl-{run.run_id}", created, model, include_usage=request.include_usage)
-            await self._stream(exchange, events, encoder, include_usage=request.include_usage)
+            await self._stream(exchange, self._runs.run(run), encoder, include_usage=request.include_usage)
         else:
-            await self._whole(exchange, events, f"chatcmpl-{run.run_id}", created, model)
+            await self._whole(exchange, run, created, model)
 
     def _plan(self, head: RequestHead, request: ChatRequest) -> RunInput:
         agent_header = session_header = None
@@ -87,34 +86,13 @@ class Chat:
             return RunInput(digits, entry.id, fresh_key(entry.id, digits), request)
         return RunInput(self._ids(32), entry.id, key, request, stateless=False)
 
-    @staticmethod
-    async def _whole(
-        exchange: Exchange, events: AsyncGenerator[RunEvent, None], completion_id: str, created: int, model: str
-    ) -> None:
-        texts: list[str] = []
-        size = prompt = answer = 0
-        finish = "stop"
-        try:
-            async for event in events:
-                match event:
-                    case str():
-                        texts.append(event)
-                        size += len(event)
-                        if size > ANSWER_CHARACTERS:
-                            raise run_error(TOO_LONG)
-                    case Usage():
-                        prompt += event.prompt_tokens
-                        answer += event.completion_tokens
-                    case RunDone():
-                        finish = event.finish_reason
-                    case RunFailed():
-                        raise run_error(event)
-                    case _:
-                        assert_never(event)
-        except BaseException:  # left early; a generator that came to its end needs no closing
-            await events.aclose()
-            raise
-        body = completion(completion_id, created, model, "".join(texts), finish, prompt=prompt, answer=answer)
+    async def _whole(self, exchange: Exchange, run: RunInput, created: int, model: str) -> None:
+        text, prompt, answer, ending = await self._runs.answer(run)
+        if isinstance(ending, RunFailed):
+            raise run_error(ending)
+        body = completion(
+            f"chatcmpl-{run.run_id}", created, model, text, ending.finish_reason, prompt=prompt, answer=answer
+        )
         exchange.respond(200, JSON, body)
 
     @staticmethod
