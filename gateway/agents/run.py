@@ -67,6 +67,7 @@ class Runs:
 
     async def answer(self, run: RunInput) -> Answer:
         """The whole answer of a run, for those who show nothing before its end."""
+        # Not gathered from `run`: a generator around the agent would cost a short request a ninth more instructions.
         ending: RunDone | RunFailed = RunDone()
         texts: list[str] = []
         size = prompt = completion = 0

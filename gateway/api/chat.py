@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable
 from typing import assert_never
 
-from ..agents.registry import AgentEntry, Registry
+from ..agents.registry import Registry
 from ..agents.run import Runs
 from ..errors import RequestError
 from ..model.chat import ChatRequest
@@ -72,7 +72,6 @@ class Chat:
         if not _ROUTING_HEADERS.isdisjoint(head.fields):
             agent_header = _first(head, _AGENT_HEADERS)
             session_header = _first(head, _SESSION_HEADERS)
-        entry: AgentEntry
         if agent_header is None:
             entry = self._registry.by_model(request.model)
         else:

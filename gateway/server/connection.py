@@ -253,9 +253,7 @@ class Connection(Protocol):
         headers, body = self.services.options.refusal(malformed.status, malformed.reason)
         writer = ResponseWriter("GET", "1.1", keep_alive=False)
         common = self.services.common_headers(self.services.options.ids(32))
-        head = writer.head(malformed.status, common, headers, len(body))
-        with suppress(PeerGone):
-            self.send(head + writer.data(body) + writer.end())
+        self.write(writer.whole(malformed.status, common, headers, body))
 
     def _linger(self) -> None:
         """Close without resetting the last answer out of the peer's hands (RFC 9112, 9.6)."""

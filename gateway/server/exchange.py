@@ -42,7 +42,7 @@ class HttpExchange:
     """See `ports.Exchange`.  `take` and `lost` are the connection's side of it."""
 
     __slots__ = (
-        "_chunks", "_end", "_gone", "_host", "_limit", "_size", "_waiter", "began", "body_stream", "head", "peer",
+        "_chunks", "_end", "_host", "_limit", "_size", "_waiter", "began", "body_stream", "head", "peer",
         "request_id", "writer",
     )  # fmt: skip
 
@@ -59,7 +59,6 @@ class HttpExchange:
         self._limit: int | None = None
         self._end: BodyEnd | Malformed | None = None
         self._waiter: Future[None] | None = None
-        self._gone = False
 
     @property
     def unread(self) -> int:
@@ -88,7 +87,6 @@ class HttpExchange:
 
     def lost(self) -> None:
         """The peer is gone."""
-        self._gone = True
         if self.body_stream is not None:
             self.body_stream.close()
         self._wake()
