@@ -45,16 +45,15 @@ __all__ = ["Gateway", "random_ids"]
 
 def random_ids() -> Ids:
     """A source of `ports.Ids` from the system's randomness, which it asks for some hundred ids at a time."""
-    pool = ""
-    taken = 0
+    pool: list[str] = []
 
     def draw(digits: int) -> str:
-        nonlocal pool, taken
-        if taken + digits > len(pool):
-            pool = os.urandom(max(4096, digits)).hex()
-            taken = 0
-        taken += digits
-        return pool[taken - digits : taken]
+        if digits != 32:
+            return os.urandom((digits + 1) // 2).hex()[:digits]
+        if not pool:
+            fresh = os.urandom(4096).hex()
+            pool.extend([fresh[at : at + 32] for at in range(0, len(fresh), 32)])
+        return pool.pop()
 
     return draw
 
@@ -220,11 +219,11 @@ class Gateway:
             body_limit = self.config.gateway.http.endpoints.chat_completions.max_body_bytes
             chat = Chat(self.registry, self.runs, self._ids, self._clock, body_limit)
             models = Models(self.registry, int(self._clock()))
-            routes["/v1/chat/completions"] = Route({"POST": chat})
+            routes["/v1/chat/completions"] = Route({"POST": chat.create})
             routes["/v1/models"] = Route({"GET": models.index})
             trees[PREFIX] = Route({"GET": models.one})
         return Options(
-            handler=Router(Guard(self._token), routes, trees),
+            handler=Router(Guard(self._token), routes, trees).route,
             refusal=refusal,
             link_factory=_link,
             ids=self._ids,

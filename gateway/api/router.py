@@ -40,7 +40,7 @@ def link_route(handler: LinkHandler) -> Route:
 
 
 class Router:
-    """The handler of a whole gateway.
+    """`route` is the handler of a whole gateway.
 
     `routes` go by the exact path, `trees` by what the path begins with.  Checks are made in this order: path (404),
     method (405), secret (401), and then whatever the handler checks.
@@ -51,7 +51,7 @@ class Router:
         self._routes = routes
         self._trees = trees
 
-    async def __call__(self, exchange: Exchange) -> None:
+    async def route(self, exchange: Exchange) -> None:
         """Answer one request."""
         try:
             await self._handler(exchange)(exchange)

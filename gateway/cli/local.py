@@ -69,7 +69,7 @@ class _Exchange:
 
     async def serve(self, chat: Chat) -> None:
         try:
-            await chat(self)
+            await chat.create(self)
         except RequestError as error:
             self.respond(*render(error))
         finally:

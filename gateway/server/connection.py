@@ -12,10 +12,10 @@ from logging import getLogger
 from typing import cast
 
 from ..errors import MisuseError, PeerGone, RequestError
-from ..model.http import BodyEnd, Malformed, Peer, RequestHead
+from ..model.http import BodyChunk, BodyEnd, Malformed, Peer, RequestHead
 from ..wire.grammar import REQUEST_ID
 from ..wire.http1 import Http1, Http1Event
-from ..wire.response import ResponseState, ResponseWriter
+from ..wire.response import ResponseState
 from .accesslog import log_answer
 from .exchange import HttpExchange
 from .flow import Gate
@@ -30,16 +30,16 @@ _NOBODY = Peer("", 0, local=False)
 # One read of the transport: room for any head, and for the usual body with it.
 READ_BYTES = 65_536
 
-
 _IDLE, _EXCHANGE, _DRAIN, _LINK = Phase.IDLE, Phase.EXCHANGE, Phase.DRAIN, Phase.LINK
+_DONE = ResponseState.DONE
 
 
 class Connection(Protocol):
     """One connection, from its first byte to its last."""
 
     __slots__ = (
-        "_eof", "_exchange", "_gate", "_head_begun", "_lingering", "_link", "_link_reads", "_paused", "_reader",
-        "_transport", "is_authenticated", "loop", "peer", "phase", "services", "task",
+        "_busy", "_eof", "_exchange", "_gate", "_head_begun", "_lingering", "_link", "_link_reads", "_paused",
+        "_reader", "_transport", "_watched", "is_authenticated", "loop", "peer", "phase", "services", "task",
     )  # fmt: skip
 
     def __init__(self, services: Services) -> None:
@@ -56,6 +56,8 @@ class Connection(Protocol):
         self._gate = Gate()
         self.is_authenticated = False
         self._head_begun = True
+        self._watched = False
+        self._busy = False
         self._paused = False
         self._lingering = 0
         self._eof = False
@@ -73,7 +75,7 @@ class Connection(Protocol):
         services = self.services
         refused = "shutting down" if services.draining else services.admission.enter(self.peer)
         if refused is not None:
-            self._answer(Malformed(503, refused))
+            self.write(services.refusal(Malformed(503, refused), self.peer))
             self.close()  # without lingering: who is refused for being too many gets no more of us
             return
         services.connections.add(self)
@@ -139,7 +141,10 @@ class Connection(Protocol):
     def _advance(self, events: list[Http1Event]) -> None:
         for event in events:
             if isinstance(event, RequestHead):
-                self._begin(event)
+                if len(events) == 3 and isinstance(events[1], BodyChunk) and isinstance(events[2], BodyEnd):
+                    self._begin(event, events[1].data)  # all of it came at once, as mostly
+                    return
+                self._begin(event, None)
             elif self.phase is _DRAIN:
                 if isinstance(event, BodyEnd):
                     self.services.body.clear(self)
@@ -153,16 +158,14 @@ class Connection(Protocol):
             elif isinstance(event, Malformed):
                 self._refuse(event)
 
-    def _begin(self, head: RequestHead) -> None:
+    def _begin(self, head: RequestHead, body: bytes | None) -> None:
         self.phase = move(self.phase, _EXCHANGE)
         self._head_begun = False
+        options = self.services.options
         given = head.fields.get(b"x-request-id")
-        if given is not None and REQUEST_ID.fullmatch(given):
-            request_id = given.decode("ascii")
-        else:
-            request_id = self.services.options.ids(32)
-        self._exchange = exchange = HttpExchange(self, head, request_id)
-        if self.services.options.access_log:
+        request_id = given.decode("ascii") if given is not None and REQUEST_ID.fullmatch(given) else options.ids(32)
+        self._exchange = exchange = HttpExchange(self, head, request_id, body)
+        if options.access_log:
             exchange.began = self.loop.time()
         self.task = Task(self._serve(exchange), loop=self.loop, name="exchange")
 
@@ -171,7 +174,7 @@ class Connection(Protocol):
             await self.services.options.handler(exchange)
             if self._link is not None:
                 await self._link.close()
-            elif exchange.writer.state is not ResponseState.DONE:
+            elif exchange.writer.state is not _DONE:
                 raise MisuseError("a handler returned without a complete answer")
             if self._gate.shut:  # the next request waits until the peer has read this answer
                 await self.drain()
@@ -208,7 +211,8 @@ class Connection(Protocol):
         if self.services.options.access_log:
             seconds = self.loop.time() - exchange.began
             log_answer(self.peer, exchange.head, exchange.writer.status, seconds, exchange.request_id)
-        if self._transport is None or self._transport.is_closing():
+        transport = self._transport
+        if transport is None or transport.is_closing():
             return
         if self._link is not None:
             if self.phase is Phase.LINK:
@@ -227,33 +231,30 @@ class Connection(Protocol):
 
     def _next(self) -> None:
         """On to the next request."""
+        services = self.services
         self.phase = move(self.phase, _IDLE)
-        self.services.soon.set(self)
-        self.services.idle.clear(self)
+        if self._watched:
+            self._busy = True
+        else:
+            self._watched = True
+            services.soon.set(self)
         if events := self._reader.restart():
             self._advance(events)
         elif self._reader.buffered:
             self._head_begun = True
-            self.services.head.set(self)
+            services.head.set(self)
         if self.phase is _IDLE:
             if self._eof:
                 self.close()
-            elif self.services.draining:  # the answer had promised more before
+            elif services.draining:  # the answer had promised more before
                 self.retire()
         if self._paused:
             self._update_reading()
 
     def _refuse(self, malformed: Malformed) -> None:
         """Answer what never became a request."""
-        self._answer(malformed)
+        self.write(self.services.refusal(malformed, self.peer))
         self._linger()
-
-    def _answer(self, malformed: Malformed) -> None:
-        _logger.info("refused %s: %d %s", self.peer.host or "unix", malformed.status, malformed.reason)
-        headers, body = self.services.options.refusal(malformed.status, malformed.reason)
-        writer = ResponseWriter("GET", "1.1", keep_alive=False)
-        common = self.services.common_headers(self.services.options.ids(32))
-        self.write(writer.whole(malformed.status, common, headers, body))
 
     def _linger(self) -> None:
         """Close without resetting the last answer out of the peer's hands (RFC 9112, 9.6)."""
@@ -387,12 +388,18 @@ class Connection(Protocol):
             self.close()
 
     def idle_soon(self) -> None:
-        if self.phase is Phase.IDLE and not self._head_begun:
-            self._reader.forget()
-            self.services.idle.set(self)
+        # Armed once, and not by each answer: who was busy in the meantime is looked at again after as long a time.
+        if self._busy or self.phase is not Phase.IDLE or self._head_begun:
+            self._busy = False
+            if self.phase < _LINK:
+                self.services.soon.set(self)
+            return
+        self._watched = False
+        self._reader.forget()
+        self.services.idle.set(self)
 
     def idle_expired(self) -> None:
-        if self.phase is Phase.IDLE and not self._head_begun:
+        if self.phase is Phase.IDLE and not self._head_begun and not self._watched:
             self.close()
 
     def body_expired(self) -> None:

@@ -16,6 +16,10 @@ from .stream import StreamBody, StreamHost
 __all__ = ["ExchangeHost", "HttpExchange"]
 
 
+_END = BodyEnd()
+_NEW = ResponseState.NEW
+
+
 class ExchangeHost(StreamHost, Protocol):
     """What an exchange needs of the connection that carries it."""
 
@@ -46,7 +50,7 @@ class HttpExchange:
         "request_id", "writer",
     )  # fmt: skip
 
-    def __init__(self, host: ExchangeHost, head: RequestHead, request_id: str) -> None:
+    def __init__(self, host: ExchangeHost, head: RequestHead, request_id: str, body: bytes | None) -> None:
         self._host = host
         self.head = head
         self.peer = host.peer
@@ -54,10 +58,15 @@ class HttpExchange:
         self.began = 0.0
         self.writer = ResponseWriter(head.method, head.version, keep_alive=head.keep_alive)
         self.body_stream: StreamBody | None = None
-        self._chunks: list[bytes] = []
-        self._size = 0
         self._limit: int | None = None
-        self._end: BodyEnd | Malformed | None = None
+        if body is None:
+            self._chunks: list[bytes] = []
+            self._size = 0
+            self._end: BodyEnd | Malformed | None = None
+        else:
+            self._chunks = [body]
+            self._size = len(body)
+            self._end = _END
         self._waiter: Future[None] | None = None
 
     @property
@@ -68,12 +77,12 @@ class HttpExchange:
     @property
     def started(self) -> bool:
         """The head of the final answer was sent."""
-        return self.writer.state is not ResponseState.NEW
+        return self.writer.state is not _NEW
 
     def take(self, event: BodyChunk | BodyEnd | Malformed) -> None:
         """A body event off the wire."""
         if isinstance(event, BodyChunk):
-            if self.writer.state is not ResponseState.NEW:  # answered: nobody will read it
+            if self.writer.state is not _NEW:  # answered: nobody will read it
                 return
             self._chunks.append(event.data)
             self._size += len(event.data)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from asyncio import AbstractEventLoop, Task
 from collections.abc import Callable
+from logging import getLogger
 from time import gmtime
 from typing import NamedTuple, Protocol, TypeAlias
 
 from ..deadlines import Deadlines
-from ..model.http import Peer, RequestHead
+from ..model.http import Malformed, Peer, RequestHead
 from ..ports import Handler, Ids, Link, Refusal
+from ..wire.response import ResponseWriter
 from .limits import Admission, Limits
 from .outbox import Outbox
 from .stream import StreamBody
@@ -71,6 +73,7 @@ class Options(NamedTuple):
     access_log: bool = False
 
 
+_logger = getLogger(__name__)
 # Every answer carries these, as the product's do: a browser that is made to load one must not guess what it is.
 _SECURITY = b"x-content-type-options: nosniff\r\nreferrer-policy: no-referrer\r\n"
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -129,10 +132,17 @@ class Services:
         for limit in (self.head, self.soon, self.idle, self.body, self.stall, self.linger, self.probe, self.silence):
             limit.close()
 
+    def refusal(self, malformed: Malformed, peer: Peer) -> bytes:
+        """The answer to what never became a request; it is logged."""
+        _logger.info("refused %s: %d %s", peer.host or "unix", malformed.status, malformed.reason)
+        headers, body = self.options.refusal(malformed.status, malformed.reason)
+        writer = ResponseWriter("GET", "1.1", keep_alive=False)
+        return writer.whole(malformed.status, self.common_headers(self.options.ids(32)), headers, body)
+
     def common_headers(self, request_id: str) -> bytes:
         """The encoded header lines of every answer."""
         now = self.options.clock()
-        if int(now) != self._second:
+        if not self._second <= now < self._second + 1:
             self._second = int(now)
             self._common = b"date: " + _imf_fixdate(now).encode() + b"\r\n" + _SECURITY + b"x-request-id: "
-        return b"%b%b\r\n" % (self._common, request_id.encode())
+        return self._common + request_id.encode() + b"\r\n"

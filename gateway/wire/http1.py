@@ -26,6 +26,8 @@ Http1Event: TypeAlias = RequestHead | BodyEvent
 LEADING_EMPTY_LINES = 2
 
 _END = BodyEnd()
+_Memo: TypeAlias = tuple[bytes, bytes, bytes, RequestHead]
+"""A head, as far as the digits of its Content-Length, from behind them, what it was read as."""
 _NOT_HTTP1 = {
     Sniffed.HTTP2: Malformed(505, "HTTP/2 is not served here; use HTTP/1.1"),
     Sniffed.TLS: Malformed(400, "this port speaks plain HTTP, and a TLS handshake came; use http:// or ws://"),
@@ -52,8 +54,10 @@ class _State(Enum):
     OVER = auto()
 
 
+# Members of an Enum are looked up in Python up to 3.11, and named tuples are made in Python.
 _HEAD = _State.HEAD
 _COMPLETE = _State.COMPLETE
+_new = tuple.__new__
 
 
 class Http1:
@@ -85,10 +89,9 @@ class Http1:
         self._repeats = False
         self._chunked: Chunked | None = None
         self._left = 0
-        # (the head, as far as the digits of its Content-Length, from behind them, what it was read as).  Clients repeat
-        # themselves, and reading a head anew costs more than all the rest of a request.  It lives no longer than the
-        # connection, since a head holds secrets; `forget` ends it sooner.
-        self._memo: tuple[bytes, bytes, bytes, RequestHead] | None = None
+        # Clients repeat themselves, and reading a head anew costs more than all the rest of a request.  It lives no
+        # longer than the connection, since a head holds secrets; `forget` ends it sooner.
+        self._memo: _Memo | None = None
 
     @property
     def buffered(self) -> int:
@@ -137,16 +140,16 @@ class Http1:
         """The events that `data` completes."""
         state = self._state
         if state is _HEAD:
+            memo = self._memo
+            if memo is not None and not self._buffer and (known := self._remembered(memo, data)) is not None:
+                return self._begin(*known)
             return self._read_head(data)
-        if state is _State.COMPLETE:
+        if state is _COMPLETE:
             self._buffer = self._buffer + data if self._buffer else data
             return []
         return [] if state is _State.OVER else self._read_body(data)
 
     def _read_head(self, data: bytes) -> list[Http1Event]:
-        if not self._buffer and self._memo is not None and (known := self._remembered(data)) is not None:
-            head, rest = known
-            return self._begin(head, rest)
         if self._buffer:
             buffer = self._buffer if isinstance(self._buffer, bytearray) else bytearray(self._buffer)
             buffer += data
@@ -194,7 +197,7 @@ class Http1:
         if length and length == len(rest):  # all of it at once, as mostly
             self._state = _COMPLETE
             self.complete = True
-            return [head, BodyChunk(rest), _END]
+            return [head, _new(BodyChunk, (rest,)), _END]
         events: list[Http1Event] = [head]
         if head.chunked:
             self._state = _State.CHUNKED
@@ -258,11 +261,9 @@ class Http1:
         if match is not None:
             self._memo = (raw, raw[:at], raw[match.end() :], head)
 
-    def _remembered(self, data: bytes) -> tuple[RequestHead, bytes] | None:
+    def _remembered(self, memo: _Memo, data: bytes) -> tuple[RequestHead, bytes] | None:
         """The head at the beginning of `data`, if it equals the last one but for the digits of its Content-Length."""
-        if self._memo is None:
-            return None
-        raw, before, after, head = self._memo
+        raw, before, after, head = memo
         if data.startswith(raw):
             return head, data[len(raw) :]
         if not after or not data.startswith(before):

@@ -36,6 +36,9 @@ class ResponseState(Enum):
     DONE = auto()
 
 
+# Members of an Enum are looked up in Python up to 3.11.
+_NEW, _DONE = ResponseState.NEW, ResponseState.DONE
+
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 
 
@@ -69,12 +72,12 @@ class ResponseWriter:
         self._version = version
         self._left = 0
         self.keep_alive = keep_alive
-        self.state = ResponseState.NEW
+        self.state = _NEW
         self.status = 0
 
     def interim(self, status: int) -> bytes:
         """An interim answer (100).  Empty for HTTP/1.0, which has none (RFC 9110, 15.2)."""
-        self._require(ResponseState.NEW)
+        self._require(_NEW)
         return _status_line(status) + b"\r\n" if self._version == "1.1" else b""
 
     def head(self, status: int, common: bytes, headers: Headers, length: int | None) -> bytes:
@@ -83,7 +86,7 @@ class ResponseWriter:
         `common` are encoded header lines; `length` is that of the body, None for a body that is written piece by piece.
         Where it raises MisuseError, nothing has changed: another head can still be written.
         """
-        self._require(ResponseState.NEW)
+        self._require(_NEW)
         line, fields = _status_line(status), encode_headers(headers)
         self.status = status
         if status in {204, 304}:
@@ -105,12 +108,12 @@ class ResponseWriter:
 
     def whole(self, status: int, common: bytes, headers: Headers, body: bytes) -> bytes:
         """`head`, `data` and `end` of an answer that is there in one piece."""
-        if self.state is not ResponseState.NEW or self._method == "HEAD" or status in {204, 304}:
+        if self.state is not _NEW or self._method == "HEAD" or status in {204, 304}:
             head = self.head(status, common, headers, len(body))
             return head + self.data(body) + self.end()
         line, fields = _status_line(status), encode_headers(headers)
         self.status = status
-        self.state = ResponseState.DONE
+        self.state = _DONE
         close = b"" if self.keep_alive else b"connection: close\r\n"
         return b"%b%b%bcontent-length: %d\r\n%b\r\n%b" % (line, common, fields, len(body), close, body)
 
@@ -134,11 +137,11 @@ class ResponseWriter:
     def end(self) -> bytes:
         """The end of the body."""
         state = self.state
-        if state is ResponseState.NEW or state is ResponseState.DONE:
+        if state is _NEW or state is _DONE:
             raise MisuseError(f"end in state {state.name}")
         if state is ResponseState.LENGTH and self._left:
             raise MisuseError("the body is shorter than its Content-Length")
-        self.state = ResponseState.DONE
+        self.state = _DONE
         return b"0\r\n\r\n" if state is ResponseState.CHUNKED else b""
 
     def _require(self, state: ResponseState) -> None:

@@ -29,7 +29,7 @@ def runs_of(agent: Agent, store: SessionStore | None = None, waiting: int = 64) 
 
 
 def asking(run_id: str = "r1", *, key: str | None = None) -> RunInput:
-    return RunInput(run_id, "main", key or "fresh", ChatRequest(ASKED), stateless=key is None)
+    return RunInput(run_id, "main", key, ChatRequest(ASKED))
 
 
 async def gather(runs: Runs, run: RunInput) -> list[RunEvent]:
