@@ -14,7 +14,7 @@ from os import urandom
 
 from ..model.chat import Message
 from ..model.http import Headers
-from ..model.run import RunDone, RunInput, TextDelta, Usage
+from ..model.run import RunDone, RunEvent, RunInput
 from .openai_errors import provider_error
 from .openai_stream import CompletionReader
 from .providers import Provider
@@ -73,8 +73,8 @@ class OpenAIModel:
         self._url = f"{provider.base_url}/chat/completions"
         self._headers = _headers(provider)
 
-    async def __call__(self, run: RunInput) -> AsyncIterator[TextDelta | Usage | RunDone]:
-        """Text as it comes, one item for each token the provider sends apart; Usage if told; RunDone."""
+    async def __call__(self, run: RunInput) -> AsyncIterator[RunEvent]:
+        """Text as it comes, one piece for each token the provider sends apart; Usage if told; RunDone."""
         body = self._body(run)
         retries = 0
         while True:
@@ -92,8 +92,8 @@ class OpenAIModel:
                             reader.eof()
                             break
                         begun = begun or bool(texts)
-                        for text in texts:
-                            yield text
+                        if texts:
+                            yield texts if len(texts) > 1 else texts[0]
                     if reader.failure is not None:
                         raise reader.failure
                 break

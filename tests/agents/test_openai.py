@@ -145,7 +145,7 @@ def trial(
             )
             try:
                 async for event in model(run or asked()):
-                    seen.events.append(event)
+                    seen.events += event if isinstance(event, list) else [event]
             except AgentError as error:
                 seen.error = error
             await upstream.aclose()
@@ -586,7 +586,7 @@ def test_one_connection_serves_one_run_after_another() -> None:
             upstream = Upstream()
             model = OpenAIModel(Provider("acme", server.url), "m", upstream)
             for _ in range(3):
-                assert [event async for event in model(asked())] == ["Hel", "lo", RunDone("stop")]
+                assert [event async for event in model(asked())] == [["Hel", "lo"], RunDone("stop")]
             assert (server.connections, len(server.bodies)) == (1, 3)
             await upstream.aclose()
 
