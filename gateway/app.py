@@ -342,9 +342,8 @@ def _agent_configs(config: Config, *, has_agents: bool) -> Iterable[AgentConfig]
 def _limits(config: Config) -> Limits:
     http = config.gateway.http
     limits = http.limits
-    line_bytes = min(Http1Limits().line_bytes, limits.head_bytes)
     return Limits(
-        http1=Http1Limits(limits.head_bytes, line_bytes, limits.header_count),
+        http1=Http1Limits(head_bytes=limits.head_bytes, header_count=limits.header_count),
         head_time=limits.head_timeout_ms / 1000,
         body_idle=limits.body_idle_timeout_ms / 1000,
         keep_alive_idle=limits.keep_alive_timeout_ms / 1000,

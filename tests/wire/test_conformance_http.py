@@ -91,13 +91,6 @@ class Ours:
             events = self.http.restart() if self.http.complete else []
 
 
-FRAMING = {b"content-length", b"transfer-encoding"}
-
-
-def framing_trailer(ours: Ours) -> bool:
-    return any(name in FRAMING for message in ours.messages for name, _ in message.trailers)
-
-
 def upgrade(ours: Ours) -> bool:
     return any(message.method == b"CONNECT" or dict(message.headers).get(b"upgrade") for message in ours.messages)
 
@@ -116,10 +109,6 @@ ALLOWED: tuple[tuple[str, Callable[[Ours], bool], str], ...] = (
         lambda ours: ours.http.over,
         "what follows the last request is thrown away here",
     ),
-    ("Content-Length can't be present", framing_trailer, "llhttp takes a trailer for a header; here it frames nothing"),
-    ("Transfer-Encoding can't be present", framing_trailer, "the same"),
-    ("Content-Length", framing_trailer, "the same"),
-    ("Invalid character in Content-Length", framing_trailer, "the same"),
     ("upgrade", upgrade, "llhttp stops where another protocol may begin; here the handler decides"),
 )
 
