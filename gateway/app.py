@@ -22,6 +22,7 @@ from .api.guard import Guard
 from .api.health import Health
 from .api.models import PREFIX, Models
 from .api.problem import refusal
+from .api.root import Root
 from .api.router import Route, Router, link_route
 from .config.auth import is_local
 from .config.fields import Wrong
@@ -212,8 +213,8 @@ class Gateway:
         routes = {
             **dict.fromkeys(("/healthz", "/health"), Route({"GET": health.live}, guarded=False)),
             **dict.fromkeys(("/readyz", "/ready"), Route({"GET": health.ready}, guarded=False)),
-            **{path: link_route(handler) for path, handler in self._links.items()},
         }
+        links = {path: link_route(handler) for path, handler in self._links.items()}
         trees: dict[str, Route] = {}
         if self._enabled:
             body_limit = self.config.gateway.http.endpoints.chat_completions.max_body_bytes
@@ -222,6 +223,8 @@ class Gateway:
             routes["/v1/chat/completions"] = Route({"POST": chat.create})
             routes["/v1/models"] = Route({"GET": models.index})
             trees[PREFIX] = Route({"GET": models.one})
+        root = Root(routes)
+        routes = {"/": Route({"GET": root.index, "OPTIONS": root.options}, guarded=False), **routes, **links}
         return Options(
             handler=Router(Guard(self._token), routes, trees).route,
             refusal=refusal,

@@ -15,9 +15,9 @@ __all__ = [
     "AUTHORITY",
     "CHUNK_LINE",
     "CONTENT_LENGTH",
-    "ENCODED_CONTROL",
     "FIELD_VALUE",
     "METHOD_BYTES",
+    "PATH_FAULT",
     "REQUEST_ID",
     "TOKEN",
     "field_line",
@@ -34,13 +34,11 @@ TOKEN = pattern(rb"[" + _TCHAR + rb"]+")
 # The longest registered method (UPDATEREDIRECTREF, 17) and some room: without a bound, garbage could pass for a method.
 METHOD_BYTES = 24
 
-# RFC 9112, 3: method SP request-target SP HTTP-version.  Of the visible ASCII characters that RFC 3986 does not allow
-# in a target, quotes, braces and the like come from real clients and mean nothing to anybody.  A fragment and a
-# backslash do not come from them, and readers differ: the one is cut off or not, the other is a slash or not.
-_TARGET = rb"[!\x22$-\[\]-~]+"
+# RFC 9112, 3: method SP request-target SP HTTP-version.  The target may hold every visible ASCII character: those that
+# RFC 3986 does not allow (quotes, braces, a fragment) come from real clients and mean nothing to framing.
+_TARGET = rb"[!-~]+"
 _REQUEST_LINE = pattern(rb"([" + _TCHAR + rb"]{1,%d}) (" % METHOD_BYTES + _TARGET + rb") HTTP/(1\.[01])\r\n")
 # Compiled when one comes.
-_OTHER_TARGET = rb"[" + _TCHAR + rb"]{1,%d} [!-~]+ HTTP/1\.[01]\r\n" % METHOD_BYTES
 _OTHER_VERSION = rb"[" + _TCHAR + rb"]{1,%d} [!-~]+ HTTP/[0-9]\.[0-9]\r\n" % METHOD_BYTES
 
 # RFC 9112, 5 and RFC 9110, 5.5: field-name ":" OWS field-value OWS, without folding (5.2) and without controls.
@@ -48,12 +46,12 @@ _FIELD_LINE = pattern(rb"([" + _TCHAR + rb"]+):([\t\x20-\x7e\x80-\xff]*)\r\n")
 _HEADER_SECTION = pattern(rb"(?:[" + _TCHAR + rb"]+:[\t\x20-\x7e\x80-\xff]*\r\n)*+\r\n")
 FIELD_VALUE = pattern(rb"[\t\x20-\x7e\x80-\xff]*")
 
-# RFC 9110, 8.6: 1*DIGIT.  18 digits stay below 2**63 everywhere.  No client sends leading zeros, which make an octal
-# number of it for some readers.
-CONTENT_LENGTH = pattern(rb"0|[1-9][0-9]{0,17}")
+# RFC 9110, 8.6: 1*DIGIT.  18 digits stay below 2**63 everywhere.
+CONTENT_LENGTH = pattern(rb"[0-9]{1,18}")
 
-# RFC 3986, 7.3: a control character, percent-encoded; whoever expects no raw data in a path should refuse it.
-ENCODED_CONTROL = rb"%(?:[01][0-9A-Fa-f]|7[Ff])"
+# What no client sends in a path and readers take in different ways: a backslash, which is a slash for some, and an
+# encoded control character, which RFC 3986, 7.3, wants refused where no raw data is expected.
+PATH_FAULT = rb"\\|%(?:[01][0-9A-Fa-f]|7[Ff])"
 
 # RFC 3986, 3.2: host [ ":" port ], no user information; reg-name without the comma, which makes two hosts of one.
 AUTHORITY = pattern(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%!$&'()*+;=-]+)(?::[0-9]{0,5})?")
@@ -95,8 +93,6 @@ def request_line(line: bytes) -> tuple[bytes, bytes, bytes] | Malformed:
         return match[1], match[2], match[3]
     if fault := line_fault(line):
         return Malformed(400, fault)
-    if fullmatch(_OTHER_TARGET, line):
-        return Malformed(400, "the request target holds `#` or `\\`, which have to be percent-encoded there")
     if fullmatch(_OTHER_VERSION, line):
         return Malformed(505, "only HTTP/1.1 and HTTP/1.0 are served")
     return Malformed(400, "the request line is not `method target HTTP/1.1`")

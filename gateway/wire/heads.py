@@ -12,7 +12,7 @@ from re import search
 from h11 import CLIENT, SERVER, Connection, InformationalResponse, RemoteProtocolError, Request, Response
 
 from ..model.http import Headers, Malformed, RequestHead, ResponseHead
-from .grammar import AUTHORITY, CONTENT_LENGTH, ENCODED_CONTROL, field_line, request_line, tokens, whole_head
+from .grammar import AUTHORITY, CONTENT_LENGTH, PATH_FAULT, field_line, request_line, tokens, whole_head
 
 __all__ = ["HeadScanner", "read_request_head", "read_response_head", "request_head", "with_content_length"]
 
@@ -109,7 +109,7 @@ def request_head(start: tuple[bytes, bytes, bytes], fields: list[Line], raw: byt
     if fault := _request_faults(start, fields, by_name):
         return fault
     method, target, version = start[0].decode("ascii"), start[1].decode("ascii"), start[2].decode("ascii")
-    path, _, query = _without_authority(target).partition("?")
+    path, _, query = _without_authority(target).partition("#")[0].partition("?")
     length = by_name.get(b"content-length")
     expectation = by_name.get(b"expect")
     return RequestHead(
@@ -146,7 +146,7 @@ def _request_faults(
     length, coding = by_name.get(b"content-length"), by_name.get(b"transfer-encoding")
     if length is not None:
         if not CONTENT_LENGTH.fullmatch(length):
-            return Malformed(400, "Content-Length has to be one decimal number without leading zeros")
+            return Malformed(400, "Content-Length has to be one decimal number")
         if coding is not None:  # RFC 9112, 6.3, item 3: ought to be handled as an error
             return Malformed(400, "Content-Length and Transfer-Encoding exclude each other")
     if coding is not None:
@@ -189,8 +189,8 @@ def _target_fault(method: bytes, target: bytes) -> str | None:
         return None if AUTHORITY.fullmatch(target) and b":" in target else "CONNECT takes `host:port`"
     if target == b"*":
         return None if method == b"OPTIONS" else "only OPTIONS takes the target `*`"
-    if b"%" in target and search(ENCODED_CONTROL, target.partition(b"?")[0]):
-        return "the path in the request target holds an encoded control character"
+    if search(PATH_FAULT, target.partition(b"#")[0].partition(b"?")[0]):
+        return "the path in the request target holds a backslash or an encoded control character"
     if target.startswith(b"/"):
         return None
     scheme, colon, rest = target.partition(b"://")

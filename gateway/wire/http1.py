@@ -53,7 +53,7 @@ _NO_TRAILERS = frozenset({
     b"authorization", b"proxy-authorization", b"cookie", b"origin",
     b"cache-control", b"max-forwards", b"pragma", b"range", b"if-match", b"if-none-match", b"if-range",
     b"if-modified-since", b"if-unmodified-since",
-    b"content-type", b"content-encoding", b"content-range",
+    b"content-encoding", b"content-range",
 })  # fmt: skip
 
 

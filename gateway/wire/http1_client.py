@@ -19,8 +19,8 @@ providers send cookies and policies by the kilobyte."""
 
 ResponseEvent = ResponseHead | BodyEvent
 
-# What we may send as a request target: visible ASCII without a fragment or a backslash.
-_TARGET = pattern(rb"(?:/|\*\Z)[!\x22$-\[\]-~]*")
+# What we may send as a request target: visible ASCII without a fragment.
+_TARGET = pattern(rb"(?:/|\*\Z)[!\x22$-~]*")
 # Which header fields say how long a message is, or what the connection becomes: those are ours.
 _FRAMING = frozenset({b"content-length", b"transfer-encoding", b"connection", b"upgrade", b"expect", b"te", b"trailer"})
 # The end of a head; a bare LF is let through to the head's reader, which says what is wrong with it.

@@ -35,8 +35,8 @@ def test_a_request_head_is_read_whole_or_not_at_all() -> None:
 def test_another_content_length() -> None:
     head = read_request_head(HEAD)
     assert isinstance(head, RequestHead)
-    other = with_content_length(head, b"12")
-    assert other == read_request_head(HEAD.replace(b": 5", b": 12"))
+    other = with_content_length(head, b"0012")
+    assert other == read_request_head(HEAD.replace(b": 5", b": 0012"))
     assert other.content_length == 12
 
 

@@ -260,7 +260,7 @@ def test_a_repeated_head_is_remembered() -> None:
 
 def test_another_length_in_a_repeated_head() -> None:
     http = warm(FIRST)
-    for digits, body in ((b"0", b""), (b"11", b"eleven body"), (b"4", b"body"), (b"1", b"x")):
+    for digits, body in ((b"0", b""), (b"11", b"eleven body"), (b"0004", b"body"), (b"4", b"body"), (b"1", b"x")):
         head, *_ = same_as_fresh(http, FIRST[:-4].replace(b" 4 ", b" %b " % digits) + body)
         assert isinstance(head, RequestHead)
         assert head.content_length == len(body)
@@ -268,7 +268,7 @@ def test_another_length_in_a_repeated_head() -> None:
 
 
 @pytest.mark.parametrize(
-    "digits", [b"", b"x", b"-1", b"4,4", b"4 4", b"04", b"1234567890123456789", b"4\r\nContent-Length: 4"]
+    "digits", [b"", b"x", b"-1", b"4,4", b"4 4", b"1234567890123456789", b"4\r\nContent-Length: 4"]
 )
 def test_a_bad_length_in_a_repeated_head(digits: bytes) -> None:
     *_, last = same_as_fresh(warm(FIRST), FIRST.replace(b" 4 ", b" %b " % digits))
