@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from ..errors import RequestError
 from ..model.http import Headers
 from ..ports import Exchange
-from ..wire.upgrade import is_websocket
+from ..wire.upgrade import accept, is_websocket
 from .problem import JSON
 
 __all__ = ["Root"]
@@ -23,10 +23,11 @@ class Root:
         self._body = json.dumps({"service": "gateway", "paths": sorted(paths)}).encode()
 
     async def index(self, exchange: Exchange) -> None:
-        """GET.  Raises RequestError (404) for a WebSocket, whose client would make nothing of a 200,
+        """GET.  Raises RequestError (404, 426, 400) for a WebSocket, whose client would make nothing of a 200,
         and what `settle` raises.
         """
         if is_websocket(exchange.head):
+            accept(exchange.head)  # a handshake that is no good anywhere is told so
             raise RequestError(404, "There is no WebSocket at `/`.", code="not_found")
         await exchange.settle()
         exchange.respond(200, _HEADERS, self._body)

@@ -69,6 +69,9 @@ def test_a_websocket_is_told_that_there_is_none() -> None:
         headers = {name: value for name, value in UPGRADE.items() if name != "Connection"}
         answer = await ask(gateway, "/", method="GET", headers={**headers, "connection": "close, Upgrade"})
         assert (answer.status, answer.error["code"]) == (404, "not_found")
+        headers |= {"Connection": "close, Upgrade", "Sec-WebSocket-Version": "12"}
+        answer = await ask(gateway, "/", method="GET", headers=headers)
+        assert (answer.status, answer.headers["sec-websocket-version"]) == (426, "13")
 
     serving(test, agents={"main": echo})
 
