@@ -167,7 +167,7 @@ class HttpExchange:
         """See `ports.Exchange.accept_websocket`."""
         if self.started:
             raise MisuseError("the request has been answered")
-        return self._host.become_link(accept(self.head), self.head)
+        return self._host.become_link(self.writer.upgrade(accept(self.head)), self.head)
 
     def probe(self) -> None:
         """Send what every client has to skip: a peer that is gone will say so.

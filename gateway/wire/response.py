@@ -6,6 +6,7 @@ its output back with h11 and with http.client.
     state     call       next
     NEW       interim    NEW
     NEW       whole      DONE
+    NEW       upgrade    DONE
     NEW       head       LENGTH, CHUNKED, CLOSE (until the connection closes) or BODILESS
     LENGTH    data       LENGTH
     CHUNKED   data       CHUNKED
@@ -87,6 +88,13 @@ class ResponseWriter:
         if line is None:
             raise MisuseError(f"not an interim status of HTTP: {status}")
         return line if self._version == "1.1" else b""
+
+    def upgrade(self, answer: bytes) -> bytes:
+        """`answer`, a complete 101, after which the connection speaks another protocol."""
+        self._require(ResponseState.NEW)
+        self.status = 101
+        self.state = ResponseState.DONE
+        return answer
 
     def head(self, status: int, common: bytes, headers: Headers, length: int | None) -> bytes:
         """The status line and the header section.
