@@ -513,6 +513,45 @@ def test_every_move_that_is_allowed_is_made(monkeypatch: pytest.MonkeyPatch) -> 
     assert made == {(current, following) for current, allowed in NEXT.items() for following in allowed}
 
 
+class Narrow(MemoryTransport):
+    """Holds one write, until somebody reads."""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        super().write(data)
+        self._protocol.pause_writing()
+
+    def read(self) -> None:
+        self._protocol.resume_writing()
+
+
+def test_a_pipeline_goes_on_as_its_answers_are_read() -> None:
+    """However many requests have come, one answer at most is made that the peer has no room for."""
+    made = 0
+
+    async def main(scene: Scene) -> str:
+        nonlocal made
+
+        async def count(exchange: Exchange) -> None:
+            nonlocal made
+            made += 1
+            exchange.respond(200, (), b"x" * 100_000)
+
+        scene.services.options = scene.services.options._replace(handler=count)
+        narrow = Narrow(scene.connection)
+        scene.transport = narrow
+        narrow.connect()
+        await scene.feed(GET * 10)
+        for turn in range(1, 11):
+            assert made == turn
+            assert narrow.written.count(b"HTTP/1.1 200 OK") == turn
+            narrow.read()
+            await scene.settle()
+        return ""
+
+    perform(main)
+    assert made == 10
+
+
 OURS = re.compile(r"a bug of the handler|called in state|without a complete answer|the request has been answered")
 
 
