@@ -124,7 +124,8 @@ def request_head(start: tuple[bytes, bytes, bytes], fields: list[Line], raw: byt
         chunked=b"transfer-encoding" in by_name,
         # RFC 9112, 9.3: a server may grant `keep-alive` to HTTP/1.0, if it wishes to.  It is not granted: nothing in
         # use needs it, and a proxy in between that does not know it waits for an end that does not come (C.2.2).
-        keep_alive=version == "1.1" and b"close" not in tokens(by_name.get(b"connection")),
+        # What follows a CONNECT may be meant for the tunnel: it is never read as a request.
+        keep_alive=version == "1.1" and method != "CONNECT" and b"close" not in tokens(by_name.get(b"connection")),
         expects_continue=expectation is not None and version == "1.1",
     )
 

@@ -160,6 +160,18 @@ def test_every_answer_is_json_with_an_id() -> None:
     serving(test, agents={"main": echo})
 
 
+def test_no_tunnel_and_no_other_protocol() -> None:
+    async def test(gateway: Gateway) -> None:
+        for target in ("example.com:443", "127.0.0.1:22"):
+            answer = await send(gateway, f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\nGET / x".encode())
+            assert (answer.status, answer.error["code"]) == (501, "not_implemented")
+        upgrade = {"Upgrade": "h2c", "HTTP2-Settings": "AAMAAABkAAQAAP__"}
+        answer = await ask(gateway, "/healthz", method="GET", headers=[*upgrade.items(), ("Connection", "Upgrade")])
+        assert (answer.status, "upgrade" in answer.headers) == (200, False)
+
+    serving(test, agents={"main": echo})
+
+
 def test_options_of_the_server() -> None:
     async def test(gateway: Gateway) -> None:
         answer = await ask(gateway, "*", method="OPTIONS", token=None)
