@@ -142,7 +142,7 @@ def _request_faults(
         return Malformed(400, fault)
     if host is not None and not AUTHORITY.fullmatch(host):
         return Malformed(400, "the Host header is not `host` or `host:port`")
-    if fault := _target_fault(method, target) or _authority_fault(target, host):
+    if fault := _target_fault(method, target, host):
         return Malformed(400, fault)
     length, coding = by_name.get(b"content-length"), by_name.get(b"transfer-encoding")
     if length is not None:
@@ -184,36 +184,30 @@ def _repeated(fields: list[Line]) -> str | None:
     return None
 
 
-def _target_fault(method: bytes, target: bytes) -> str | None:
-    """RFC 9112, 3.2: which form of target goes with which method."""
+def _target_fault(method: bytes, target: bytes, host: bytes | None) -> str | None:
+    """RFC 9112, 3.2: which form of target goes with which method, and with which Host."""
     if method == b"CONNECT":
         return None if AUTHORITY.fullmatch(target) and b":" in target else "CONNECT takes `host:port`"
     if target == b"*":
         return None if method == b"OPTIONS" else "only OPTIONS takes the target `*`"
-    if search(PATH_FAULT, target.partition(b"#")[0].partition(b"?")[0]):
+    if (b"%" in target or b"\\" in target) and search(PATH_FAULT, target.partition(b"#")[0].partition(b"?")[0]):
         return "the path in the request target holds a backslash or an encoded control character"
     if target.startswith(b"/"):
         return None
     scheme, colon, rest = target.partition(b"://")
     if colon and scheme.lower() in {b"http", b"https"}:
         authority = rest.partition(b"/")[0].partition(b"?")[0]
-        return None if AUTHORITY.fullmatch(authority) else "the authority in the target is not `host` or `host:port`"
+        if not AUTHORITY.fullmatch(authority):
+            return "the authority in the target is not `host` or `host:port`"
+        port = b":443" if scheme.lower() == b"https" else b":80"
+        if host is not None and _without_port(authority, port) != _without_port(host, port):
+            return "the request target and the Host header name different hosts"  # and readers differ on which counts
+        return None
     return "the request target does not begin with `/`"
 
 
-def _authority_fault(target: bytes, host: bytes | None) -> str | None:
-    """RFC 9112, 3.2: the Host equals the authority of an absolute target; else readers differ about which counts."""
-    if host is None or target.startswith(b"/") or b"://" not in target:
-        return None
-    scheme, _, rest = target.lower().partition(b"://")
-    authority = rest.partition(b"/")[0].partition(b"?")[0]
-    port = b":443" if scheme == b"https" else b":80"
-    same = _without_port(authority, port) == _without_port(host.lower(), port)
-    return None if same else "the request target and the Host header name different hosts"
-
-
 def _without_port(authority: bytes, port: bytes) -> bytes:
-    return authority.removesuffix(port).removesuffix(b":")
+    return authority.lower().removesuffix(port).removesuffix(b":")
 
 
 def _without_authority(target: str) -> str:
