@@ -91,9 +91,9 @@ class ResponseWriter:
 
     def upgrade(self, answer: bytes) -> bytes:
         """`answer`, a complete 101, after which the connection speaks another protocol."""
-        self._require(ResponseState.NEW)
+        self._require(_NEW)
         self.status = 101
-        self.state = ResponseState.DONE
+        self.state = _DONE
         return answer
 
     def head(self, status: int, common: bytes, headers: Headers, length: int | None) -> bytes:

@@ -350,6 +350,7 @@ INPUTS: dict[str, Step] = {
     "head limit": calls("head_expired"),
     "idle soon": calls("idle_soon"),
     "idle limit": calls("idle_expired"),
+    "idle soon and limit": lambda scene: _then(scene, calls("idle_soon"), calls("idle_expired")),
     "body limit": calls("body_expired"),
     "stall limit": calls("stall_expired"),
     "probe": calls("probe_due"),
