@@ -350,7 +350,6 @@ class Connection(Protocol):
         self.services.admission.authenticated(self.peer)
 
     def become_link(self, answer: bytes, head: RequestHead) -> HostedLink:
-        """`answer` has been taken by the exchange's writer, which writes nothing more."""
         self._link = self.services.options.link_factory(self, head, self.peer, self.loop)
         self.phase = move(self.phase, Phase.LINK)
         self.send(answer)
