@@ -22,6 +22,7 @@ from .api.guard import Guard
 from .api.health import Health
 from .api.models import PREFIX, Models
 from .api.problem import refusal
+from .api.root import Root
 from .api.router import Route, Router, link_route
 from .config.auth import is_local
 from .config.fields import Wrong
@@ -212,8 +213,8 @@ class Gateway:
         routes = {
             **dict.fromkeys(("/healthz", "/health"), Route({"GET": health.live}, guarded=False)),
             **dict.fromkeys(("/readyz", "/ready"), Route({"GET": health.ready}, guarded=False)),
-            **{path: link_route(handler) for path, handler in self._links.items()},
         }
+        links = {path: link_route(handler) for path, handler in self._links.items()}
         trees: dict[str, Route] = {}
         if self._enabled:
             body_limit = self.config.gateway.http.endpoints.chat_completions.max_body_bytes
@@ -222,6 +223,8 @@ class Gateway:
             routes["/v1/chat/completions"] = Route({"POST": chat.create})
             routes["/v1/models"] = Route({"GET": models.index})
             trees[PREFIX] = Route({"GET": models.one})
+        root = Root(routes)
+        routes = {"/": Route({"GET": root.index, "OPTIONS": root.options}, guarded=False), **routes, **links}
         return Options(
             handler=Router(Guard(self._token), routes, trees).route,
             refusal=refusal,
@@ -342,9 +345,8 @@ def _agent_configs(config: Config, *, has_agents: bool) -> Iterable[AgentConfig]
 def _limits(config: Config) -> Limits:
     http = config.gateway.http
     limits = http.limits
-    line_bytes = min(Http1Limits().line_bytes, limits.head_bytes)
     return Limits(
-        http1=Http1Limits(limits.head_bytes, line_bytes, limits.header_count),
+        http1=Http1Limits(head_bytes=limits.head_bytes, header_count=limits.header_count),
         head_time=limits.head_timeout_ms / 1000,
         body_idle=limits.body_idle_timeout_ms / 1000,
         keep_alive_idle=limits.keep_alive_timeout_ms / 1000,
