@@ -76,7 +76,7 @@ class Connection(Protocol):
         refused = "shutting down" if services.draining else services.admission.enter(self.peer)
         if refused is not None:
             self.write(services.refusal(Malformed(503, refused), self.peer))
-            self.close()  # without lingering: who is refused for being too many gets no more of us
+            self._linger(services.limits.unread_bytes) if services.turn_away(self) else self.close()
             return
         services.connections.add(self)
         services.head.set(self)
@@ -256,7 +256,7 @@ class Connection(Protocol):
         self.write(self.services.refusal(malformed, self.peer))
         self._linger()
 
-    def _linger(self) -> None:
+    def _linger(self, room: int = 0) -> None:
         """Close without resetting the last answer out of the peer's hands (RFC 9112, 9.6)."""
         transport = self._transport
         if transport is None or transport.is_closing():
@@ -265,7 +265,7 @@ class Connection(Protocol):
         if self._eof:
             self.close()
             return
-        self._lingering = self.services.limits.linger_bytes
+        self._lingering = room or self.services.limits.linger_bytes
         self.services.linger.set(self)
         self.services.outbox.flush()
         if transport.can_write_eof():

@@ -74,8 +74,12 @@ class Options(NamedTuple):
 
 
 _logger = getLogger(__name__)
-# Every answer carries these, as the product's do: a browser that is made to load one must not guess what it is.
-_SECURITY = b"x-content-type-options: nosniff\r\nreferrer-policy: no-referrer\r\n"
+# Every answer carries these, as the product's do: a browser that is made to load one must not guess what it is, nor
+# tell others where it was, nor lend its camera.
+_SECURITY = (
+    b"x-content-type-options: nosniff\r\nreferrer-policy: no-referrer\r\n"
+    b"permissions-policy: camera=(), microphone=(self), geolocation=()\r\n"
+)
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -98,6 +102,7 @@ class Services:
         self.admission = Admission(limits)
         self.outbox = Outbox(loop)
         self.connections: set[Timed] = set()
+        self.refused: set[Timed] = set()
         self.orphans: set[Task[None]] = set()
         self.draining = False
         # A connection idle for `remember` forgets its last head; it is closed after the rest of its time.
@@ -121,11 +126,19 @@ class Services:
             self.orphans.add(task)
             task.add_done_callback(self.orphans.discard)
 
+    def turn_away(self, connection: Timed) -> bool:
+        """The connection was not admitted.  Says whether it may linger until its peer has read why."""
+        if len(self.refused) >= self.limits.refused:
+            return False
+        self.refused.add(connection)
+        return True
+
     def forget(self, connection: Timed) -> None:
         """The connection is over: none of its timers may fire."""
         for limit in (self.head, self.soon, self.idle, self.body, self.stall, self.linger, self.probe):
             limit.clear(connection)
         self.connections.discard(connection)
+        self.refused.discard(connection)
 
     def close(self) -> None:
         """Stop all timers."""

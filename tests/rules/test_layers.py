@@ -16,6 +16,7 @@ PACKAGE = ROOT / "gateway"
 RANK = {
     "errors": 0,
     "model": 1,
+    "addresses": 1,
     "ports": 2,
     "deadlines": 3,
     "wire": 3,
