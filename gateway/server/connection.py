@@ -210,7 +210,7 @@ class Connection(Protocol):
         self._exchange = None
         if self.services.options.access_log:
             seconds = self.loop.time() - exchange.began
-            log_answer(self.peer, exchange.head, exchange.writer.status, seconds, exchange.request_id)
+            log_answer(exchange.peer, exchange.head, exchange.writer.status, seconds, exchange.request_id)
         transport = self._transport
         if transport is None or transport.is_closing():
             return
@@ -349,7 +349,8 @@ class Connection(Protocol):
         self.services.admission.authenticated(self.peer)
 
     def become_link(self, answer: bytes, head: RequestHead) -> HostedLink:
-        self._link = self.services.options.link_factory(self, head, self.peer, self.loop)
+        peer = self.peer if self._exchange is None else self._exchange.peer
+        self._link = self.services.options.link_factory(self, head, peer, self.loop)
         self.phase = move(self.phase, Phase.LINK)
         if self._exchange is not None:
             self._exchange.writer.status = 101

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from ..addresses import network_of
@@ -54,13 +55,14 @@ class Limits(NamedTuple):
 class Admission:
     """Counts connections: in all, per peer address, and per address those that have not authenticated.
 
-    An address of IPv6 stands for its /64.
+    An address of IPv6 stands for its /64.  Proxies count among all only: others stand behind them.
     """
 
-    __slots__ = ("_limits", "_peers", "_strangers", "total")
+    __slots__ = ("_is_proxy", "_limits", "_peers", "_strangers", "total")
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, is_proxy: Callable[[Peer], bool] | None = None) -> None:
         self._limits = limits
+        self._is_proxy = is_proxy
         self._peers: dict[str, int] = {}
         self._strangers: dict[str, int] = {}
         self.total = 0
@@ -97,7 +99,7 @@ class Admission:
                 _take(self._strangers, network_of(peer.host))
 
     def _exempt(self, peer: Peer) -> bool:
-        return peer.local and self._limits.exempt_local
+        return (peer.local and self._limits.exempt_local) or (self._is_proxy is not None and self._is_proxy(peer))
 
 
 def _take(counts: dict[str, int], key: str) -> None:

@@ -61,7 +61,7 @@ LinkFactory: TypeAlias = Callable[[LinkCarrier, RequestHead, Peer, AbstractEvent
 class Options(NamedTuple):
     """What a server is made of.
 
-    `clock` gives seconds since the epoch, for the Date header.
+    `clock` gives seconds since the epoch, for the Date header.  `is_proxy` tells the peers that speak for many others.
     """
 
     handler: Handler
@@ -71,6 +71,7 @@ class Options(NamedTuple):
     clock: Callable[[], float]
     limits: Limits
     access_log: bool = False
+    is_proxy: Callable[[Peer], bool] | None = None
 
 
 _logger = getLogger(__name__)
@@ -99,7 +100,7 @@ class Services:
         self.loop = loop
         self.options = options
         self.limits = limits
-        self.admission = Admission(limits)
+        self.admission = Admission(limits, options.is_proxy)
         self.outbox = Outbox(loop)
         self.connections: set[Timed] = set()
         self.refused: set[Timed] = set()

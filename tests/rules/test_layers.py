@@ -19,6 +19,7 @@ RANK = {
     "addresses": 1,
     "ports": 2,
     "deadlines": 3,
+    "throttle": 3,
     "wire": 3,
     "config": 3,
     "sessions": 3,
