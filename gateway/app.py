@@ -334,7 +334,7 @@ def _proxies(config: Config) -> Any:
 
 def _own_names(addresses: Iterable[TcpAddress | UnixAddress]) -> list[str]:
     """What this machine calls itself, in full, in short, and in its own network (RFC 6762); and where it listens."""
-    name = socket.gethostname()
+    name = socket.gethostname() or "localhost"
     short = name.partition(".")[0]
     return [name, short, f"{short}.local", *(one.host for one in addresses if isinstance(one, TcpAddress))]
 

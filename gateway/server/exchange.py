@@ -170,7 +170,9 @@ class HttpExchange:
         """See `ports.Exchange.accept_websocket`."""
         if self.started:
             raise MisuseError("the request has been answered")
-        return self._host.become_link(accept(self.head), self.head)
+        line, end, rest = accept(self.head).partition(b"\r\n")
+        common = self._host.services.common_headers(self.request_id) + self._decoration
+        return self._host.become_link(line + end + common + rest, self.head)
 
     def probe(self) -> None:
         """Send what every client has to skip: a peer that is gone will say so.
