@@ -98,6 +98,8 @@ def allowed_host(text: str) -> str:
     """A host name in lower case, `.name` or `*`."""
     if text == "*":
         return text
+    if text.startswith("*."):
+        raise Wrong(f"for all names below it write '{text[1:]}'")
     if "://" in text or "/" in text:
         raise Wrong('expected a host name like "gateway.example.com", without a scheme and a path')
     if re.fullmatch(r".+:[0-9]*", text) and not text.startswith("["):
