@@ -1,8 +1,8 @@
 """Cross-origin requests of web pages (https://fetch.spec.whatwg.org/#http-cors-protocol).
 
 Stands before everything else, so that a page can read every answer, errors too: without these lines its browser tells
-it nothing but "Failed to fetch".  No cookies and no other credentials of the browser are involved: the page shows the
-secret itself, in Authorization.
+it nothing but "Failed to fetch".  Only what never became a request is answered without them.  No cookies and no other
+credentials of the browser are involved: the page shows the secret itself, in Authorization.
 """
 
 from __future__ import annotations

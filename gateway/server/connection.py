@@ -186,7 +186,8 @@ class Connection(Protocol):
         except RequestError as error:
             await self._fail(exchange, error)
         except Exception:
-            _logger.exception("the handler of %s %s failed", exchange.head.method, exchange.head.path)
+            head = exchange.head
+            _logger.exception("the handler of %s %s failed req=%s", head.method, head.path, exchange.request_id)
             await self._fail(exchange, RequestError(500, "internal error"))
         finally:
             self.task = None
@@ -349,8 +350,7 @@ class Connection(Protocol):
         self.services.admission.authenticated(self.peer)
 
     def become_link(self, answer: bytes, head: RequestHead) -> HostedLink:
-        peer = self.peer if self._exchange is None else self._exchange.peer
-        self._link = self.services.options.link_factory(self, head, peer, self.loop)
+        self._link = self.services.options.link_factory(self, head, (self._exchange or self).peer, self.loop)
         self.phase = move(self.phase, Phase.LINK)
         if self._exchange is not None:
             self._exchange.writer.status = 101

@@ -582,7 +582,7 @@ def test_services_are_not_asked_for_what_is_off() -> None:
         server = gateway._server
         assert server is not None
         services: Services = server._services
-        assert type(services.options.handler).__name__ == "Router"
+        assert services.options.handler.__qualname__ == "Router.route"
         assert services.options.is_proxy is None
 
     trial(test)
