@@ -42,7 +42,7 @@ class HttpExchange:
     """See `ports.Exchange`.  `take` and `lost` are the connection's side of it."""
 
     __slots__ = (
-        "_chunks", "_end", "_host", "_limit", "_size", "_waiter", "began", "body_stream", "head", "peer",
+        "_body", "_end", "_host", "_kept", "_limit", "_size", "_waiter", "began", "body_stream", "head", "peer",
         "request_id", "writer",
     )  # fmt: skip
 
@@ -54,7 +54,9 @@ class HttpExchange:
         self.began = 0.0
         self.writer = ResponseWriter(head.method, head.version, keep_alive=head.keep_alive)
         self.body_stream: StreamBody | None = None
-        self._chunks: list[bytes] = []
+        # Not a list of its chunks: each weighs 40 bytes more than it holds, and a peer may make each hold one.
+        self._body: bytes | bytearray = b""
+        self._kept = True
         self._size = 0
         self._limit: int | None = None
         self._end: BodyEnd | Malformed | None = None
@@ -75,15 +77,25 @@ class HttpExchange:
         if isinstance(event, BodyChunk):
             if self.writer.state is not ResponseState.NEW:  # answered: nobody will read it
                 return
-            self._chunks.append(event.data)
-            self._size += len(event.data)
-            if self._waiter is not None:
+            before, self._size = self._size, self._size + len(event.data)
+            if self._kept:
+                self._keep(event.data)
+            pace = self._host.services.limits.pace
+            if self._waiter is not None and before // pace != self._size // pace:
                 self._host.body_wanted()
             if self._limit is None or self._size <= self._limit:
                 return
             event = _too_large(self._limit)
         self._end = self._end or event
         self._wake()
+
+    def _keep(self, data: bytes) -> None:
+        if not self._body:
+            self._body = data
+            return
+        if isinstance(self._body, bytes):
+            self._body = bytearray(self._body)
+        self._body += data
 
     def lost(self) -> None:
         """The peer is gone."""
@@ -112,19 +124,21 @@ class HttpExchange:
                 self._waiter = None
                 self._host.body_over()
         if isinstance(self._end, Malformed):
-            self._chunks.clear()
+            self._body = b""
             self.writer.keep_alive = False
             raise RequestError(self._end.status, self._end.reason)
         if self._end is None:
             raise PeerGone("the peer left before its request was complete")
-        chunks = self._chunks
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        body, self._body = self._body, b""  # a run may take minutes: who wants the body for so long keeps it
+        return bytes(body)
 
     async def settle(self) -> None:
         """See `ports.Exchange.settle`."""
         length, limit = self.head.content_length, self._host.services.limits.drain_bytes
         if self._end is None and (self.head.expects_continue or (length is not None and length > limit)):
             return
+        self._kept = False
+        self._body = b""
         try:
             await self.body(limit)
         except RequestError as error:

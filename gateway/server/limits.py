@@ -17,11 +17,14 @@ class Limits(NamedTuple):
     head_time: float = 10.0
     """From the connect, or from the first byte of a later head, to its end: a head is one packet or two."""
     body_idle: float = 30.0
-    """Between two pieces of a request body: covers a stalled mobile uplink."""
+    """For each `pace` bytes of a request body, or what is left of it: covers a stalled mobile uplink."""
     keep_alive_idle: float = 75.0
     """Between two requests: longer than the 60 s for which common proxies keep theirs, so that they close first."""
     write_stall: float = 60.0
-    """For a peer that does not read: it holds a run and its session as long as it stalls."""
+    """For each `pace` bytes of an answer that waits to be read: a stalled peer holds a run and its session."""
+    pace: int = 16_384
+    """What a peer has to send within `body_idle` and to read within `write_stall`: less than any network that works.
+    Without it one byte now and then would hold a connection for ever."""
     linger: float = 5.0
     """After the last answer, for what is on its way: closing at once would reset the answer out of the peer's hands."""
     linger_bytes: int = 67_108_864

@@ -10,11 +10,13 @@ from typing import NamedTuple, Protocol, TypeAlias
 from ..deadlines import Deadlines
 from ..model.http import Peer, RequestHead
 from ..ports import Handler, Ids, Link, Refusal
+from .cuts import Cuts
+from .flow import Turns
 from .limits import Admission, Limits
 from .outbox import Outbox
 from .stream import StreamBody
 
-__all__ = ["HostedLink", "LinkCarrier", "LinkFactory", "Options", "Services", "Timed"]
+__all__ = ["HostedLink", "LinkCarrier", "LinkFactory", "Options", "Services", "Timed", "Unread"]
 
 
 class Timed(Protocol):
@@ -27,10 +29,20 @@ class Timed(Protocol):
     def idle_soon(self) -> None: ...
     def idle_expired(self) -> None: ...
     def body_expired(self) -> None: ...
-    def stall_expired(self) -> None: ...
+    def take_slice(self) -> None: ...
+    def linger_expired(self) -> None: ...
     def probe_due(self) -> None: ...
     def retire(self) -> None: ...
     def abort(self) -> None: ...
+
+
+class Unread(Protocol):
+    """A connection whose peer has not read everything."""
+
+    def __hash__(self) -> int: ...
+    @property
+    def unsent(self) -> int: ...
+    def stall_expired(self) -> None: ...
 
 
 class HostedLink(Link, Protocol):
@@ -93,6 +105,8 @@ class Services:
         self.options = options
         self.limits = limits
         self.admission = Admission(limits)
+        self.cuts = Cuts(loop)
+        self.turns = Turns(loop)
         self.outbox = Outbox(loop)
         self.connections: set[Timed] = set()
         self.orphans: set[Task[None]] = set()
@@ -105,12 +119,25 @@ class Services:
             loop, limits.keep_alive_idle and limits.keep_alive_idle - soon, lambda connection: connection.idle_expired()
         )
         self.body = Deadlines[Timed](loop, limits.body_idle, lambda connection: connection.body_expired())
-        self.stall = Deadlines[Timed](loop, limits.write_stall, lambda connection: connection.stall_expired())
-        self.linger = Deadlines[Timed](loop, limits.linger, lambda connection: connection.abort())
+        self.stall = Deadlines[Unread](loop, limits.write_stall, self._stalled)
+        self.linger = Deadlines[Timed](loop, limits.linger, lambda connection: connection.linger_expired())
         self.probe = Deadlines[Timed](loop, limits.hang_up_probe, lambda connection: connection.probe_due())
         self.silence = Deadlines[StreamBody](loop, limits.silence, lambda stream: stream.expired())
+        self._unsent: dict[Unread, int] = {}
         self._second = -1
         self._common = b""
+
+    def await_reader(self, connection: Unread) -> None:
+        """What the connection has sent waits for the peer to read it."""
+        self._unsent[connection] = connection.unsent
+        self.stall.set(connection)
+
+    def _stalled(self, connection: Unread) -> None:
+        before = self._unsent.pop(connection, 0)
+        if before - connection.unsent >= self.limits.pace:
+            self.await_reader(connection)
+        else:
+            connection.stall_expired()
 
     def bereave(self, task: Task[None] | None) -> None:
         """The connection of this task is over, and the task cleans up; who waits for all tasks waits for it too."""
@@ -118,16 +145,23 @@ class Services:
             self.orphans.add(task)
             task.add_done_callback(self.orphans.discard)
 
+    def read(self, connection: Unread) -> None:
+        """The peer has read it."""
+        self._unsent.pop(connection, None)
+        self.stall.clear(connection)
+
     def forget(self, connection: Timed) -> None:
         """The connection is over: none of its timers may fire."""
-        for limit in (self.head, self.soon, self.idle, self.body, self.stall, self.linger, self.probe):
+        for limit in (self.head, self.soon, self.idle, self.body, self.linger, self.probe):
             limit.clear(connection)
+        self.turns.forget(connection)
         self.connections.discard(connection)
 
     def close(self) -> None:
         """Stop all timers."""
         for limit in (self.head, self.soon, self.idle, self.body, self.stall, self.linger, self.probe, self.silence):
             limit.close()
+        self.cuts.close()
 
     def common_headers(self, request_id: str) -> bytes:
         """The encoded header lines of every answer."""
