@@ -35,13 +35,13 @@ def _no_constant(name: str) -> Any:
     raise _NoConstant(name)
 
 
-def _integer(digits: str) -> int:
+def _limited_int(digits: str) -> int:
     if len(digits) > DIGITS:
         raise ValueError
     return int(digits)
 
 
-_decoder = JSONDecoder(parse_constant=_no_constant, parse_int=_integer)
+_decoder = JSONDecoder(parse_constant=_no_constant, parse_int=_limited_int)
 _scan: Callable[[str, int], tuple[Any, int]] = _decoder.scan_once  # type: ignore[attr-defined]  # made in __init__
 _STRING_OR_CONSTANT = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|NaN|-?Infinity')
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -79,7 +79,7 @@ def json_body(body: bytes) -> Any:
         raise RequestError(400, what + place, code="invalid_json") from None
     except RecursionError:
         raise RequestError(400, "The request body is nested too deeply.", code="invalid_json") from None
-    except ValueError:  # of `_integer`
+    except ValueError:  # of `_limited_int`
         raise RequestError(400, "The request body holds a number that is too long.", code="invalid_json") from None
     return value
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from typing import NamedTuple
 
 from ..model.http import Peer
 from ..wire.http1 import Http1Limits
 
-__all__ = ["Admission", "Limits"]
+__all__ = ["SPARE_FILES", "Admission", "Limits", "within_files"]
+
+# Of the files that the process may have open, those that are not for connections: listeners, stores, the calls of
+# agents, and connections that are being refused.
+SPARE_FILES = 128
 
 
 class Limits(NamedTuple):
@@ -49,6 +54,17 @@ class Limits(NamedTuple):
     """From one address without a single request that proved who it is."""
     exempt_local: bool = True
     """Peers of this machine are not counted per peer: a reverse proxy is one of them, with everybody behind it."""
+
+
+def within_files(limits: Limits) -> Limits:
+    """`limits` with fewer connections, where the process may not open as many files.
+
+    Without any file left, the process could not even refuse a connection, nor could its agents make one.
+    """
+    files = os.sysconf("SC_OPEN_MAX") if hasattr(os, "sysconf") else -1
+    if files < 0:  # there is no limit, or nobody knows it
+        return limits
+    return limits._replace(connections=min(limits.connections, max(files - SPARE_FILES, files // 2)))
 
 
 class Admission:

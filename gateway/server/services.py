@@ -12,7 +12,7 @@ from ..model.http import Peer, RequestHead
 from ..ports import Handler, Ids, Link, Refusal
 from .cuts import Cuts
 from .flow import Turns
-from .limits import Admission, Limits
+from .limits import Admission, Limits, within_files
 from .outbox import Outbox
 from .stream import StreamBody
 
@@ -100,7 +100,7 @@ class Services:
     """One per server."""
 
     def __init__(self, loop: AbstractEventLoop, options: Options) -> None:
-        limits = options.limits
+        limits = within_files(options.limits)
         self.loop = loop
         self.options = options
         self.limits = limits

@@ -43,6 +43,20 @@ async def silent(_: RunInput) -> str:
     return "never said"
 
 
+async def hoard(_: RunInput) -> str:
+    """Opens files until there are none left, and closes them after a while."""
+    files = []
+    try:
+        while True:
+            files.append(os.open(os.devnull, os.O_RDONLY))
+    except OSError:
+        await asyncio.sleep(1.5)
+    finally:
+        for file in files:
+            os.close(file)
+    return f"had {len(files)}"
+
+
 async def counts(_: RunInput) -> str:
     (gateway,) = _gateways
     return json.dumps({"cuts": dict(gateway.cuts), "connections": gateway.connections, "runs": gateway.runs.active})
@@ -60,7 +74,14 @@ async def shout(link: Link) -> None:
 
 def main() -> int:
     log_to_stderr(logging.INFO)
-    agents: dict[str, Agent] = {"usual": usual, "endless": endless, "large": large, "silent": silent, "counts": counts}
+    agents: dict[str, Agent] = {
+        "usual": usual,
+        "endless": endless,
+        "large": large,
+        "silent": silent,
+        "hoard": hoard,
+        "counts": counts,
+    }
     limits = Limits(**json.loads(os.environ.get("ATTACK_LIMITS", "{}")))
     gateway = Gateway(
         agents=agents, listen="127.0.0.1:0", token=TOKEN, links={"/echo": echo, "/shout": shout}, limits=limits
