@@ -344,7 +344,7 @@ class Connection(Sender):
         self.send(answer)
         rest = self._reader.detach()
         if rest:
-            self._link.data_received(rest)
+            self.data_received(rest)
         self._update_reading()
         return self._link
 

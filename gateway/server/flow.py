@@ -7,8 +7,8 @@ from typing import Protocol
 
 __all__ = ["REST", "SLICE", "WORK", "Gate", "Sliced", "Turns"]
 
-# Bytes read without a look at the clock: 600 frames at most, which take 5 ms.
-SLICE = 4096
+# Bytes read without a look at the clock: 300 frames at most, which take 3 ms.
+SLICE = 2048
 # Seconds after which those who wait let others go first.
 WORK = 0.002
 # A quarter of the loop is for expensive input, when there is other work.

@@ -46,6 +46,9 @@ class Limits(NamedTuple):
     """The rest of an unread body that is read for the sake of keeping the connection; a larger one closes it."""
     unread_bytes: int = 65_536
     """Of a body nobody has asked for yet, and of pipelined requests: beyond it reading pauses."""
+    unsent_bytes: int = 134_217_728
+    """Of answers that wait to be read, all together; beyond it, who has waited for longest is cut off.  An answer given
+    in one piece has to be kept until its peer has read it."""
     connections: int = 10_000
     """All together; each costs a file descriptor and some KiB."""
     connections_per_peer: int = 1_000

@@ -9,7 +9,7 @@ from typing import cast
 from ..errors import PeerGone
 from ..model.http import Peer
 from .flow import Gate
-from .hangup import peer_of
+from .hangup import peer_of, reset
 from .services import Services
 
 __all__ = ["Sender"]
@@ -78,6 +78,8 @@ class Sender(Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def stall_expired(self) -> None:
-        self.services.cuts.count("write_stall", self.peer, "the peer does not read")
-        self.abort()
+    def cut_off(self, limit: str, reason: str) -> None:
+        """A limit has struck a peer that does not read."""
+        self.services.cuts.count(limit, self.peer, reason)
+        if self._transport is not None:
+            reset(self._transport)

@@ -42,7 +42,7 @@ class Unread(Protocol):
     def __hash__(self) -> int: ...
     @property
     def unsent(self) -> int: ...
-    def stall_expired(self) -> None: ...
+    def cut_off(self, limit: str, reason: str) -> None: ...
 
 
 class HostedLink(Link, Protocol):
@@ -124,20 +124,26 @@ class Services:
         self.probe = Deadlines[Timed](loop, limits.hang_up_probe, lambda connection: connection.probe_due())
         self.silence = Deadlines[StreamBody](loop, limits.silence, lambda stream: stream.expired())
         self._unsent: dict[Unread, int] = {}
+        self._unsent_total = 0
         self._second = -1
         self._common = b""
 
     def await_reader(self, connection: Unread) -> None:
         """What the connection has sent waits for the peer to read it."""
+        self.read(connection)
         self._unsent[connection] = connection.unsent
+        self._unsent_total += connection.unsent
         self.stall.set(connection)
+        while self._unsent_total > self.limits.unsent_bytes:
+            longest = next(iter(self._unsent))
+            self.read(longest)
+            longest.cut_off("unsent_bytes", "too much waits for peers that do not read")
 
     def _stalled(self, connection: Unread) -> None:
-        before = self._unsent.pop(connection, 0)
-        if before - connection.unsent >= self.limits.pace:
+        if self._unsent.get(connection, 0) - connection.unsent >= self.limits.pace:
             self.await_reader(connection)
         else:
-            connection.stall_expired()
+            connection.cut_off("write_stall", "the peer does not read")
 
     def bereave(self, task: Task[None] | None) -> None:
         """The connection of this task is over, and the task cleans up; who waits for all tasks waits for it too."""
@@ -147,7 +153,7 @@ class Services:
 
     def read(self, connection: Unread) -> None:
         """The peer has read it."""
-        self._unsent.pop(connection, None)
+        self._unsent_total -= self._unsent.pop(connection, 0)
         self.stall.clear(connection)
 
     def forget(self, connection: Timed) -> None:

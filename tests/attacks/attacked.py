@@ -1,6 +1,6 @@
 """The gateway that is attacked: a process that serves as `gateway run` does, with the limits of the environment.
 
-ATTACK_LIMITS is a JSON object of members of `Limits`.  An agent, `counts`, tells how the process sees itself.
+ATTACK_LIMITS is a JSON object of members of `Limits`; ATTACK_FILES, where given, the limit on open files.  An agent, `counts`, tells how the process sees itself.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import asyncio
 import json
 import logging
 import os
+import resource
 from collections.abc import AsyncIterator
 
 from gateway import Gateway, RunInput
@@ -74,6 +75,8 @@ async def shout(link: Link) -> None:
 
 def main() -> int:
     log_to_stderr(logging.INFO)
+    if files := int(os.environ.get("ATTACK_FILES", "0")):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
     agents: dict[str, Agent] = {
         "usual": usual,
         "endless": endless,

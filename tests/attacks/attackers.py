@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 from attacked import TOKEN
 
 __all__ = [
+    "AUTH",
     "CHUNKED",
     "CROWD",
     "UPGRADE",
@@ -26,8 +27,8 @@ __all__ = [
     "drip",
     "frame",
     "reset",
+    "shut",
     "stay",
-    "swallow",
     "volley",
 ]
 
@@ -69,10 +70,10 @@ class End(NamedTuple):
 class Peer:
     """One raw connection."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, began: float) -> None:
         self.sock = sock
         self.loop = asyncio.get_running_loop()
-        self.began = time.monotonic()
+        self.began = began
 
     async def send(self, data: bytes) -> None:
         await self.loop.sock_sendall(self.sock, data)
@@ -88,7 +89,7 @@ class Peer:
             async with asyncio.timeout(patience):
                 try:
                     while piece := await self.receive():
-                        answer = (answer + piece)[-4096:]
+                        answer += piece[: 4096 - len(answer)]
                     how = "closed"
                 except OSError:
                     how = "reset"
@@ -101,12 +102,15 @@ class Peer:
 Attack: TypeAlias = Callable[[int], Coroutine[Any, Any, list[End]]]
 
 
-async def connect(port: int, *, buffer: int = 0, segment: int = 0) -> Peer:
-    """A connection; `buffer` is the size of its receive buffer, `segment` the largest TCP segment, where given."""
+async def connect(port: int, *, buffer: int = 0, segment: int = 0, unsent: int = 0) -> Peer:
+    """A connection.  Where given, the sizes of its receive buffer, its largest TCP segment and its send buffer."""
+    began = time.monotonic()
     sock = socket.socket()
     sock.setblocking(False)
     if buffer:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+    if unsent:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, unsent)
     if segment:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, segment)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -115,7 +119,12 @@ async def connect(port: int, *, buffer: int = 0, segment: int = 0) -> Peer:
     except BaseException:
         sock.close()
         raise
-    return Peer(sock)
+    return Peer(sock, began)
+
+
+def shut(peer: Peer) -> None:
+    """Send a FIN, and go on reading."""
+    peer.sock.shutdown(socket.SHUT_WR)
 
 
 def reset(peer: Peer) -> None:
@@ -124,20 +133,23 @@ def reset(peer: Peer) -> None:
     peer.close()
 
 
-async def crowd(port: int, one: Callable[[Peer], Awaitable[End]], count: int = CROWD, **more: int) -> list[End]:
-    """`count` connections that do the same at the same time."""
+async def crowd(
+    port: int, one: Callable[[Peer], Awaitable[End]], count: int = CROWD, *, spread: float = 0.0, **more: int
+) -> list[End]:
+    """`count` connections that do the same, at the same time or beginning within `spread` seconds."""
 
-    async def alone() -> End:
+    async def alone(number: int) -> End:
+        await asyncio.sleep(number * spread / count)
         peer = await connect(port, **more)
         try:
             return await one(peer)
         finally:
             peer.close()
 
-    return await asyncio.gather(*(alone() for _ in range(count)))
+    return await asyncio.gather(*(alone(number) for number in range(count)))
 
 
-def drip(opening: bytes, drop: bytes, every: float) -> Callable[[Peer], Awaitable[End]]:
+def drip(opening: bytes, drop: bytes, every: float, patience: float = 20.0) -> Callable[[Peer], Awaitable[End]]:
     """Send `opening`, then `drop` every some seconds, until the gateway has enough."""
 
     async def one(peer: Peer) -> End:
@@ -150,7 +162,7 @@ def drip(opening: bytes, drop: bytes, every: float) -> Callable[[Peer], Awaitabl
 
         sender = asyncio.ensure_future(go_on())
         try:
-            return await peer.end()
+            return await peer.end(patience)
         finally:
             sender.cancel()
             await asyncio.wait([sender])
@@ -175,39 +187,34 @@ def stay(request: bytes, patience: float = 20.0) -> Callable[[Peer], Awaitable[E
     return one
 
 
-async def swallow(peer: Peer) -> None:
-    """Read and forget."""
-    with suppress(OSError):
-        while await peer.receive():
-            pass
-
-
 async def volley(
-    port: int, opening: bytes, blob: bytes, *, reading: bool, most: int = 1 << 28, seconds: float = 1.0
-) -> End:
-    """Send `opening` and then `blob` again and again, as fast as the gateway takes it, for some seconds at most."""
-    peer = await connect(port)
-    try:
-        async with asyncio.timeout(10):
-            await peer.send(opening)
-            if opening.startswith(b"GET /") and b"Upgrade" in opening:
-                while b"\r\n\r\n" not in await peer.receive():
-                    pass
+    port: int, opening: bytes, more: bytes, *, reading: bool = True, seconds: float = 3.0, count: int = 1
+) -> list[End]:
+    """Send `opening`, and then `more` again and again as fast as the gateway takes it, for some seconds at most."""
 
+    async def one(peer: Peer) -> End:
         async def sending() -> None:
             with suppress(OSError):
-                for _ in range(most // len(blob)):
-                    await peer.send(blob)
+                await peer.send(opening)
+                if b"Upgrade" in opening:
+                    while b"\r\n\r\n" not in await peer.receive():
+                        pass
+                    upgraded.set()
+                while True:
+                    await peer.send(more)
 
+        upgraded = asyncio.Event()
         sender = asyncio.ensure_future(sending())
-        ending = asyncio.ensure_future(peer.end(seconds)) if reading else None
         try:
-            if ending is not None:
-                return await ending
-            await asyncio.wait([sender], timeout=seconds)
-            return await peer.end(0.3)
+            if b"Upgrade" in opening:
+                await asyncio.wait_for(upgraded.wait(), 10)
+            if not reading:
+                await asyncio.wait([sender], timeout=seconds)
+                return End(time.monotonic() - peer.began, b"", "open")
+            return await peer.end(seconds)
         finally:
             sender.cancel()
             await asyncio.wait([sender])
-    finally:
-        peer.close()
+
+    # A small send buffer: what stands in it, the gateway has to read after the attack is over.
+    return await crowd(port, one, count, unsent=65_536)
