@@ -65,7 +65,7 @@ class Exchange(Protocol):
     request_id: str
 
     async def body(self, limit: int) -> bytes:
-        """The whole request body.
+        """The whole request body; it is given once.
 
         Raises RequestError with status 413 when it is, or turns out to be, over `limit` bytes, 408 when it stops
         coming, 400 when its framing is broken.

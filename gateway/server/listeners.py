@@ -18,6 +18,9 @@ __all__ = ["Listener", "TcpAddress", "UnixAddress", "open_listener", "parse_addr
 
 # Connections that the kernel has accepted and we have not: more than a burst of clients that all start at once.
 BACKLOG = 4096
+# Of these, taken in one turn of the loop: others are to be served as well.  asyncio 3.11 also tries, and complains, as
+# often as this when no file descriptor is left.
+ACCEPTS = 32
 # From the connect to the end of the TLS handshake.
 TLS_HANDSHAKE_TIME = 10.0
 # Only the user who runs the gateway; whoever wants more changes the folder or the file.
@@ -90,23 +93,32 @@ async def open_listener(
             raise ConfigError(f"cannot listen at unix:{address.path}: this system has no unix sockets")
         try:
             server = await loop.create_unix_server(
-                protocol, address.path, backlog=BACKLOG, ssl=tls, ssl_handshake_timeout=handshake
+                protocol, address.path, backlog=ACCEPTS, ssl=tls, ssl_handshake_timeout=handshake
             )
         except OSError as error:
             raise ConfigError(f"cannot listen at unix:{address.path}: {error.strerror or error}") from error
         _restrict(address.path)
+        _lengthen_queue(server)
         return Listener(server, f"unix:{address.path}", address.path)
     try:
         server = await loop.create_server(
-            protocol, address.host, address.port, backlog=BACKLOG, ssl=tls, ssl_handshake_timeout=handshake
+            protocol, address.host, address.port, backlog=ACCEPTS, ssl=tls, ssl_handshake_timeout=handshake
         )
     except OSError as error:
         hint = " Is a gateway running already? Choose another port." if "in use" in str(error) else ""
         where = f"{address.host}:{address.port}"
         raise ConfigError(f"cannot listen at {where}: {error.strerror or error}.{hint}") from error
+    _lengthen_queue(server)
     bound = server.sockets[0].getsockname()
     host = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
     return Listener(server, f"{'http' if tls is None else 'https'}://{host}:{bound[1]}")
+
+
+def _lengthen_queue(server: AbstractServer) -> None:
+    """Let more connections wait than are taken at once: for asyncio, `backlog` means both."""
+    for sock in getattr(server, "sockets", ()):
+        with sock.dup() as same:
+            same.listen(BACKLOG)
 
 
 def _restrict(path: str) -> None:

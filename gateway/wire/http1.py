@@ -123,6 +123,11 @@ class Http1:
         return self._state is _State.OVER
 
     @property
+    def chunked(self) -> bool:
+        """In the middle of a body in chunks."""
+        return self._state is _State.CHUNKED
+
+    @property
     def remaining(self) -> int | None:
         """Bytes of body still to come; None where that is unknown (chunked)."""
         return None if self._state is _State.CHUNKED else self._left
