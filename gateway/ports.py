@@ -72,9 +72,9 @@ class Exchange(Protocol):
         """
 
     async def settle(self) -> None:
-        """Read a small body to its end although nobody wants it: broken framing is told before what else was wrong.
+        """Read the body, to its end or as far as the server would for the next request, although nobody wants it.
 
-        Raises RequestError as `body`, but for the size.
+        Broken framing is told before what else was wrong.  Raises RequestError as `body`, but for the size.
         """
 
     def decorate(self, headers: Headers) -> None:
