@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -103,6 +105,53 @@ def test_afl_is_told_of_a_fault_by_a_signal() -> None:
     )
     assert done.returncode < 0
     assert b"ZeroDivisionError" in done.stderr
+
+
+STUB = """
+from contextlib import contextmanager
+
+@contextmanager
+def instrument_imports(include):
+    assert "gateway" in include
+    yield
+
+def Setup(arguments, one_input):
+    global run
+    run = lambda: one_input(open(arguments[1], "rb").read())
+
+def Fuzz():
+    run()
+    print("ran")
+"""
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="the build script is one of bash")
+def test_the_build_script(tmp_path: Path) -> None:
+    """With stand-ins for what only the image of OSS-Fuzz has: its packager, and atheris."""
+    for folder in ("bin", "out", "src"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "src" / "atheris.py").write_text(STUB)
+    for name, text in {
+        "pip3": "",
+        "compile_python_fuzzer": 'cp "$1" "$OUT"',
+        "python3": f'{sys.executable} "$@"',
+    }.items():
+        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    environment = {
+        "PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin",
+        "OUT": str(tmp_path / "out"),
+        "SRC": str(tmp_path / "src"),
+        "PYTHONPATH": f"{tmp_path / 'src'}:{FOLDER.parent}",
+    }
+    subprocess.run(["bash", FOLDER / "build.sh"], cwd=FOLDER.parent, env=environment, check=True)
+    for target in names():
+        assert zipfile.is_zipfile(tmp_path / "out" / f"fuzz_{target}_seed_corpus.zip")
+        assert read_dictionary(tmp_path / "out" / f"fuzz_{target}.dict")
+        path = next(path for path in CORPUS if path.parent.name == target)
+        program = [sys.executable, str(tmp_path / "out" / f"fuzz_{target}.py"), str(path)]
+        done = subprocess.run(program, env=environment, capture_output=True, text=True, check=True)
+        assert done.stdout == "ran\n"
 
 
 # -- faults, planted one at a time: what finds nothing in them would find nothing at all
