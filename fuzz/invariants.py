@@ -23,7 +23,7 @@ def random_of(data: bytes) -> Random:
 
 def cuttings(data: bytes) -> Iterator[list[bytes]]:
     """Ways of cutting the input: byte by byte, in two, in a few and in many pieces, with empty ones among them."""
-    step = 1 if len(data) <= 1024 else 13
+    step = 1 + len(data) // 400
     yield [data[at : at + step] for at in range(0, len(data), step)]
     random = random_of(data)
     for count in (1, 3, 12):

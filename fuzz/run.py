@@ -34,7 +34,7 @@ __all__ = ["MAX_INPUT", "load", "main", "mutator_of", "run_at_random"]
 
 OneInput = Callable[[bytes], None]
 
-MAX_INPUT = 4096
+MAX_INPUT = 2048
 """Bytes of an input, where none of libFuzzer's options says otherwise.  The limits that the targets set are smaller."""
 
 WATCHED = ["gateway", "h11", "wsproto"]

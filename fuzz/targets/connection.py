@@ -17,7 +17,7 @@ from gateway.model.http import BodyChunk, BodyEnd, Malformed, RequestHead
 from gateway.ports import Exchange
 from gateway.server.limits import Limits
 from gateway.server.server import Server
-from gateway.testing import MemoryTransport, echo, echo_options
+from gateway.testing import ECHO_BODY_BYTES, MemoryTransport, echo, echo_options
 from gateway.wire.http1 import Http1, Http1Limits
 from gateway.wire.upgrade import accept, is_websocket
 from gateway.wire.websocket import Binary, Text, WebSocket
@@ -39,6 +39,9 @@ class Answer(NamedTuple):
     status: int
     headers: tuple[tuple[bytes, bytes], ...]
     body: bytes
+
+
+TOO_LARGE = {"/stream": LIMIT}
 
 
 class Written(NamedTuple):
@@ -155,6 +158,9 @@ def _wanted(data: bytes) -> Wanted:
                 wanted.answers.append((error.status, None))
                 return wanted._replace(sure=False)
             return wanted._replace(frames=http.detach())
+        if waits and (head.content_length or 0) > TOO_LARGE.get(head.path, ECHO_BODY_BYTES):
+            wanted.answers.append((413, None))
+            return wanted
         if not waits and (head.chunked or head.content_length):
             # What becomes of the rest of the body depends on how much of it has come.
             return wanted._replace(sure=False)
