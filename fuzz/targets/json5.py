@@ -67,7 +67,7 @@ def _json(text: str) -> tuple[Any, str]:
 
 
 def _integer(text: str) -> int | float:
-    return int(text) if len(text) <= MAX_INTEGER_DIGITS else float(text)
+    return int(text) if len(text.lstrip("-")) <= MAX_INTEGER_DIGITS else float(text)
 
 
 def _deep(value: Any) -> int:
@@ -159,7 +159,7 @@ def _longest(value: Any) -> int:
         case dict():
             return max(map(_longest, value.values()), default=0)
         case _:
-            return len(str(value)) if isinstance(value, int) else 0
+            return len(str(abs(value))) if isinstance(value, int) else 0
 
 
 def _depth(text: str, value: Any) -> None:
