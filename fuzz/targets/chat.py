@@ -10,7 +10,7 @@ from gateway.api.chat_bytes import DONE, ChunkEncoder, completion
 from gateway.api.parse import MESSAGES, MODEL_CHARACTERS, chat_request, json_body
 from gateway.errors import RequestError
 from gateway.model.chat import ROLES, ChatRequest
-from gateway.model.run import RunFailed
+from gateway.model.run import Answer, RunDone, RunFailed
 from gateway.wire.sse import SseDecoder, SseEvent
 
 __all__ = ["one_input"]
@@ -116,7 +116,7 @@ def _answer(request: ChatRequest) -> None:
     """What we write of these texts, json and a reader of event streams read as these texts."""
     model = request.model or "openclaw"
     texts = [message.text for message in request.messages]
-    whole = json.loads(completion("chatcmpl-1", 1, model, "".join(texts), "stop", prompt=1, answer=2))
+    whole = json.loads(completion("1", 1, model, Answer("".join(texts), 1, 2, RunDone()), "stop"))
     assert whole["choices"][0]["message"]["content"] == "".join(texts)
     assert whole["model"] == model
 
