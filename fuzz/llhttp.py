@@ -98,13 +98,6 @@ class _Reading(NamedTuple):
     over: bool
 
 
-_FRAMING = {b"content-length", b"transfer-encoding"}
-
-
-def _framing_trailer(ours: _Reading) -> bool:
-    return any(name in _FRAMING for message in ours.messages for name, _ in message.trailers)
-
-
 def _upgrade(ours: _Reading) -> bool:
     return any(message.start[0] == b"CONNECT" or dict(message.headers).get(b"upgrade") for message in ours.messages)
 
@@ -114,10 +107,6 @@ ALLOWED: tuple[tuple[str, Callable[[_Reading], bool], str], ...] = (
     ("Expected", lambda _: True, "the same list: methods that begin like another one, PRI, SOURCE and its protocol"),
     ("Invalid HTTP version", lambda ours: ours.malformed, "a version behind what we have refused"),
     ("Data after `Connection: close`", lambda ours: ours.over, "what follows the last request is thrown away here"),
-    ("Content-Length", _framing_trailer, "llhttp takes a trailer for a header; here it frames nothing"),
-    ("Invalid character in Content-Length", _framing_trailer, "the same"),
-    ("Transfer-Encoding", _framing_trailer, "the same"),
-    ("Invalid `Transfer-Encoding`", _framing_trailer, "the same"),
     ("upgrade", _upgrade, "llhttp stops where another protocol may begin; here the handler decides"),
 )
 """(how llhttp's error begins, when it may say so about what we accept, why)."""

@@ -150,7 +150,7 @@ def _wanted(data: bytes) -> Wanted:
         wanted.methods.append(head.method)
         last = events[-1]
         body = b"".join(event.data for event in events if isinstance(event, BodyChunk))
-        waits = head.method not in {"OPTIONS", "CONNECT"} and head.path not in {"/early", "/refused"}
+        waits = head.method != "OPTIONS" and head.path not in {"/early", "/refused"}
         if is_websocket(head) and head.path not in {"/early", "/refused", "/stream"}:
             try:
                 accept(head)
@@ -185,7 +185,7 @@ def _answer(head: RequestHead, body: bytes) -> tuple[int, bytes | None]:
             return 403, None
         case (_, "OPTIONS"):
             status, text = 204, b""
-        case (_, "CONNECT"):
+        case (_, method) if method not in {"GET", "HEAD", "POST"}:
             return 405, None
         case ("/echo", _):
             status, text = 200, b"".join(b"%b: %b\n" % header for header in head.headers)

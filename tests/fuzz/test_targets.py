@@ -170,7 +170,7 @@ PLANTED: list[tuple[str, str, str, str]] = [
     ("http1", "wire/heads.py", "if coding is not None:  # RFC 9112, 6.3, item 3", "if False:  # RFC 9112, 6.3, item 3"),
     ("http1", "wire/heads.py", "elif end > head_bytes:", "elif end > head_bytes + 1:"),
     ("chunked", "wire/chunked.py", 'end in {b"", b"\\r"}', 'end in {b""}'),
-    ("chunked", "wire/http1_client.py", "pieces = pieces[:good]", "pieces = pieces[: good + 1]"),
+    ("chunked", "wire/chunked.py", "pieces = pieces[:good]", "pieces = pieces[: good + 1]"),
     ("http1_client", "wire/http1_client.py", "self._scanned - 3", "self._scanned"),
     ("http1_client", "wire/grammar.py", r'FIELD_VALUE = pattern(rb"[\t', r'FIELD_VALUE = pattern(rb"[\n\t'),
     ("upgrade", "wire/upgrade.py", "{22}==", "{21,22}==?"),
