@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
+from contextlib import suppress
 from pathlib import Path
 from random import Random
+from typing import Any
 
 __all__ = ["Mutator", "read_dictionary"]
 
@@ -28,12 +31,23 @@ def read_dictionary(path: Path) -> list[bytes]:
     return words
 
 
+def _json(data: bytes) -> Any:
+    """The value of a JSON text, or of the members of an object without its braces; None for nothing such."""
+    for text in (data, b"{" + data + b"}"):
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError):
+            continue
+    return None
+
+
 class Mutator:
     """Changes an input in one to four places.  The same Random gives the same changes."""
 
     def __init__(self, words: list[bytes], seeds: list[bytes]) -> None:
         self._words = words or [b"\0"]
         self._seeds = seeds or [b""]
+        self._values: list[Any] = [None, *(_json(word) for word in self._words)]
 
     def fresh(self, random: Random, max_size: int) -> bytes:
         """A seed, or two of them one behind the other, changed."""
@@ -43,10 +57,35 @@ class Mutator:
         return self.change(data, random, max_size)
 
     def change(self, data: bytes, random: Random, max_size: int) -> bytes:
+        times = random.randint(1, 4)
+        if data.startswith((b"{", b"[")) and random.random() < 0.7 and (value := _json(data)) is not None:
+            for _ in range(times):
+                value = self._changed(value, random)
+            with suppress(RecursionError):
+                text = json.dumps(value, ensure_ascii=random.random() < 0.5)
+                return text.encode("utf-8", "surrogatepass")[:max_size]
         raw = bytearray(data)
-        for _ in range(random.randint(1, 4)):
+        for _ in range(times):
             self._one(raw, random)
         return bytes(raw[:max_size])
+
+    def _changed(self, value: Any, random: Random) -> Any:
+        """Another value somewhere in a JSON value: so the text stays JSON, and the reader gets to what it means."""
+        if isinstance(value, list | dict) and value and random.random() < 0.85:
+            keys: list[Any] = list(value) if isinstance(value, dict) else list(range(len(value)))
+            key = random.choice(keys)
+            other = random.choice(self._values)
+            match random.randrange(6):
+                case 0 if isinstance(value, dict) and isinstance(other, dict):
+                    value.update(other)
+                case 1 if isinstance(value, list):
+                    value.insert(key, value[key] if random.random() < 0.5 else other)
+                case 2:
+                    del value[key]
+                case _:
+                    value[key] = self._changed(value[key], random)
+            return value
+        return random.choice((random.choice(self._values), [value], {"type": value}, str(value), value))
 
     def _one(self, raw: bytearray, random: Random) -> None:
         at = random.randint(0, len(raw))
