@@ -3,6 +3,9 @@
 targets/    one module for each reader, with `one_input(data: bytes) -> None`; deterministic, raises what it finds
 invariants  what holds of every reader: any cutting gives the same, an error is the end
 llhttp      the independent reader of HTTP/1 and the reasoned list of where it may differ
+frames      the same of WebSocket frames
+driver      a server on the shipped doubles, and its answers as h11 reads them
+loop        the event loop it runs in, whose time is virtual
 mutate      mutations that know a grammar's words; the random mutator for where atheris is not installed
 run         the command: atheris, random, standard input, or a file again
 corpus/     small inputs for each target, findings among them; tests replay them all

@@ -121,6 +121,8 @@ def _answer(request: ChatRequest) -> None:
     assert whole["model"] == model
 
     encoder = ChunkEncoder("chatcmpl-1", 1, model, include_usage=True)
+    together = SseDecoder().receive(encoder.texts(texts))
+    assert together == SseDecoder().receive(b"".join(map(encoder.text, texts)))
     failed = RunFailed(texts[-1], "code", 500)
     pieces = [encoder.role(), *map(encoder.text, texts), encoder.finish("stop"), encoder.usage(1, 2)]
     stream = b"".join((*pieces, encoder.error(failed), DONE))

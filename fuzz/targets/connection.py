@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from random import Random
 from typing import NamedTuple
 
-import h11
 from websockets.frames import Opcode
 
+from fuzz.driver import Answer, Written, drive, read_answers
 from fuzz.frames import Reading, frames_of
 from fuzz.invariants import HttpEvent, cuttings, merged, random_of
 from fuzz.loop import run
@@ -17,7 +18,7 @@ from gateway.model.http import BodyChunk, BodyEnd, Malformed, RequestHead
 from gateway.ports import Exchange
 from gateway.server.limits import Limits
 from gateway.server.server import Server
-from gateway.testing import ECHO_BODY_BYTES, MemoryTransport, echo, echo_options
+from gateway.testing import ECHO_BODY_BYTES, echo, echo_options
 from gateway.wire.http1 import Http1, Http1Limits
 from gateway.wire.upgrade import accept, is_websocket
 from gateway.wire.websocket import Binary, Text, WebSocket
@@ -26,30 +27,11 @@ __all__ = ["one_input"]
 
 TEXT = ((b"content-type", b"text/plain"),)
 LIMIT = 65_536
-# Longer than every limit of a connection together: head, body, idle, ping and pong, close, linger.
-FOR_EVER = 400.0
-MOMENT = 0.01
-# Longer than a connection lingers after the last answer.
-SOON = 6.0
 # So that small inputs make reading pause.
 TIGHT = Limits(unread_bytes=100, drain_bytes=50, linger_bytes=500)
 
 
-class Answer(NamedTuple):
-    status: int
-    headers: tuple[tuple[bytes, bytes], ...]
-    body: bytes
-
-
 TOO_LARGE = {"/stream": LIMIT}
-
-
-class Written(NamedTuple):
-    """All that was written, what of it was written soon, and whether the connection was closed by then."""
-
-    all: bytes
-    soon: bytes
-    closed: bool
 
 
 class Wanted(NamedTuple):
@@ -67,13 +49,13 @@ class Wanted(NamedTuple):
 
 def one_input(data: bytes) -> None:
     wanted = _wanted(data)
-    whole = _check(data, wanted, run(_serve([data], data)))
+    whole = _check(data, wanted, run(_serve([data])))
     for number, pieces in enumerate(cuttings(data)):
-        written = run(_serve(pieces, data, moody=number == 1))
+        written = run(_serve(pieces, random_of(data) if number == 1 else None))
         found = _check(data, wanted, written)
         if wanted.sure and wanted.frames is None:
             assert found == whole, f"in one piece {whole}\nin {pieces}\n{found}"
-    _check(data, wanted, run(_serve([data], data, eof=True)), eof=True)
+    _check(data, wanted, run(_serve([data], eof=True)), eof=True)
 
 
 async def _handler(exchange: Exchange) -> None:
@@ -96,43 +78,12 @@ async def _handler(exchange: Exchange) -> None:
             await echo(exchange)
 
 
-async def _serve(pieces: Iterable[bytes], data: bytes, *, moody: bool = False, eof: bool = False) -> Written:
-    """All that is written; `moody`: the transport is full now and then, and the pieces come with pauses."""
-    loop = asyncio.get_running_loop()
-    random = random_of(data)
-    options = echo_options(TIGHT if moody else None)
-    server = Server(loop, options._replace(handler=_handler, clock=lambda: 0.0))
-    connection = server.protocol()
-    transport = MemoryTransport(connection)
-    transport.connect()
-    for piece in pieces:
-        if not transport.reading:
-            connection.resume_writing()
-            await asyncio.sleep(MOMENT)
-            assert transport.is_reading() or transport.closed, "reading is paused, and nothing is under way"
-        if transport.closed:
-            break
-        if moody and random.random() < 0.5:
-            connection.pause_writing()
-        if piece:
-            transport.feed(piece)
-        if moody and random.random() < 0.7:
-            await asyncio.sleep(random.choice((0, MOMENT)))
-            connection.resume_writing()
-    connection.resume_writing()
-    if eof and not transport.closed and not connection.eof_received():
-        transport.close()
-    await asyncio.sleep(SOON)
-    said, closed = bytes(transport.written), transport.closed
-    await asyncio.sleep(FOR_EVER)
-    assert transport.closed, "the connection is still open"
-    assert server.connections == 0
-    services = server._services
-    for limit in (services.head, services.soon, services.idle, services.body, services.stall, services.linger):
-        assert len(limit) == 0, "a timer of a connection that is over"
-    assert len(services.silence) == 0
+async def _serve(pieces: Iterable[bytes], moods: Random | None = None, *, eof: bool = False) -> Written:
+    options = echo_options(TIGHT if moods else None)
+    server = Server(asyncio.get_running_loop(), options._replace(handler=_handler, clock=lambda: 0.0))
+    written = await drive(server.protocol, pieces, moods, eof=eof)
     await server.close()
-    return Written(bytes(transport.written), said, bool(closed))
+    return written
 
 
 def _wanted(data: bytes) -> Wanted:
@@ -200,9 +151,7 @@ def _answer(head: RequestHead, body: bytes) -> tuple[int, bytes | None]:
 
 def _check(data: bytes, wanted: Wanted, written: Written, *, eof: bool = False) -> list[Answer]:
     """The answers in `written`, after comparing them with those that were wanted."""
-    answers, rest, last = _answers(written.all, wanted)
-    if last and written.soon == written.all:
-        assert written.closed, "an answer has said that the connection closes, and it is still open"
+    answers, rest = read_answers(written, wanted.methods, sure=wanted.sure)
     expected = wanted.answers
     story = f"{data!r}\nis answered with {answers}\ninstead of {wanted}"
     if wanted.sure:
@@ -222,46 +171,6 @@ def _check(data: bytes, wanted: Wanted, written: Written, *, eof: bool = False) 
         elif wanted.sure:
             assert not more, story
     return answers
-
-
-def _answers(written: bytes, wanted: Wanted) -> tuple[list[Answer], bytes, bool]:
-    """As h11 reads them, as the client of these requests; what follows 101 is left.
-
-    And whether the last one says that the connection closes.
-    """
-    answers: list[Answer] = []
-    last = False
-    while written:
-        known = len(answers) < len(wanted.methods)
-        if not known and not wanted.sure:  # it may answer HEAD or CONNECT, whose answers are read in another way
-            return answers, b"", False
-        method = wanted.methods[len(answers)] if known else "GET"
-        client = h11.Connection(h11.CLIENT)
-        headers = [("Host", "h"), ("Upgrade", "websocket"), ("Connection", "Upgrade")]
-        client.send(h11.Request(method=method, target="/", headers=headers))
-        client.send(h11.EndOfMessage())
-        client.receive_data(written)
-        client.receive_data(b"")
-        event = client.next_event()
-        while isinstance(event, h11.InformationalResponse) and event.status_code == 100:
-            event = client.next_event()
-        if isinstance(event, h11.InformationalResponse):
-            assert event.status_code == 101
-            answers.append(Answer(101, (), b""))
-            return answers, client.trailing_data[0], False
-        assert isinstance(event, h11.Response), event
-        assert event.reason
-        assert {b"date", b"x-request-id", b"x-content-type-options"} <= {name for name, _ in event.headers}
-        fields = tuple((name, value) for name, value in event.headers if name != b"connection")
-        body = b""
-        while isinstance(more := client.next_event(), h11.Data):
-            body += more.data
-        assert isinstance(more, h11.EndOfMessage), more
-        answers.append(Answer(event.status_code, fields, body))
-        last = b"close" in dict(event.headers).get(b"connection", b"")
-        written = client.trailing_data[0]
-        assert not (last and written), f"{written!r} behind an answer that closes the connection"
-    return answers, b"", last
 
 
 def _check_frames(sent: bytes, written: bytes, *, eof: bool) -> None:

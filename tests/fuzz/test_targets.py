@@ -17,7 +17,7 @@ from fuzz.mutate import read_dictionary
 from fuzz.run import MAX_INPUT, load, main, mutator_of, run_at_random
 
 CORPUS = [path for name in names() for path in sorted((FOLDER / "corpus" / name).iterdir())]
-RUNS = {"connection": 60, "http1": 250, "http1_client": 120, "websocket": 120}
+RUNS = {"api": 50, "connection": 60, "http1": 250, "http1_client": 120, "websocket": 120}
 """How many random inputs; the others are quicker and get 600."""
 FILES = 60
 BYTES = 100_000
@@ -158,6 +158,8 @@ def test_the_build_script(tmp_path: Path) -> None:
 
 PLANTED: list[tuple[str, str, str, str]] = [
     # target, file, what stands there, what it becomes
+    ("api", "api/guard.py", "given.strip(), self._secret", "given.strip()[:6], self._secret"),
+    ("api", "api/chat.py", "body.write(DONE)\n", "body.write(DONE + DONE)\n"),
     ("sniff", "wire/sniff.py", "[: METHOD_BYTES + 1]", "[: METHOD_BYTES + 2]"),
     ("http1", "wire/http1.py", "if length and length == len(rest)", "if length and length <= len(rest)"),
     ("http1", "wire/http1.py", "self._scanner = None\n        self._skipped = 0\n", "self._scanner = None\n"),
