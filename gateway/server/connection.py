@@ -16,7 +16,7 @@ from ..wire.http1 import Http1, Http1Event
 from ..wire.response import ResponseState, ResponseWriter
 from .accesslog import log_answer
 from .exchange import HttpExchange
-from .flow import SLICE
+from .flow import AT_ONCE, SLICE
 from .hangup import look_for_reset
 from .phase import Phase, move
 from .sender import Sender
@@ -73,12 +73,15 @@ class Connection(Sender):
         services.head.set(self)
 
     def data_received(self, data: bytes) -> None:
-        if (len(data) > SLICE or self._later) and not (data := self._now(data)):
+        if (len(data) > AT_ONCE or self._later) and not (data := self._now(data)):
             return
         phase = self.phase
         if phase >= _LINK:
             if phase is _LINK and self._link is not None:
-                self._link.data_received(data)
+                if len(data) > SLICE:
+                    self._defer(data)
+                else:
+                    self._link.data_received(data)
             elif phase is Phase.LINGER:
                 self._discard(len(data))
             return
@@ -94,13 +97,16 @@ class Connection(Sender):
     def _now(self, data: bytes) -> bytes:
         """The part of a long piece that is read now; nothing where it may hold thousands of frames or chunks."""
         if self.phase is _IDLE and not self._later:
-            self.data_received(data[:SLICE])
-            data = data[SLICE:]
-        if not self._later and self.phase is not _LINK and not self._reader.chunked:
+            self.data_received(data[:AT_ONCE])
+            data = data[AT_ONCE:]
+        if not self._later and not self._reader.chunked:
             return data
+        self._defer(data)
+        return b""
+
+    def _defer(self, data: bytes) -> None:
         self._later += data
         self._update_reading()
-        return b""
 
     def take_slice(self) -> None:
         data, self._later = self._later[:SLICE], self._later[SLICE:]
@@ -132,12 +138,16 @@ class Connection(Sender):
         services.read(self)
         self.phase = move(self.phase, Phase.CLOSED)
         self._transport = None
+        self._later = b""
+        self._reader.detach()
         self._gate.open()
         if self._exchange is not None:
             self._exchange.lost()
         if self._link is not None:
             self._link.connection_lost(exc)
             services.bereave(self.task)
+            if self.task is None:
+                self._link = None
         elif self.task is not None:  # a link tells its handler itself that it is over, and lets it clean up
             self.task.cancel()
 
@@ -213,6 +223,8 @@ class Connection(Sender):
         if self.services.options.access_log:
             seconds = self.loop.time() - exchange.began
             log_answer(self.peer, exchange.head, exchange.writer.status, seconds, exchange.request_id)
+        if self._transport is None:
+            self._link = None
         if self._transport is None or self._transport.is_closing():
             return
         if self._link is not None:
