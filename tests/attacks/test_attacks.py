@@ -47,6 +47,7 @@ def test_slow_heads(target: Target, siege: Siege) -> None:
         ("slow bodies", LONG, b"x"),
         ("slow chunks", CHUNKED, b"1\r\nx\r\n"),
         ("slow chunk extensions", CHUNKED + b"1;", b"x"),
+        ("that expect 100-continue", LONG[:-2] + b"Expect: 100-continue\r\n\r\n", b""),
         ("slow trailers", CHUNKED + b"0\r\n", b"x: y\r\n"),
     ],
 )
@@ -55,7 +56,7 @@ def test_slow_bodies(target: Target, siege: Siege, kind: str, opening: bytes, dr
     cut_between(ends, SHORT["body_idle"], 4)
     assert cuts.pop("linger", 0) <= CROWD
     assert cuts == {"body_idle": CROWD}
-    assert all(one.answer.startswith(b"HTTP/1.1 408 ") for one in ends)
+    assert all(b"HTTP/1.1 408 " in one.answer for one in ends)
 
 
 def test_slow_bodies_of_refused_requests(target: Target, siege: Siege) -> None:
@@ -86,7 +87,7 @@ def test_slow_readers_of_streams(target: Target, siege: Siege) -> None:
 
 def test_slow_readers_of_large_answers(aim: Aim, siege: Siege) -> None:
     """A whole answer has to be kept for its reader; all of them together have a limit."""
-    target = aim({**SHORT, "unsent_bytes": 1_000_000})
+    target = aim({**SHORT, "unsent_bytes": 400_000})
     request = chat("large", "100000")
     ends, cuts = siege(
         target,
@@ -192,5 +193,5 @@ def test_connects(target: Target, siege: Siege) -> None:
 def test_the_log_has_a_bound(target: Target) -> None:
     """Last, after thousands of attackers: some lines for each limit, not one for each of them."""
     lines = target.running.text().splitlines()
-    assert len(lines) < 100, lines
+    assert len(lines) < 150, lines
     assert any("head_time: 127.0.0.1: nothing came" in line for line in lines), lines

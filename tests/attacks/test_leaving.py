@@ -82,7 +82,7 @@ def test_resets(target: Target, siege: Siege, stage: str) -> None:
         reset(peer)
         return End(0.0, got, "open")
 
-    siege(target, f"{COUNT} resets {stage}", lambda port: crowd(port, one, COUNT), least=0.5)
+    siege(target, f"{COUNT} resets {stage}", lambda port: crowd(port, one, COUNT), least=0.3)
     log = target.running.text()
     assert "Traceback" not in log, log
     assert "ERROR" not in log, log

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 from processes import until
-from siege import SHORT, Aim
+from siege import FULL, SHORT, Aim
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("slowhttptest") is None, reason="the program slowhttptest is not installed"
-)
+pytestmark = [
+    pytest.mark.skipif(shutil.which("slowhttptest") is None, reason="the program slowhttptest is not installed"),
+    pytest.mark.skipif(not FULL, reason="takes 15 s; ATTACKS=full runs it"),
+]
 
 
 @pytest.mark.parametrize(
@@ -39,7 +40,6 @@ def test_no_connection_outlives_its_limit(aim: Aim, tmp_path: Path, mode: str, l
     lines = report.with_suffix(".csv").read_text().splitlines()
     print(*lines, sep="\n")
     assert lines[0] == "Seconds,Closed,Pending,Connected,Service Available"
-    _, closed, _, connected, _ = map(int, lines[-1].split(","))
     assert all(line.split(",")[4] != "0" for line in lines[1:]), "the gateway was not there for others"
     # With -X the tool itself does not get to see the end for minutes: it stands behind an answer that it does not read.
-    assert mode == "-X" or (closed > 200 and connected < 100), lines
+    assert mode == "-X" or b"No open connections left" in output, output
