@@ -17,7 +17,9 @@ Layout, from the lowest floor to the highest; each imports only from lower ones:
 
     errors             every error that is raised on purpose
     model              what travels between the floors: requests, runs, events
+    addresses          what an IP address means to a limit
     ports, deadlines   contracts where floors meet; many time limits on one timer
+    throttle           failed authentications, counted
     wire               protocols without I/O: HTTP/1.1, WebSocket, server-sent events
     config             the JSON5 reader, the option table
     sessions           keys, lanes, stores

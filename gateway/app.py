@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from ssl import SSLContext
@@ -20,8 +21,11 @@ from .agents.run import Runs
 from .api.chat import Chat
 from .api.guard import Guard
 from .api.health import Health
+from .api.hosts import Hosts
 from .api.models import PREFIX, Models
+from .api.origins import Origins
 from .api.problem import refusal
+from .api.root import Root
 from .api.router import Route, Router, link_route
 from .config.auth import is_local
 from .config.fields import Wrong
@@ -30,7 +34,7 @@ from .config.schema import Config
 from .config.values import agent_id
 from .errors import ConfigError, GatewayError
 from .model.http import Peer, RequestHead
-from .ports import Agent, Ids, LinkHandler, SessionStore
+from .ports import Agent, Handler, Ids, LinkHandler, SessionStore
 from .server.connection import Connection
 from .server.limits import Limits
 from .server.listeners import Listener, TcpAddress, UnixAddress, open_listener, parse_address
@@ -38,6 +42,7 @@ from .server.server import Server
 from .server.services import HostedLink, LinkCarrier, Options
 from .sessions.lanes import Lanes
 from .sessions.store import MemoryStore
+from .throttle import Throttle, ThrottleLimits
 from .wire.http1 import Http1Limits
 
 __all__ = ["Gateway", "random_ids"]
@@ -45,16 +50,15 @@ __all__ = ["Gateway", "random_ids"]
 
 def random_ids() -> Ids:
     """A source of `ports.Ids` from the system's randomness, which it asks for some hundred ids at a time."""
-    pool = ""
-    taken = 0
+    pool: list[str] = []
 
     def draw(digits: int) -> str:
-        nonlocal pool, taken
-        if taken + digits > len(pool):
-            pool = os.urandom(max(4096, digits)).hex()
-            taken = 0
-        taken += digits
-        return pool[taken - digits : taken]
+        if digits != 32:
+            return os.urandom((digits + 1) // 2).hex()[:digits]
+        if not pool:
+            fresh = os.urandom(4096).hex()
+            pool.extend([fresh[at : at + 32] for at in range(0, len(fresh), 32)])
+        return pool.pop()
 
     return draw
 
@@ -96,11 +100,13 @@ class Gateway:
         self._drain = settings.shutdown.drain_ms / 1000 if drain is None else drain
         self._addresses = _addresses(self.config, listen)
         self._tls = tls or _tls(self.config)
+        self._proxies = _proxies(self.config)
         self._links = dict(links or {})
         self._upstreams: dict[str, Any] = {}
         self._closers: list[Callable[[], Awaitable[None]]] = []
         if token is None:
             _require_local(self._addresses)
+            _require_named_origins(self.config)
         else:
             _require_usable(token)
         entries = [AgentEntry(_agent_id(agent_id), agent) for agent_id, agent in (agents or {}).items()]
@@ -214,29 +220,50 @@ class Gateway:
     # -- how it is put together
 
     def _options(self) -> Options:
-        health = Health(self._failing)
-        routes = {
-            **dict.fromkeys(("/healthz", "/health"), Route({"GET": health.live}, guarded=False)),
-            **dict.fromkeys(("/readyz", "/ready"), Route({"GET": health.ready}, guarded=False)),
-            **{path: link_route(handler) for path, handler in self._links.items()},
-        }
-        trees: dict[str, Route] = {}
-        if self._enabled:
-            body_limit = self.config.gateway.http.endpoints.chat_completions.max_body_bytes
-            chat = Chat(self.registry, self.runs, self._ids, self._clock, body_limit)
-            models = Models(self.registry, int(self._clock()))
-            routes["/v1/chat/completions"] = Route({"POST": chat})
-            routes["/v1/models"] = Route({"GET": models.index})
-            trees[PREFIX] = Route({"GET": models.one})
+        settings = self.config.gateway
+        hosts = Hosts((*settings.http.allowed_hosts, *_own_names(self._addresses)))
+        origins = Origins(settings.http.cors.allowed_origins, hosts)
+        throttle = Throttle(_throttle_limits(self.config), asyncio.get_running_loop().time)
+        guard = Guard(self._token, throttle, hosts, origins, check_hosts=bool(settings.http.allowed_hosts))
+        router = self._router(guard)
+        handler: Handler = router.route
+        if self._proxies is not None:
+            from .server.proxies import BehindProxies
+
+            handler = BehindProxies(self._proxies, handler, self._limits.connections_per_peer).serve
+        if settings.http.cors.allowed_origins:
+            from .api.cors import Cors
+
+            handler = Cors(origins, handler, router.methods).serve
         return Options(
-            handler=Router(Guard(self._token), routes, trees),
+            handler=handler,
             refusal=refusal,
             link_factory=_link,
             ids=self._ids,
             clock=self._clock,
             limits=self._limits,
-            access_log=self.config.gateway.http.access_log,
+            access_log=settings.http.access_log,
+            is_proxy=None if self._proxies is None else self._proxies.trusts,
         )
+
+    def _router(self, guard: Guard) -> Router:
+        health = Health(self._failing)
+        routes = {
+            **dict.fromkeys(("/healthz", "/health"), Route({"GET": health.live}, guarded=False)),
+            **dict.fromkeys(("/readyz", "/ready"), Route({"GET": health.ready}, guarded=False)),
+        }
+        links = {path: link_route(handler, guard.check_origin) for path, handler in self._links.items()}
+        trees: dict[str, Route] = {}
+        if self._enabled:
+            body_limit = self.config.gateway.http.endpoints.chat_completions.max_body_bytes
+            chat = Chat(self.registry, self.runs, self._ids, self._clock, body_limit)
+            models = Models(self.registry, int(self._clock()))
+            routes["/v1/chat/completions"] = Route({"POST": chat.create})
+            routes["/v1/models"] = Route({"GET": models.index})
+            trees[PREFIX] = Route({"GET": models.one})
+        root = Root(routes)
+        routes = {"/": Route({"GET": root.index, "OPTIONS": root.options}, guarded=False), **routes, **links}
+        return Router(guard, routes, trees)
 
     def _failing(self) -> list[str]:
         return {"started": [], "new": ["starting"], "starting": ["starting"]}.get(self._state, ["draining"])
@@ -301,6 +328,25 @@ def _tls(config: Config) -> SSLContext | None:
     return server_context(settings.cert_path, settings.key_path)
 
 
+def _proxies(config: Config) -> Any:
+    settings = config.gateway
+    if not settings.trusted_proxies:
+        return None
+    from .server.proxies import TrustedProxies
+
+    try:
+        return TrustedProxies(settings.trusted_proxies, real_ip=settings.allow_real_ip_fallback)
+    except ValueError as error:
+        raise ConfigError(f"gateway.trustedProxies: {error}") from None
+
+
+def _own_names(addresses: Iterable[TcpAddress | UnixAddress]) -> list[str]:
+    """What this machine calls itself, in full, in short, and in its own network (RFC 6762); and where it listens."""
+    name = socket.gethostname() or "localhost"
+    short = name.partition(".")[0]
+    return [name, short, f"{short}.local", *(one.host for one in addresses if isinstance(one, TcpAddress))]
+
+
 def _addresses(config: Config, listen: str | Iterable[str] | None) -> list[TcpAddress | UnixAddress]:
     settings = config.gateway
     if listen is None:
@@ -316,6 +362,14 @@ def _require_local(addresses: Iterable[TcpAddress | UnixAddress]) -> None:
                 f"without a token everyone who reaches {address.host} could use the agents: "
                 "give a token, or listen at 127.0.0.1 or a unix socket only"
             )
+
+
+def _require_named_origins(config: Config) -> None:
+    if "*" in config.gateway.http.cors.allowed_origins:
+        raise ConfigError(
+            "gateway.http.cors.allowedOrigins: without a token '*' would let every web page use the agents: "
+            "give a token, or name the origins one by one"
+        )
 
 
 def _require_usable(token: str) -> None:
@@ -345,12 +399,18 @@ def _agent_configs(config: Config, *, has_agents: bool) -> Iterable[AgentConfig]
     return [AgentConfig(id="main", model=config.agents.defaults.model)]
 
 
+def _throttle_limits(config: Config) -> ThrottleLimits:
+    settings = config.gateway.auth.rate_limit
+    return ThrottleLimits(
+        settings.max_attempts, settings.window_ms / 1000, settings.lockout_ms / 1000, settings.exempt_loopback
+    )
+
+
 def _limits(config: Config) -> Limits:
     http = config.gateway.http
     limits = http.limits
-    line_bytes = min(Http1Limits().line_bytes, limits.head_bytes)
     return Limits(
-        http1=Http1Limits(limits.head_bytes, line_bytes, limits.header_count),
+        http1=Http1Limits(head_bytes=limits.head_bytes, header_count=limits.header_count),
         head_time=limits.head_timeout_ms / 1000,
         body_idle=limits.body_idle_timeout_ms / 1000,
         keep_alive_idle=limits.keep_alive_timeout_ms / 1000,

@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeAlias
 
 from .model.chat import Message
 from .model.http import Headers, Peer, RequestHead
-from .model.run import RunDone, RunFailed, RunInput, TextDelta, Usage
+from .model.run import RunEvent, RunInput
 
 __all__ = [
     "Agent",
@@ -72,10 +72,13 @@ class Exchange(Protocol):
         """
 
     async def settle(self) -> None:
-        """Read a small body to its end although nobody wants it: broken framing is told before what else was wrong.
+        """Read the body, to its end or as far as the server would for the next request, although nobody wants it.
 
-        Raises RequestError as `body`, but for the size.
+        Broken framing is told before what else was wrong.  Raises RequestError as `body`, but for the size.
         """
+
+    def decorate(self, headers: Headers) -> None:
+        """Add header lines to the answer, whatever it is going to be; to be called before there is one."""
 
     def respond(self, status: int, headers: Headers, body: bytes = b"") -> None:
         """Send a complete answer.  Framing, Date, request id and the security headers are added."""
@@ -122,7 +125,7 @@ class SessionStore(Protocol):
         """Add one turn, whole or not at all."""
 
 
-Agent: TypeAlias = Callable[[RunInput], AsyncIterator[TextDelta | Usage | RunDone | RunFailed] | Awaitable[str]]
+Agent: TypeAlias = Callable[[RunInput], AsyncIterator[RunEvent] | Awaitable[str]]
 """An async generator function of run events, or a coroutine function that returns the whole answer.
 
 A generator may simply end: that is `RunDone("stop")`.  An exception is `RunFailed`; `AgentError` chooses its members.

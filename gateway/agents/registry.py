@@ -27,10 +27,10 @@ class Registry:
     """Looks agents up by what requests say.  Raises ConfigError for ids and aliases that are not unique."""
 
     def __init__(self, entries: Iterable[AgentEntry]) -> None:
-        self._by_id: dict[str, AgentEntry] = {}
+        self.by_id: dict[str, AgentEntry] = {}
         self._by_alias: dict[str, AgentEntry] = {}
         for entry in entries:
-            if self._by_id.setdefault(entry.id, entry) is not entry:
+            if self.by_id.setdefault(entry.id, entry) is not entry:
                 raise ConfigError(f"agents: there are two agents with the id {entry.id!r}")
             for alias in entry.aliases:
                 if self._by_alias.setdefault(alias.lower(), entry) is not entry:
@@ -39,33 +39,33 @@ class Registry:
         self._by_name = self._names()
 
     def _find_default(self) -> AgentEntry | None:
-        marked = [entry for entry in self._by_id.values() if entry.default]
+        marked = [entry for entry in self.by_id.values() if entry.default]
         if marked:
             return marked[0]
-        if MAIN in self._by_id:
-            return self._by_id[MAIN]
-        return next(iter(self._by_id.values())) if len(self._by_id) == 1 else None
-
-    def __getitem__(self, agent_id: str) -> AgentEntry:
-        return self._by_id[agent_id]
+        if MAIN in self.by_id:
+            return self.by_id[MAIN]
+        return next(iter(self.by_id.values())) if len(self.by_id) == 1 else None
 
     @property
     def models(self) -> list[str]:
         """The values of `model` that are listed: the default agent under two names, then each agent."""
-        ids = [f"{PUBLIC}/{agent_id}" for agent_id in self._by_id]
+        ids = [f"{PUBLIC}/{agent_id}" for agent_id in self.by_id]
         if self.default is None:
             return ids
         return list(dict.fromkeys((PUBLIC, f"{PUBLIC}/default", *ids)))  # an agent may be called `default`
 
     def by_header(self, value: str, header: str) -> AgentEntry:
         """The agent that a header names.  Raises RequestError (404)."""
-        entry = self._by_id.get(value.strip().lower())
+        entry = self.by_id.get(value.strip().lower())
         if entry is None:
             raise self._unknown(f"The agent `{value.strip()}` of `{header}` does not exist.", header, value)
         return entry
 
     def by_model(self, model: str | None) -> AgentEntry:
         """The agent that `model` names; the default agent for none.  Raises RequestError (404, model_not_found)."""
+        entry = self._by_name.get(model or "")
+        if entry is not None:
+            return entry
         wanted = (model or "").strip().lower()
         entry = self._by_name.get(wanted)
         if entry is not None:
@@ -76,9 +76,9 @@ class Registry:
 
     def _names(self) -> dict[str, AgentEntry]:
         """Every value of `model` that means an agent, in lower case."""
-        names = {f"agent:{agent_id}": entry for agent_id, entry in self._by_id.items()}
+        names = {f"agent:{agent_id}": entry for agent_id, entry in self.by_id.items()}
         for family in FAMILIES:
-            for agent_id, entry in self._by_id.items():
+            for agent_id, entry in self.by_id.items():
                 names[f"{family}:{agent_id}"] = names[f"{family}/{agent_id}"] = entry
             if self.default is not None:
                 names[""] = names[family] = names[f"{family}/default"] = self.default
@@ -88,6 +88,6 @@ class Registry:
         plain = wanted.rpartition("/")[2].rpartition(":")[2]
         import difflib  # noqa: PLC0415 - only mistakes need it, and it costs the start a millisecond
 
-        close = difflib.get_close_matches(plain, self._by_id, n=1)
+        close = difflib.get_close_matches(plain, self.by_id, n=1)
         hint = f"Did you mean `{PUBLIC}/{close[0]}`?" if close else f"Use one of: {', '.join(self.models[:20])}."
         return RequestError(404, f"{message} {hint}", param=param, code="model_not_found")

@@ -10,16 +10,16 @@ from asyncio import CancelledError, Task, current_task
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from logging import getLogger
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..errors import AgentError
 from ..model.chat import Message
-from ..model.run import RunDone, RunEvent, RunFailed, RunInput, Usage
+from ..model.run import Answer, RunDone, RunEvent, RunFailed, RunInput, Usage
 from ..ports import SessionStore
 from ..sessions.lanes import Lanes
 from .registry import Registry
 
-__all__ = ["ANSWER_CHARACTERS", "TOO_LONG", "Answer", "Runs"]
+__all__ = ["ANSWER_CHARACTERS", "TOO_LONG", "Runs"]
 
 # Of an answer that is held in memory, for its session or to be sent in one piece: a multiple of what models can say,
 # and an end for agents that have none.
@@ -28,6 +28,7 @@ ANSWER_CHARACTERS = 4_000_000
 TOO_LONG = RunFailed(f"the agent said more than {ANSWER_CHARACTERS} characters", "answer_too_long", 500)
 
 _logger = getLogger(__name__)
+_DONE = RunDone()
 _STOPPED = RunFailed("the gateway is shutting down", "shutting_down", 503)
 _BROKEN = RunFailed("the agent failed", "agent_error", 500)
 
@@ -36,20 +37,11 @@ class _StoppedError(Exception):
     """A run was to begin after `stop_all`."""
 
 
-class Answer(NamedTuple):
-    """All that a run gave: its text, the tokens used, and how it ended."""
-
-    text: str
-    prompt_tokens: int
-    completion_tokens: int
-    ending: RunDone | RunFailed
-
-
 class Runs:
     """Starts runs and knows those under way."""
 
     def __init__(self, registry: Registry, store: SessionStore, lanes: Lanes) -> None:
-        self._registry = registry
+        self._agents = registry.by_id
         self._store = store
         self._lanes = lanes
         # run_id to the task that pulls the run and to what its agent gave to be pulled
@@ -63,22 +55,28 @@ class Runs:
 
     def run(self, run: RunInput) -> AsyncGenerator[RunEvent, None]:
         """The events of a run.  Close the generator (`aclosing`) when you stop before its end."""
-        return self._attempt(run) if run.stateless else self._in_session(run)
+        return self._attempt(run) if run.session is None else self._in_session(run)
 
     async def answer(self, run: RunInput) -> Answer:
         """The whole answer of a run, for those who show nothing before its end."""
         # Not gathered from `run`: a generator around the agent would cost a short request a ninth more instructions.
-        ending: RunDone | RunFailed = RunDone()
+        ending: RunDone | RunFailed = _DONE
         texts: list[str] = []
         size = prompt = completion = 0
         source: Any = None
         try:
-            source = self._begin(run) if run.stateless else self._in_session(run)
+            source = self._begin(run) if run.session is None else self._in_session(run)
             if hasattr(source, "__aiter__"):
                 async for event in source:
                     if event.__class__ is str:
                         texts.append(event)
                         size += len(event)
+                        if size > ANSWER_CHARACTERS:
+                            ending = TOO_LONG
+                            break
+                    elif event.__class__ is list:
+                        texts += _texts(event)
+                        size += sum(map(len, event))
                         if size > ANSWER_CHARACTERS:
                             ending = TOO_LONG
                             break
@@ -90,6 +88,8 @@ class Runs:
                         completion += event.completion_tokens
                     else:
                         texts.append(_text(event))
+                else:
+                    source = None  # nothing is left that would have to be given back
             else:
                 texts.append(_text(await source))
                 if len(texts[0]) > ANSWER_CHARACTERS:
@@ -98,9 +98,9 @@ class Runs:
             ending = self._judge(run, error)
         finally:
             self._active.pop(run.run_id, None)
-            if _is_open(source):
+            if source is not None and _is_open(source):
                 await _close(source, run)
-        return Answer("".join(texts), prompt, completion, ending)
+        return tuple.__new__(Answer, ("".join(texts), prompt, completion, ending))  # see api/parse.py
 
     def stop_all(self) -> None:
         """End all runs, those that wait for their session too, and begin no more.
@@ -118,20 +118,22 @@ class Runs:
 
     async def _in_session(self, run: RunInput) -> AsyncGenerator[RunEvent, None]:
         try:
-            async with self._lanes.enter(run.session_key):
-                run = run._replace(history=await self._store.load(run.session_key))
+            key = run.session_key
+            async with self._lanes.enter(key):
+                run = run._replace(history=await self._store.load(key))
                 answer: list[str] = []
                 size = 0
                 async with aclosing(self._attempt(run)) as events:
                     async for event in events:
-                        if isinstance(event, str):
-                            answer.append(event)
-                            size += len(event)
+                        if isinstance(event, str | list):
+                            texts = [event] if isinstance(event, str) else event
+                            answer += texts
+                            size += sum(map(len, texts))
                             if size > ANSWER_CHARACTERS:
                                 yield TOO_LONG
                                 return
                         elif isinstance(event, RunDone):  # kept before it is told
-                            await self._store.append(run.session_key, _turn(run, "".join(answer)))
+                            await self._store.append(key, _turn(run, "".join(answer)))
                         yield event
         except AgentError as error:  # the lane is full
             yield _failed(error)
@@ -140,7 +142,7 @@ class Runs:
             yield RunFailed("the session could not be read or kept", "session_error", 500)
 
     async def _attempt(self, run: RunInput) -> AsyncGenerator[RunEvent, None]:
-        ending: RunDone | RunFailed = RunDone()
+        ending: RunDone | RunFailed = _DONE
         produced: Any = None
         try:
             produced = self._begin(run)
@@ -153,6 +155,9 @@ class Runs:
                     if event.__class__ is str:
                         if event:
                             yield event
+                    elif event.__class__ is list:
+                        if texts := _texts(event):
+                            yield texts
                     elif isinstance(event, RunDone | RunFailed):
                         ending = event
                         break
@@ -172,7 +177,7 @@ class Runs:
     def _begin(self, run: RunInput) -> Any:
         if self._stopped:
             raise _StoppedError
-        produced = self._registry[run.agent_id].agent(run)
+        produced = self._agents[run.agent_id].agent(run)
         self._active[run.run_id] = (current_task(), produced)
         return produced
 
@@ -217,6 +222,14 @@ def _text(value: object) -> str:
     if isinstance(value, str):
         return value
     raise AgentError(f"the agent gave {type(value).__name__} where text was expected", code="agent_error")
+
+
+def _texts(values: list[str]) -> list[str]:
+    try:
+        "".join(values)
+    except TypeError:
+        return [*map(_text, values)]  # raises
+    return values if all(values) else [text for text in values if text]
 
 
 def _failed(error: AgentError) -> RunFailed:

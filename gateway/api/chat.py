@@ -13,7 +13,7 @@ from ..model.http import Headers, RequestHead
 from ..model.names import PUBLIC, headers
 from ..model.run import RunDone, RunEvent, RunFailed, RunInput, Usage
 from ..ports import Exchange, Ids
-from ..sessions.keys import explicit_key, fresh_key, user_key
+from ..sessions.keys import explicit_key, user_key
 from .chat_bytes import DONE, KEEP_ALIVE, ChunkEncoder, completion
 from .parse import chat_request
 from .problem import JSON, run_error
@@ -27,7 +27,7 @@ _SSE: Headers = (
 )
 _AGENT_HEADERS = (*headers("agent-id"), *headers("agent"))
 _SESSION_HEADERS = headers("session-key")
-_ROUTING_HEADERS = frozenset({*_AGENT_HEADERS, *_SESSION_HEADERS})
+_ROUTING_HEADERS = (*_AGENT_HEADERS, *_SESSION_HEADERS)
 
 
 def _first(head: RequestHead, names: tuple[bytes, ...]) -> tuple[str, str] | None:
@@ -42,6 +42,9 @@ def _first(head: RequestHead, names: tuple[bytes, ...]) -> tuple[str, str] | Non
     return None
 
 
+_new = tuple.__new__  # see api/parse.py
+
+
 class Chat:
     """The handler.  `clock` gives seconds since the epoch; `body_limit` is in bytes."""
 
@@ -52,7 +55,7 @@ class Chat:
         self._clock = clock
         self._body_limit = body_limit
 
-    async def __call__(self, exchange: Exchange) -> None:
+    async def create(self, exchange: Exchange) -> None:
         """Answer one request."""
         head = exchange.head
         if head.content_length is None and not head.chunked:
@@ -65,34 +68,27 @@ class Chat:
             encoder = ChunkEncoder(f"chatcmpl-{run.run_id}", created, model, include_usage=request.include_usage)
             await self._stream(exchange, self._runs.run(run), encoder, include_usage=request.include_usage)
         else:
-            await self._whole(exchange, run, created, model)
+            answer = await self._runs.answer(run)
+            ending = answer.ending
+            if isinstance(ending, RunFailed):
+                raise run_error(ending)
+            exchange.respond(200, JSON, completion(run.run_id, created, model, answer, ending.finish_reason))
 
     def _plan(self, head: RequestHead, request: ChatRequest) -> RunInput:
         agent_header = session_header = None
-        if not _ROUTING_HEADERS.isdisjoint(head.fields):
+        if not head.fields.keys().isdisjoint(_ROUTING_HEADERS):
             agent_header = _first(head, _AGENT_HEADERS)
             session_header = _first(head, _SESSION_HEADERS)
         if agent_header is None:
             entry = self._registry.by_model(request.model)
         else:
             entry = self._registry.by_header(agent_header[1], agent_header[0])
+        key = None
         if session_header is not None:
             key = explicit_key(session_header[1], session_header[0])
         elif request.user is not None:
             key = user_key(entry.id, request.user)
-        else:
-            digits = self._ids(32)
-            return RunInput(digits, entry.id, fresh_key(entry.id, digits), request)
-        return RunInput(self._ids(32), entry.id, key, request, stateless=False)
-
-    async def _whole(self, exchange: Exchange, run: RunInput, created: int, model: str) -> None:
-        text, prompt, answer, ending = await self._runs.answer(run)
-        if isinstance(ending, RunFailed):
-            raise run_error(ending)
-        body = completion(
-            f"chatcmpl-{run.run_id}", created, model, text, ending.finish_reason, prompt=prompt, answer=answer
-        )
-        exchange.respond(200, JSON, body)
+        return _new(RunInput, (self._ids(32), entry.id, key, request, ()))
 
     @staticmethod
     async def _stream(
@@ -108,6 +104,10 @@ class Chat:
                 match event:
                     case str():
                         body.write(encoder.text(event))
+                        if body.full:
+                            await body.drain()
+                    case list():
+                        body.write(encoder.texts(event))
                         if body.full:
                             await body.drain()
                     case Usage():

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from json.encoder import encode_basestring
 
-from ..model.run import RunFailed
+from ..model.run import Answer, RunFailed
 from .problem import run_error_object
 
 __all__ = ["DONE", "KEEP_ALIVE", "ChunkEncoder", "completion"]
@@ -21,14 +21,14 @@ def _usage(prompt: int, answer: int) -> str:
     return f'{{"prompt_tokens":{prompt},"completion_tokens":{answer},"total_tokens":{prompt + answer}}}'
 
 
-def completion(
-    completion_id: str, created: int, model: str, text: str, finish_reason: str, *, prompt: int, answer: int
-) -> bytes:
-    """A `chat.completion` object.  `prompt` and `answer` are token counts, `created` is in seconds since the epoch."""
+def completion(run_id: str, created: int, model: str, answer: Answer, finish_reason: str) -> bytes:
+    """A `chat.completion` object.  `created` is in seconds since the epoch."""
+    text, prompt, completed, _ = answer
     return (
-        f'{{"id":"{completion_id}","object":"chat.completion","created":{created},"model":{encode_basestring(model)},'
+        f'{{"id":"chatcmpl-{run_id}","object":"chat.completion","created":{created},"model":{encode_basestring(model)},'
         f'"choices":[{{"index":0,"message":{{"role":"assistant","content":{encode_basestring(text)},"refusal":null}},'
-        f'"logprobs":null,"finish_reason":{encode_basestring(finish_reason)}}}],"usage":{_usage(prompt, answer)}}}'
+        f'"logprobs":null,"finish_reason":{encode_basestring(finish_reason)}}}],"usage":{{"prompt_tokens":{prompt},'
+        f'"completion_tokens":{completed},"total_tokens":{prompt + completed}}}}}'
     ).encode("utf-8", "replace")
 
 
@@ -59,6 +59,14 @@ class ChunkEncoder:
             return f"{self._before}{encode_basestring(text)}{self._after}".encode()
         except UnicodeEncodeError:  # half of a surrogate pair, which UTF-8 cannot hold
             return self.text(text.encode("utf-8", "replace").decode())
+
+    def texts(self, texts: list[str]) -> bytes:
+        """Several pieces, each in a chunk of its own."""
+        try:
+            joined = f"{self._after}{self._before}".join(map(encode_basestring, texts))
+            return f"{self._before}{joined}{self._after}".encode()
+        except UnicodeEncodeError:
+            return b"".join(map(self.text, texts))
 
     def finish(self, reason: str) -> bytes:
         """The chunk that tells why the answer ends; exactly one in a good stream."""

@@ -7,13 +7,14 @@ task.  A WebSocket stays on the same Protocol: from then on the bytes go to its 
 from __future__ import annotations
 
 from asyncio import BaseTransport, CancelledError, Task
+from contextlib import suppress
 from logging import getLogger
 
 from ..errors import MisuseError, PeerGone, RequestError
-from ..model.http import BodyEnd, Malformed, RequestHead
+from ..model.http import BodyChunk, BodyEnd, Malformed, RequestHead
 from ..wire.grammar import REQUEST_ID
 from ..wire.http1 import Http1, Http1Event
-from ..wire.response import ResponseState, ResponseWriter
+from ..wire.response import ResponseState
 from .accesslog import log_answer
 from .exchange import HttpExchange
 from .flow import AT_ONCE, SLICE
@@ -28,16 +29,16 @@ _logger = getLogger(__name__)
 # One read of the transport: room for any head, and for the usual body with it.
 READ_BYTES = 65_536
 
-
 _IDLE, _EXCHANGE, _DRAIN, _LINK = Phase.IDLE, Phase.EXCHANGE, Phase.DRAIN, Phase.LINK
+_DONE = ResponseState.DONE
 
 
 class Connection(Sender):
     """One connection, from its first byte to its last."""
 
     __slots__ = (
-        "_eof", "_exchange", "_head_begun", "_later", "_lingering", "_link", "_link_reads", "_paused", "_reader",
-        "is_authenticated", "phase", "task",
+        "_busy", "_eof", "_exchange", "_head_begun", "_later", "_lingering", "_link", "_link_reads", "_paused",
+        "_reader", "_watched", "is_authenticated", "phase", "task",
     )  # fmt: skip
 
     def __init__(self, services: Services) -> None:
@@ -50,6 +51,8 @@ class Connection(Sender):
         self._link_reads = True
         self.is_authenticated = False
         self._head_begun = True
+        self._watched = False
+        self._busy = False
         self._paused = False
         self._lingering = 0
         self._later = b""
@@ -66,22 +69,19 @@ class Connection(Sender):
         services = self.services
         refused = "shutting down" if services.draining else services.admission.enter(self.peer)
         if refused is not None:
-            self._answer(Malformed(503, refused), refused)
-            self.close()  # without lingering: who is refused for being too many gets no more of us
+            self.write(services.refusal(Malformed(503, refused), self.peer, refused))
+            self._linger(services.limits.unread_bytes) if services.turn_away(self) else self.close()
             return
         services.connections.add(self)
         services.head.set(self)
 
     def data_received(self, data: bytes) -> None:
-        if (len(data) > AT_ONCE or self._later) and not (data := self._now(data)):
+        if (len(data) > SLICE or self._later) and not (data := self._now(data)):
             return
         phase = self.phase
         if phase >= _LINK:
             if phase is _LINK and self._link is not None:
-                if len(data) > SLICE:
-                    self._defer(data)
-                else:
-                    self._link.data_received(data)
+                self._link.data_received(data)
             elif phase is Phase.LINGER:
                 self._discard(len(data))
             return
@@ -95,18 +95,17 @@ class Connection(Sender):
             self._update_reading()
 
     def _now(self, data: bytes) -> bytes:
-        """The part of a long piece that is read now; nothing where it may hold thousands of frames or chunks."""
-        if self.phase is _IDLE and not self._later:
-            self.data_received(data[:AT_ONCE])
-            data = data[AT_ONCE:]
-        if not self._later and not self._reader.chunked:
+        """The part of a long piece that is read now; nothing where it may hold hundreds of frames or chunks."""
+        if self.phase is _IDLE and len(data) > AT_ONCE and not self._later:
+            head = data[: self.services.limits.http1.head_bytes]
+            if self._reader.buffered or b"chunked" in head.lower():
+                self.data_received(data[:AT_ONCE])
+                data = data[AT_ONCE:]
+        if not self._later and self.phase is not _LINK and not self._reader.chunked:
             return data
-        self._defer(data)
-        return b""
-
-    def _defer(self, data: bytes) -> None:
         self._later += data
         self._update_reading()
+        return b""
 
     def take_slice(self) -> None:
         data, self._later = self._later[:SLICE], self._later[SLICE:]
@@ -156,7 +155,10 @@ class Connection(Sender):
     def _advance(self, events: list[Http1Event]) -> None:
         for event in events:
             if isinstance(event, RequestHead):
-                self._begin(event)
+                if len(events) == 3 and isinstance(events[1], BodyChunk) and isinstance(events[2], BodyEnd):
+                    self._begin(event, events[1].data)  # all of it came at once, as mostly
+                    return
+                self._begin(event, None)
             elif self.phase is _DRAIN:
                 if isinstance(event, BodyEnd):
                     self.services.body.clear(self)
@@ -168,28 +170,26 @@ class Connection(Sender):
             elif isinstance(event, Malformed):
                 self._refuse(event)
 
-    def _begin(self, head: RequestHead) -> None:
+    def _begin(self, head: RequestHead, body: bytes | None) -> None:
         self.phase = move(self.phase, _EXCHANGE)
         self._head_begun = False
+        options = self.services.options
         given = head.fields.get(b"x-request-id")
-        if given is not None and REQUEST_ID.fullmatch(given):
-            request_id = given.decode("ascii")
-        else:
-            request_id = self.services.options.ids(32)
-        self._exchange = exchange = HttpExchange(self, head, request_id)
-        if self.services.options.access_log:
+        request_id = given.decode("ascii") if given is not None and REQUEST_ID.fullmatch(given) else options.ids(32)
+        self._exchange = exchange = HttpExchange(self, head, request_id, body)
+        if options.access_log:
             exchange.began = self.loop.time()
         self.task = Task(self._serve(exchange), loop=self.loop, name="exchange")
 
     async def _serve(self, exchange: HttpExchange) -> None:
         try:
+            if self._gate.shut:  # the peer has to read the answer before this one first
+                await self.drain()
             await self.services.options.handler(exchange)
             if self._link is not None:
                 await self._link.close()
-            elif exchange.writer.state is not ResponseState.DONE:
+            elif exchange.writer.state is not _DONE:
                 raise MisuseError("a handler returned without a complete answer")
-            if self._gate.shut:  # the next request waits until the peer has read this answer
-                await self.drain()
         except (PeerGone, CancelledError) as reason:
             if self.phase is not Phase.CLOSED:
                 self.abort()
@@ -198,7 +198,8 @@ class Connection(Sender):
         except RequestError as error:
             await self._fail(exchange, error)
         except Exception:
-            _logger.exception("the handler of %s %s failed", exchange.head.method, exchange.head.path)
+            head = exchange.head
+            _logger.exception("the handler of %s %s failed req=%s", head.method, head.path, exchange.request_id)
             await self._fail(exchange, RequestError(500, "internal error"))
         finally:
             self.task = None
@@ -215,17 +216,19 @@ class Connection(Sender):
         else:
             headers, body = self.services.options.refusal(error.status, error.message)
             exchange.writer.keep_alive = False
-            exchange.respond(error.status, (*headers, *error.headers), body)
+            with suppress(PeerGone):  # the transport closes, and has not said so yet
+                exchange.respond(error.status, (*headers, *error.headers), body)
 
     def _finish(self, exchange: HttpExchange) -> None:
         """The handler is through."""
         self._exchange = None
         if self.services.options.access_log:
             seconds = self.loop.time() - exchange.began
-            log_answer(self.peer, exchange.head, exchange.writer.status, seconds, exchange.request_id)
-        if self._transport is None:
+            log_answer(exchange.peer, exchange.head, exchange.writer.status, seconds, exchange.request_id)
+        transport = self._transport
+        if transport is None:
             self._link = None
-        if self._transport is None or self._transport.is_closing():
+        if transport is None or transport.is_closing():
             return
         if self._link is not None:
             if self.phase is Phase.LINK:
@@ -244,35 +247,32 @@ class Connection(Sender):
 
     def _next(self) -> None:
         """On to the next request."""
+        services = self.services
         self.phase = move(self.phase, _IDLE)
-        self.services.soon.set(self)
-        self.services.idle.clear(self)
+        if self._watched:
+            self._busy = True
+        else:
+            self._watched = True
+            services.soon.set(self)
         if events := self._reader.restart():
             self._advance(events)
         elif self._reader.buffered:
             self._head_begun = True
-            self.services.head.set(self)
+            services.head.set(self)
         if self.phase is _IDLE:
             if self._eof:
                 self.close()
-            elif self.services.draining:  # the answer had promised more before
+            elif services.draining:  # the answer had promised more before
                 self.retire()
         if self._paused:
             self._update_reading()
 
     def _refuse(self, malformed: Malformed, limit: str = "") -> None:
         """Answer what never became a request."""
-        self._answer(malformed, limit or f"refused {malformed.status}")
+        self.write(self.services.refusal(malformed, self.peer, limit or f"refused {malformed.status}"))
         self._linger()
 
-    def _answer(self, malformed: Malformed, limit: str) -> None:
-        self.services.cuts.count(limit, self.peer, malformed.reason)
-        headers, body = self.services.options.refusal(malformed.status, malformed.reason)
-        writer = ResponseWriter("GET", "1.1", keep_alive=False)
-        common = self.services.common_headers(self.services.options.ids(32))
-        self.write(writer.whole(malformed.status, common, headers, body))
-
-    def _linger(self) -> None:
+    def _linger(self, room: int = 0) -> None:
         """Close without resetting the last answer out of the peer's hands (RFC 9112, 9.6)."""
         transport = self._transport
         if transport is None or transport.is_closing():
@@ -281,7 +281,7 @@ class Connection(Sender):
         if self._eof:
             self.close()
             return
-        self._lingering = self.services.limits.linger_bytes
+        self._lingering = room or self.services.limits.linger_bytes
         self.services.linger.set(self)
         self.services.outbox.flush()
         try:
@@ -349,14 +349,14 @@ class Connection(Sender):
         self.services.admission.authenticated(self.peer)
 
     def become_link(self, answer: bytes, head: RequestHead) -> HostedLink:
-        self._link = self.services.options.link_factory(self, head, self.peer, self.loop)
+        self._link = self.services.options.link_factory(self, head, (self._exchange or self).peer, self.loop)
         self.phase = move(self.phase, Phase.LINK)
-        if self._exchange is not None:
-            self._exchange.writer.status = 101
         self.send(answer)
         rest = self._reader.detach()
         if rest:
             self.data_received(rest)
+        if self._eof:  # it came while the handler made up its mind
+            self._link.eof_received()
         self._update_reading()
         return self._link
 
@@ -385,12 +385,18 @@ class Connection(Sender):
             self.close()
 
     def idle_soon(self) -> None:
-        if self.phase is Phase.IDLE and not self._head_begun:
-            self._reader.forget()
-            self.services.idle.set(self)
+        # Armed once, and not by each answer: who was busy in the meantime is looked at again after as long a time.
+        if self._busy or self.phase is not Phase.IDLE or self._head_begun:
+            self._busy = False
+            if self.phase < _LINK:
+                self.services.soon.set(self)
+            return
+        self._watched = False
+        self._reader.forget()
+        self.services.idle.set(self)
 
     def idle_expired(self) -> None:
-        if self.phase is Phase.IDLE and not self._head_begun:
+        if self.phase is Phase.IDLE and not self._head_begun and not self._watched:
             self.services.cuts.count("keep_alive_idle", self.peer)
             self.close()
 

@@ -8,12 +8,16 @@ from typing import Protocol
 from ..errors import MisuseError, PeerGone, RequestError
 from ..model.http import BodyChunk, BodyEnd, Headers, Malformed, Peer, RequestHead
 from ..ports import Link
-from ..wire.response import ResponseState, ResponseWriter
+from ..wire.response import ResponseState, ResponseWriter, encode_headers
 from ..wire.upgrade import accept
 from .services import Services
 from .stream import StreamBody, StreamHost
 
 __all__ = ["ExchangeHost", "HttpExchange"]
+
+
+_END = BodyEnd()
+_NEW = ResponseState.NEW
 
 
 class ExchangeHost(StreamHost, Protocol):
@@ -42,11 +46,11 @@ class HttpExchange:
     """See `ports.Exchange`.  `take` and `lost` are the connection's side of it."""
 
     __slots__ = (
-        "_body", "_end", "_host", "_kept", "_limit", "_size", "_waiter", "began", "body_stream", "head", "peer",
-        "request_id", "writer",
+        "_body", "_decoration", "_end", "_host", "_kept", "_limit", "_size", "_waiter", "began", "body_stream", "head",
+        "peer", "request_id", "writer",
     )  # fmt: skip
 
-    def __init__(self, host: ExchangeHost, head: RequestHead, request_id: str) -> None:
+    def __init__(self, host: ExchangeHost, head: RequestHead, request_id: str, body: bytes | None) -> None:
         self._host = host
         self.head = head
         self.peer = host.peer
@@ -54,12 +58,13 @@ class HttpExchange:
         self.began = 0.0
         self.writer = ResponseWriter(head.method, head.version, keep_alive=head.keep_alive)
         self.body_stream: StreamBody | None = None
+        self._decoration = b""
         # Not a list of its chunks: each weighs 40 bytes more than it holds, and a peer may make each hold one.
-        self._body: bytes | bytearray = b""
+        self._body: bytes | bytearray = body or b""
+        self._size = len(self._body)
         self._kept = True
-        self._size = 0
         self._limit: int | None = None
-        self._end: BodyEnd | Malformed | None = None
+        self._end: BodyEnd | Malformed | None = None if body is None else _END
         self._waiter: Future[None] | None = None
 
     @property
@@ -70,12 +75,12 @@ class HttpExchange:
     @property
     def started(self) -> bool:
         """The head of the final answer was sent."""
-        return self.writer.state is not ResponseState.NEW
+        return self.writer.state is not _NEW
 
     def take(self, event: BodyChunk | BodyEnd | Malformed) -> None:
         """A body event off the wire."""
         if isinstance(event, BodyChunk):
-            if self.writer.state is not ResponseState.NEW:  # answered: nobody will read it
+            if self.writer.state is not _NEW:  # answered: nobody will read it
                 return
             before, self._size = self._size, self._size + len(event.data)
             if self._kept:
@@ -111,7 +116,12 @@ class HttpExchange:
     async def body(self, limit: int) -> bytes:
         """See `ports.Exchange.body`."""
         length = self.head.content_length
-        if (length is not None and length > limit) or self._size > limit:
+        if length is not None and length > limit:
+            self._end = _too_large(limit)
+        return await self._read(limit)
+
+    async def _read(self, limit: int) -> bytes:
+        if self._size > limit:
             self._end = _too_large(limit)
         if self._end is None:
             self._limit = limit
@@ -135,28 +145,33 @@ class HttpExchange:
 
     async def settle(self) -> None:
         """See `ports.Exchange.settle`."""
-        length, limit = self.head.content_length, self._host.services.limits.drain_bytes
-        if self._end is None and (self.head.expects_continue or (length is not None and length > limit)):
+        if self._end is None and self.head.expects_continue:
             return
         self._kept = False
         self._body = b""
         try:
-            await self.body(limit)
+            await self._read(self._host.services.limits.drain_bytes)
         except RequestError as error:
             if error.status != 413:
                 raise
+
+    def decorate(self, headers: Headers) -> None:
+        """See `ports.Exchange.decorate`."""
+        self._decoration += encode_headers(headers)
 
     def respond(self, status: int, headers: Headers, body: bytes = b"") -> None:
         """See `ports.Exchange.respond`."""
         writer, host = self.writer, self._host
         writer.keep_alive = writer.keep_alive and host.may_keep_alive()
-        host.send(writer.whole(status, host.services.common_headers(self.request_id), headers, body))
+        common = host.services.common_headers(self.request_id) + self._decoration
+        host.send(writer.whole(status, common, headers, body))
 
     def stream(self, status: int, headers: Headers) -> StreamBody:
         """See `ports.Exchange.stream`."""
         writer, host = self.writer, self._host
         writer.keep_alive = writer.keep_alive and host.may_keep_alive()
-        host.send(writer.head(status, host.services.common_headers(self.request_id), headers, None))
+        common = host.services.common_headers(self.request_id) + self._decoration
+        host.send(writer.head(status, common, headers, None))
         self.body_stream = StreamBody(host, writer, host.loop, host.services.limits.coalesce, host.services.silence)
         return self.body_stream
 
@@ -169,7 +184,9 @@ class HttpExchange:
         """See `ports.Exchange.accept_websocket`."""
         if self.started:
             raise MisuseError("the request has been answered")
-        return self._host.become_link(accept(self.head), self.head)
+        line, end, rest = accept(self.head).partition(b"\r\n")
+        common = self._host.services.common_headers(self.request_id) + self._decoration
+        return self._host.become_link(self.writer.upgrade(line + end + common + rest), self.head)
 
     def probe(self) -> None:
         """Send what every client has to skip: a peer that is gone will say so.

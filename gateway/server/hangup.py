@@ -9,6 +9,7 @@ from asyncio import AbstractEventLoop, BaseTransport, Transport
 from contextlib import suppress
 from struct import pack
 
+from ..addresses import is_loopback
 from ..model.http import Peer
 
 __all__ = ["hung_up", "look_for_reset", "peer_of", "reset"]
@@ -25,9 +26,7 @@ def peer_of(transport: BaseTransport) -> Peer:
         return Peer("", 0, local=True, tls=tls)
     # An IPv4 peer of a socket that listens on IPv6 too; and without the zone of a link-local address (RFC 4007).
     host = str(name[0]).removeprefix("::ffff:").partition("%")[0]
-    if host.startswith("127.") or host == "::1":
-        return Peer(host, name[1], local=True, tls=tls)
-    return Peer(host, name[1], local=False, tls=tls)
+    return Peer(host, name[1], local=is_loopback(host), tls=tls)
 
 
 def look_for_reset(loop: AbstractEventLoop, transport: Transport) -> None:

@@ -43,7 +43,7 @@ class Server:
         """End all connections; waits up to `patience` seconds for what their tasks do when they are cancelled."""
         self._services.draining = True
         tasks = self._tasks()
-        for connection in list(self._services.connections):
+        for connection in [*self._services.connections, *self._services.refused]:
             connection.abort()
         for task in tasks:
             task.cancel()

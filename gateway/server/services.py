@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from asyncio import AbstractEventLoop, Task
 from collections.abc import Callable
+from logging import getLogger
 from time import gmtime
 from typing import NamedTuple, Protocol, TypeAlias
 
 from ..deadlines import Deadlines
-from ..model.http import Peer, RequestHead
+from ..model.http import Malformed, Peer, RequestHead
 from ..ports import Handler, Ids, Link, Refusal
+from ..wire.response import ResponseWriter
 from .cuts import Cuts
 from .flow import Turns
 from .limits import Admission, Limits, within_files
@@ -71,7 +73,7 @@ LinkFactory: TypeAlias = Callable[[LinkCarrier, RequestHead, Peer, AbstractEvent
 class Options(NamedTuple):
     """What a server is made of.
 
-    `clock` gives seconds since the epoch, for the Date header.
+    `clock` gives seconds since the epoch, for the Date header.  `is_proxy` tells the peers that speak for many others.
     """
 
     handler: Handler
@@ -81,10 +83,16 @@ class Options(NamedTuple):
     clock: Callable[[], float]
     limits: Limits
     access_log: bool = False
+    is_proxy: Callable[[Peer], bool] | None = None
 
 
-# Every answer carries these, as the product's do: a browser that is made to load one must not guess what it is.
-_SECURITY = b"x-content-type-options: nosniff\r\nreferrer-policy: no-referrer\r\n"
+_logger = getLogger(__name__)
+# Every answer carries these, as the product's do: a browser that is made to load one must not guess what it is, nor
+# tell others where it was, nor lend its camera.
+_SECURITY = (
+    b"x-content-type-options: nosniff\r\nreferrer-policy: no-referrer\r\n"
+    b"permissions-policy: camera=(), microphone=(self), geolocation=()\r\n"
+)
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -104,11 +112,12 @@ class Services:
         self.loop = loop
         self.options = options
         self.limits = limits
-        self.admission = Admission(limits)
+        self.admission = Admission(limits, options.is_proxy)
         self.cuts = Cuts(loop)
         self.turns = Turns(loop)
         self.outbox = Outbox(loop)
         self.connections: set[Timed] = set()
+        self.refused: set[Timed] = set()
         self.orphans: set[Task[None]] = set()
         self.draining = False
         # A connection idle for `remember` forgets its last head; it is closed after the rest of its time.
@@ -151,6 +160,13 @@ class Services:
             self.orphans.add(task)
             task.add_done_callback(self.orphans.discard)
 
+    def turn_away(self, connection: Timed) -> bool:
+        """The connection was not admitted.  Says whether it may linger until its peer has read why."""
+        if len(self.refused) >= self.limits.refused:
+            return False
+        self.refused.add(connection)
+        return True
+
     def read(self, connection: Unread) -> None:
         """The peer has read it."""
         self._unsent_total -= self._unsent.pop(connection, 0)
@@ -162,6 +178,7 @@ class Services:
             limit.clear(connection)
         self.turns.forget(connection)
         self.connections.discard(connection)
+        self.refused.discard(connection)
 
     def close(self) -> None:
         """Stop all timers."""
@@ -169,10 +186,17 @@ class Services:
             limit.close()
         self.cuts.close()
 
+    def refusal(self, malformed: Malformed, peer: Peer, limit: str) -> bytes:
+        """The answer to what never became a request; it is counted, and logged, under the name of a limit."""
+        self.cuts.count(limit, peer, malformed.reason)
+        headers, body = self.options.refusal(malformed.status, malformed.reason)
+        writer = ResponseWriter("GET", "1.1", keep_alive=False)
+        return writer.whole(malformed.status, self.common_headers(self.options.ids(32)), headers, body)
+
     def common_headers(self, request_id: str) -> bytes:
         """The encoded header lines of every answer."""
         now = self.options.clock()
-        if int(now) != self._second:
+        if not self._second <= now < self._second + 1:
             self._second = int(now)
             self._common = b"date: " + _imf_fixdate(now).encode() + b"\r\n" + _SECURITY + b"x-request-id: "
-        return b"%b%b\r\n" % (self._common, request_id.encode())
+        return self._common + request_id.encode() + b"\r\n"

@@ -1,4 +1,4 @@
-"""Which session a request belongs to."""
+"""Which session a request belongs to, if it says so; `model.run.fresh_key` is for those that do not."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from hashlib import sha256
 
 from ..errors import RequestError
 
-__all__ = ["explicit_key", "fresh_key", "user_key"]
+__all__ = ["explicit_key", "user_key"]
 
 # Namespaces of the product's own sessions; a client that could name them would speak in their place.
 RESERVED = ("subagent:", "cron:", "acp:")
@@ -37,9 +37,3 @@ def user_key(agent_id: str, user: str) -> str:
         return f"agent:{agent_id}:openai-user:{user}"
     # A namespace of its own: otherwise a user could be *named* like the hash of another.
     return f"agent:{agent_id}:openai-user-sha256:{sha256(user.encode()).hexdigest()}"
-
-
-def fresh_key(agent_id: str, digits: str) -> str:
-    """A key that was never used before, from 32 random hexadecimal digits."""
-    uuid = f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:32]}"
-    return f"agent:{agent_id}:openai:{uuid}"

@@ -11,7 +11,7 @@ from enum import Enum, auto
 from typing import NamedTuple, TypeAlias
 
 from ..errors import MisuseError
-from ..model.http import BodyChunk, BodyEnd, BodyEvent, Malformed, RequestHead
+from ..model.http import BodyChunk, BodyEnd, BodyEvent, Headers, Malformed, RequestHead
 from .chunked import Chunked
 from .grammar import CONTENT_LENGTH
 from .heads import HeadScanner, request_head, with_content_length
@@ -26,6 +26,8 @@ Http1Event: TypeAlias = RequestHead | BodyEvent
 LEADING_EMPTY_LINES = 2
 
 _END = BodyEnd()
+_Memo: TypeAlias = tuple[bytes, bytes, bytes, RequestHead]
+"""A head, as far as the digits of its Content-Length, from behind them, what it was read as."""
 _NOT_HTTP1 = {
     Sniffed.HTTP2: Malformed(505, "HTTP/2 is not served here; use HTTP/1.1"),
     Sniffed.TLS: Malformed(400, "this port speaks plain HTTP, and a TLS handshake came; use http:// or ws://"),
@@ -39,9 +41,28 @@ class Http1Limits(NamedTuple):
     head_bytes: int = 32_768
     """The largest head of a real client, with a browser's cookies, stays below 16 KiB."""
     line_bytes: int = 16_384
-    """The request line; RFC 9112, section 3, asks for at least 8,000."""
+    """The request line, never more than the head; RFC 9112, section 3, asks for at least 8,000."""
     header_count: int = 100
     """Browsers send about 20, SDKs about 17; each costs time to check."""
+
+
+# RFC 9110, 6.5.1: what frames, routes, authenticates, modifies or describes the message has to stand in front of it.
+_NO_TRAILERS = frozenset({
+    b"transfer-encoding", b"content-length", b"trailer", b"te", b"connection", b"upgrade", b"expect",
+    b"host", b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-real-ip",
+    b"authorization", b"proxy-authorization", b"cookie", b"origin",
+    b"cache-control", b"max-forwards", b"pragma", b"range", b"if-match", b"if-none-match", b"if-range",
+    b"if-modified-since", b"if-unmodified-since",
+    b"content-encoding", b"content-range",
+})  # fmt: skip
+
+
+def _trailer_fault(trailers: Headers) -> str | None:
+    """Nothing here reads trailers; but who merges them into the header section would read another message."""
+    for name, _ in trailers:
+        if name in _NO_TRAILERS:
+            return f"{name.decode('ascii').title()} must not be a trailer"
+    return None
 
 
 class _State(Enum):
@@ -52,8 +73,10 @@ class _State(Enum):
     OVER = auto()
 
 
+# Members of an Enum are looked up in Python up to 3.11, and named tuples are made in Python.
 _HEAD = _State.HEAD
 _COMPLETE = _State.COMPLETE
+_new = tuple.__new__
 
 
 class Http1:
@@ -85,10 +108,9 @@ class Http1:
         self._repeats = False
         self._chunked: Chunked | None = None
         self._left = 0
-        # (the head, as far as the digits of its Content-Length, from behind them, what it was read as).  Clients repeat
-        # themselves, and reading a head anew costs more than all the rest of a request.  It lives no longer than the
-        # connection, since a head holds secrets; `forget` ends it sooner.
-        self._memo: tuple[bytes, bytes, bytes, RequestHead] | None = None
+        # Clients repeat themselves, and reading a head anew costs more than all the rest of a request.  It lives no
+        # longer than the connection, since a head holds secrets; `forget` ends it sooner.
+        self._memo: _Memo | None = None
 
     @property
     def buffered(self) -> int:
@@ -142,16 +164,16 @@ class Http1:
         """The events that `data` completes."""
         state = self._state
         if state is _HEAD:
+            memo = self._memo
+            if memo is not None and not self._buffer and (known := self._remembered(memo, data)) is not None:
+                return self._begin(*known)
             return self._read_head(data)
-        if state is _State.COMPLETE:
+        if state is _COMPLETE:
             self._buffer = self._buffer + data if self._buffer else data
             return []
         return [] if state is _State.OVER else self._read_body(data)
 
     def _read_head(self, data: bytes) -> list[Http1Event]:
-        if not self._buffer and self._memo is not None and (known := self._remembered(data)) is not None:
-            head, rest = known
-            return self._begin(head, rest)
         if self._buffer:
             buffer = self._buffer if isinstance(self._buffer, bytearray) else bytearray(self._buffer)
             buffer += data
@@ -199,7 +221,7 @@ class Http1:
         if length and length == len(rest):  # all of it at once, as mostly
             self._state = _COMPLETE
             self.complete = True
-            return [head, BodyChunk(rest), _END]
+            return [head, _new(BodyChunk, (rest,)), _END]
         events: list[Http1Event] = [head]
         if head.chunked:
             self._state = _State.CHUNKED
@@ -234,6 +256,9 @@ class Http1:
         events: list[Http1Event] = [*chunked.receive(data)]
         if events:
             match events[-1]:
+                case BodyEnd(trailers) if fault := _trailer_fault(trailers):
+                    self._chunked = None
+                    events[-1:] = self._fail(Malformed(400, fault))
                 case BodyEnd():
                     self._chunked = None
                     self._state = _COMPLETE
@@ -263,11 +288,9 @@ class Http1:
         if match is not None:
             self._memo = (raw, raw[:at], raw[match.end() :], head)
 
-    def _remembered(self, data: bytes) -> tuple[RequestHead, bytes] | None:
+    def _remembered(self, memo: _Memo, data: bytes) -> tuple[RequestHead, bytes] | None:
         """The head at the beginning of `data`, if it equals the last one but for the digits of its Content-Length."""
-        if self._memo is None:
-            return None
-        raw, before, after, head = self._memo
+        raw, before, after, head = memo
         if data.startswith(raw):
             return head, data[len(raw) :]
         if not after or not data.startswith(before):

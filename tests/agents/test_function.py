@@ -109,7 +109,7 @@ def test_partials_work_as_agents() -> None:
 def test_echo() -> None:
     history = (Message("user", "one two"), Message("assistant", "three"))
     request = ChatRequest((Message("system", "be brief"), Message("user", "  hello \n there ")))
-    run = RunInput("r", "main", "k", request, stateless=False, history=history)
+    run = RunInput("r", "main", "k", request, history)
 
     async def main() -> list[RunEvent]:
         return [event async for event in echo(run)]

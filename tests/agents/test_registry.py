@@ -145,6 +145,6 @@ def test_what_is_not_unique() -> None:
 
 
 def test_by_id() -> None:
-    assert THREE["beta"].id == "beta"
+    assert THREE.by_id["beta"].id == "beta"
     with pytest.raises(KeyError):
-        THREE["nobody"]
+        THREE.by_id["nobody"]

@@ -29,7 +29,7 @@ def runs_of(agent: Agent, store: SessionStore | None = None, waiting: int = 64) 
 
 
 def asking(run_id: str = "r1", *, key: str | None = None) -> RunInput:
-    return RunInput(run_id, "main", key or "fresh", ChatRequest(ASKED), stateless=key is None)
+    return RunInput(run_id, "main", key, ChatRequest(ASKED))
 
 
 async def gather(runs: Runs, run: RunInput) -> list[RunEvent]:
@@ -91,7 +91,9 @@ def wrong(kind: str) -> RunFailed:
         (("a", 1, "b"), ["a", wrong("int")]),
         ((None,), [wrong("NoneType")]),
         ((b"a",), [wrong("bytes")]),
-        ((["a"],), [wrong("list")]),
+        ((["a", "", "b"], [], "c"), [["a", "b"], "c", RunDone()]),
+        ((["a", 1],), [wrong("int")]),
+        ((("a",),), [wrong("tuple")]),
     ],
 )
 def test_generators(script: tuple[Any, ...], events: list[RunEvent], key: str | None) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from gateway.api.chat_bytes import DONE, KEEP_ALIVE, ChunkEncoder, completion
-from gateway.model.run import RunFailed
+from gateway.model.run import Answer, RunDone, RunFailed
 
 TEXTS = st.text(alphabet=st.characters(exclude_categories=()), max_size=50)
 ODD = [
@@ -57,9 +57,16 @@ def test_any_text_is_one_event(text: str, model: str, usage: bool) -> None:
 
 
 @settings(max_examples=200, deadline=None)
+@given(st.lists(TEXTS, min_size=1), st.booleans())
+def test_several_texts_are_as_many_events(texts: list[str], usage: bool) -> None:
+    one = encoder(include_usage=usage)
+    assert one.texts(texts) == b"".join(map(one.text, texts))
+
+
+@settings(max_examples=200, deadline=None)
 @given(TEXTS, TEXTS, TEXTS)
 def test_any_text_is_one_completion(text: str, model: str, reason: str) -> None:
-    answer = json.loads(completion("chatcmpl-1", 1, model, text, reason, prompt=1, answer=2))
+    answer = json.loads(completion("1", 1, model, Answer(text, 1, 2, RunDone(reason)), reason))
     assert answer["choices"][0]["message"]["content"] == utf8(text)
     assert answer["choices"][0]["finish_reason"] == utf8(reason)
     assert answer["model"] == utf8(model)
@@ -74,7 +81,7 @@ def test_odd_texts(text: str, usage: bool) -> None:
 
 
 def test_the_completion_object() -> None:
-    data = completion("chatcmpl-ab", 1_700_000_000, "openclaw/main", "hi", "length", prompt=3, answer=4)
+    data = completion("ab", 1_700_000_000, "openclaw/main", Answer("hi", 3, 4, RunDone("length")), "length")
     assert json.loads(data) == {
         "id": "chatcmpl-ab",
         "object": "chat.completion",

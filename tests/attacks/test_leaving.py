@@ -20,7 +20,7 @@ COUNT = 30
         ("an answer", chat("large", "10"), rb'"xxxxxxxxxx"'),
         ("a stream", chat("usual", stream=True), rb"data: \[DONE\]\n\n\r\n0\r\n\r\n$"),
         ("two answers", chat("large", "10") + chat("large", "11"), rb'(?s)"x{10}".*"x{11}"'),
-        ("a refusal", b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}", rb" 404 "),
+        ("a refusal", b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}", rb" 405 "),
     ],
 )
 def test_half_closed_senders_get_their_answer(

@@ -35,7 +35,7 @@ def test_no_connection_outlives_its_limit(aim: Aim, tmp_path: Path, mode: str, l
     ) as tool:  # fmt: skip
         until("most were cut", lambda: asyncio.run(target.counts())["cuts"].get(limit, 0) > 250)
         until("all were cut", lambda: asyncio.run(target.counts())["connections"] == 1, 4)
-        tool.communicate(timeout=30)
+        output, _ = tool.communicate(timeout=30)
     print(mode, asyncio.run(target.counts())["cuts"])
     lines = report.with_suffix(".csv").read_text().splitlines()
     print(*lines, sep="\n")

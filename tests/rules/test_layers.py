@@ -16,8 +16,10 @@ PACKAGE = ROOT / "gateway"
 RANK = {
     "errors": 0,
     "model": 1,
+    "addresses": 1,
     "ports": 2,
     "deadlines": 3,
+    "throttle": 3,
     "wire": 3,
     "config": 3,
     "sessions": 3,

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import RequestError
-from gateway.sessions.keys import explicit_key, fresh_key, user_key
+from gateway.model.run import fresh_key
+from gateway.sessions.keys import explicit_key, user_key
 
 HEADER = "x-openclaw-session-key"
 
