@@ -17,7 +17,7 @@ from ..wire.http1 import Http1, Http1Event
 from ..wire.response import ResponseState
 from .accesslog import log_answer
 from .exchange import HttpExchange
-from .flow import SLICE
+from .flow import AT_ONCE, SLICE
 from .hangup import look_for_reset
 from .phase import Phase, move
 from .sender import Sender
@@ -95,12 +95,12 @@ class Connection(Sender):
             self._update_reading()
 
     def _now(self, data: bytes) -> bytes:
-        """The part of a long piece that is read now; nothing where it may hold thousands of frames or chunks."""
-        if self.phase is _IDLE and not self._later:
-            if not self._reader.buffered and b"chunked" not in data[: self.services.limits.http1.head_bytes].lower():
-                return data
-            self.data_received(data[:SLICE])
-            data = data[SLICE:]
+        """The part of a long piece that is read now; nothing where it may hold hundreds of frames or chunks."""
+        if self.phase is _IDLE and len(data) > AT_ONCE and not self._later:
+            head = data[: self.services.limits.http1.head_bytes]
+            if self._reader.buffered or b"chunked" in head.lower():
+                self.data_received(data[:AT_ONCE])
+                data = data[AT_ONCE:]
         if not self._later and self.phase is not _LINK and not self._reader.chunked:
             return data
         self._later += data
@@ -137,12 +137,16 @@ class Connection(Sender):
         services.read(self)
         self.phase = move(self.phase, Phase.CLOSED)
         self._transport = None
+        self._later = b""
+        self._reader.detach()
         self._gate.open()
         if self._exchange is not None:
             self._exchange.lost()
         if self._link is not None:
             self._link.connection_lost(exc)
             services.bereave(self.task)
+            if self.task is None:
+                self._link = None
         elif self.task is not None:  # a link tells its handler itself that it is over, and lets it clean up
             self.task.cancel()
 
@@ -222,6 +226,8 @@ class Connection(Sender):
             seconds = self.loop.time() - exchange.began
             log_answer(exchange.peer, exchange.head, exchange.writer.status, seconds, exchange.request_id)
         transport = self._transport
+        if transport is None:
+            self._link = None
         if transport is None or transport.is_closing():
             return
         if self._link is not None:

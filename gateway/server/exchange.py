@@ -104,6 +104,7 @@ class HttpExchange:
 
     def lost(self) -> None:
         """The peer is gone."""
+        self._body = b""
         if self.body_stream is not None:
             self.body_stream.close()
         self._wake()
