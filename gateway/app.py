@@ -39,7 +39,7 @@ from .server.connection import Connection
 from .server.limits import Limits
 from .server.listeners import Listener, TcpAddress, UnixAddress, open_listener, parse_address
 from .server.server import Server
-from .server.services import HostedLink, LinkCarrier, Options
+from .server.services import HostedLink, LinkCarrier, LinkFactory, Options
 from .sessions.lanes import Lanes
 from .sessions.store import MemoryStore
 from .throttle import Throttle, ThrottleLimits
@@ -69,7 +69,8 @@ class Gateway:
     `agents`: id to agent (`ports.Agent`), besides those of `config`.  `listen`: `host:port`, `unix:/path`, or several;
     none at all for a gateway on sockets that the caller opened (`loop.create_server(gw.protocol, sock=s)`).  `token`
     is the token or password that clients have to show; without one, only this machine may be listened to.  `links`:
-    path to WebSocket handler.  Without `config` the chat endpoint is on.
+    path to WebSocket handler; `compression`: of their messages, where the client can do it too, with
+    permessage-deflate.  Without `config` the chat endpoint is on.
 
     Raises ConfigError where the parts do not make a gateway.
     """
@@ -83,6 +84,7 @@ class Gateway:
         token: str | None = None,
         tls: SSLContext | None = None,
         links: Mapping[str, LinkHandler] | None = None,
+        compression: bool | None = None,
         limits: Limits | None = None,
         store: SessionStore | None = None,
         ids: Ids | None = None,
@@ -102,6 +104,7 @@ class Gateway:
         self._tls = tls or _tls(self.config)
         self._proxies = _proxies(self.config)
         self._links = dict(links or {})
+        self._compression = settings.ws.compression if compression is None else compression
         self._upstreams: dict[str, Any] = {}
         self._closers: list[Callable[[], Awaitable[None]]] = []
         if token is None:
@@ -238,7 +241,7 @@ class Gateway:
         return Options(
             handler=handler,
             refusal=refusal,
-            link_factory=_link,
+            link_factory=_link_factory(compression=self._compression),
             ids=self._ids,
             clock=self._clock,
             limits=self._limits,
@@ -312,11 +315,18 @@ class Gateway:
         return OpenAIModel(found, model, upstream, system_prompt=config.system_prompt)
 
 
-def _link(carrier: LinkCarrier, head: RequestHead, peer: Peer, loop: asyncio.AbstractEventLoop) -> HostedLink:
-    # Loaded on demand: wsproto costs a third of the whole start, and most gateways see no WebSocket.
-    from .server.link import LinkLimits, WebSocketLink
+def _link_factory(*, compression: bool) -> LinkFactory:
+    def open_link(
+        carrier: LinkCarrier, head: RequestHead, peer: Peer, loop: asyncio.AbstractEventLoop
+    ) -> tuple[bytes, HostedLink]:
+        # Loaded on demand: wsproto costs a third of the whole start, and most gateways see no WebSocket.
+        from .server import link
+        from .wire.extensions import Compression
 
-    return WebSocketLink(carrier, head, peer, LinkLimits(), loop)
+        settings = Compression() if compression else None
+        return link.open_link(carrier, head, peer, link.LinkLimits(), loop, compression=settings)
+
+    return open_link
 
 
 def _tls(config: Config) -> SSLContext | None:

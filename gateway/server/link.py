@@ -15,9 +15,11 @@ from typing import Protocol
 from ..errors import MisuseError, PeerGone
 from ..model.http import Peer, RequestHead
 from ..ports import Timer, TimerHandle
+from ..wire.extensions import Agreement, Compression, agree
+from ..wire.upgrade import accept
 from ..wire.websocket import Binary, Closed, Ping, Pong, State, Text, WebSocket
 
-__all__ = ["LinkHost", "LinkLimits", "WebSocketLink"]
+__all__ = ["LinkHost", "LinkLimits", "WebSocketLink", "open_link"]
 
 # What is sent in one turn of the loop.  A message counts for more than its characters: a thousand empty ones are work.
 TURN_BYTES = 16_384
@@ -71,6 +73,21 @@ class LinkHost(Protocol):
         """Close at once."""
 
 
+def open_link(
+    host: LinkHost,
+    head: RequestHead,
+    peer: Peer,
+    limits: LinkLimits,
+    timer: Timer,
+    *,
+    compression: Compression | None = None,
+) -> tuple[bytes, WebSocketLink]:
+    """The answer to a handshake, and the link that follows it.  Raises RequestError as `wire.upgrade.accept`."""
+    agreement = agree(head, compression)
+    answer = accept(head, agreement=agreement)
+    return answer, WebSocketLink(host, head, peer, limits, timer, agreement=agreement)
+
+
 class WebSocketLink:
     """A `ports.Link`.  `close_code` is None until the connection is over; 1006 when it ended without a close frame."""
 
@@ -94,7 +111,16 @@ class WebSocketLink:
         "peer",
     )
 
-    def __init__(self, host: LinkHost, head: RequestHead, peer: Peer, limits: LinkLimits, timer: Timer) -> None:
+    def __init__(
+        self,
+        host: LinkHost,
+        head: RequestHead,
+        peer: Peer,
+        limits: LinkLimits,
+        timer: Timer,
+        *,
+        agreement: Agreement | None = None,
+    ) -> None:
         self.head = head
         self.peer = peer
         self.close_code: int | None = None
@@ -102,7 +128,7 @@ class WebSocketLink:
         self._host = host
         self._limits = limits
         self._timer = timer
-        self._ws = WebSocket(limits.max_message)
+        self._ws = WebSocket(limits.max_message, agreement=agreement)
         self._queue: deque[str | bytes] = deque()
         self._queued = 0
         self._burst = 0  # what was sent since the loop had its last turn

@@ -67,7 +67,8 @@ class LinkCarrier(Protocol):
     def abort(self) -> None: ...
 
 
-LinkFactory: TypeAlias = Callable[[LinkCarrier, RequestHead, Peer, AbstractEventLoop], HostedLink]
+LinkFactory: TypeAlias = Callable[[LinkCarrier, RequestHead, Peer, AbstractEventLoop], tuple[bytes, HostedLink]]
+"""The handshake's answer and the link.  Raises RequestError where the handshake is not a good one."""
 
 
 class Options(NamedTuple):

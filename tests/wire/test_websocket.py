@@ -301,7 +301,7 @@ def test_the_number_of_fragments_is_limited() -> None:
 
 
 def test_fragments_are_counted_for_each_message(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.wire.websocket._MAX_FRAMES", 3)
+    monkeypatch.setattr("gateway.wire.message._MAX_FRAMES", 3)
     socket = WebSocket(LIMIT)
     message = masked(0x01, b"a") + masked(0x00, b"b") + masked(0x80, b"c")
     assert socket.receive(message * 5) == [Text("abc")] * 5
