@@ -40,7 +40,7 @@ class Compression(NamedTuple):
     """How messages are compressed, for peers that can do it too."""
 
     window_bits: int = 12
-    """Windows of 4 KiB (8 to 15: 256 bytes to 32 KiB), ours and, where it lets us choose, the client's."""
+    """Windows of 4 KiB (9 to 15: 512 bytes to 32 KiB), ours and, where it lets us choose, the client's."""
     memory_level: int = 5
     """1 to 9.  With windows of 4 KiB, compressing takes 33 KiB and 5 us for a small message; with zlib's defaults it
     takes 268 KiB, and ten times as long to get hold of them."""
