@@ -316,17 +316,22 @@ class Gateway:
 
 
 def _link_factory(*, compression: bool) -> LinkFactory:
-    def open_link(
+    links: Any = None
+
+    def link(
         carrier: LinkCarrier, head: RequestHead, peer: Peer, loop: asyncio.AbstractEventLoop
     ) -> tuple[bytes, HostedLink]:
-        # Loaded on demand: wsproto costs a third of the whole start, and most gateways see no WebSocket.
-        from .server import link
-        from .wire.extensions import Compression
+        nonlocal links
+        if links is None:
+            # Loaded on demand: wsproto costs a third of the whole start, and most gateways see no WebSocket.
+            from .server.link import LinkLimits, Links
+            from .wire.extensions import Compression
 
-        settings = Compression() if compression else None
-        return link.open_link(carrier, head, peer, link.LinkLimits(), loop, compression=settings)
+            links = Links(LinkLimits(), loop, Compression() if compression else None)
+        opened: tuple[bytes, HostedLink] = links.open(carrier, head, peer)
+        return opened
 
-    return open_link
+    return link
 
 
 def _tls(config: Config) -> SSLContext | None:

@@ -20,7 +20,7 @@ from .model.http import Headers, Peer, RequestHead
 from .model.run import RunEvent, RunInput
 from .ports import Exchange, TimerHandle
 from .server.limits import Limits
-from .server.link import LinkLimits, open_link
+from .server.link import LinkLimits, Links
 from .server.server import Server
 from .server.services import HostedLink, LinkCarrier, Options
 from .wire.extensions import Compression
@@ -187,12 +187,14 @@ async def echo(exchange: Exchange) -> None:
 
 def echo_options(limits: Limits | None = None, compression: Compression | None = None) -> Options:
     """What a server of `echo` is made of."""
-    link_limits = LinkLimits()
+    links: Links | None = None
 
     def link(
         carrier: LinkCarrier, head: RequestHead, peer: Peer, loop: asyncio.AbstractEventLoop
     ) -> tuple[bytes, HostedLink]:
-        return open_link(carrier, head, peer, link_limits, loop, compression=compression)
+        nonlocal links
+        links = links or Links(LinkLimits(), loop, compression)
+        return links.open(carrier, head, peer)
 
     def refusal(status: int, reason: str) -> tuple[Headers, bytes]:
         return _TEXT, f"{status} {reason}\n".encode()

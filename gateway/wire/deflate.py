@@ -23,7 +23,7 @@ _STEP = 65_536
 
 # A frame is inflated in blocks of this many bytes, wherever the transport cut it: were it inflated in the pieces that
 # come, of two faults close together the cuts would decide which is found.
-_BLOCK = 4_096
+_BLOCK = 1_024
 
 # Final blocks in one message.  They are allowed (section 7.2.3.4), and one, the last, is what a sender without a flush
 # has; each costs a new inflater, the price of some hundred bytes of anything else.

@@ -53,6 +53,9 @@ class State(Enum):
     CLOSED = auto()
 
 
+_OPEN, _FAILING, _CLOSING, _CLOSED = State
+
+
 @dataclass(frozen=True, slots=True)
 class Text:
     """A complete text message."""
@@ -107,7 +110,7 @@ class WebSocket:
     def __init__(
         self, max_message: int, mask: Callable[[], bytes] | None = None, agreement: Agreement | None = None
     ) -> None:
-        self.state = State.OPEN
+        self.state = _OPEN
         self._max_message = max_message
         self._mask = mask
         self._rsv1: _Rsv1 | None = None
@@ -130,20 +133,14 @@ class WebSocket:
         """The events in `data`.  A message that was good before a bad frame comes before the Closed of that frame."""
         events: list[Event] = []
         decoder = self._decoder
-        if (
-            self._mask is None
-            and self._fresh
-            and self._message is None
-            and self.state is State.OPEN
-            and not decoder.buffer
-        ):
+        if self._mask is None and self._fresh and self._message is None and self.state is _OPEN and not decoder.buffer:
             text = _whole_text(data)
             if text is not None and len(data) - 6 <= self._max_message:
                 return [Text(text)]
-        if self.state is State.OPEN or self.state is State.CLOSING:
+        if self.state is _OPEN or self.state is _CLOSING:
             decoder.receive_bytes(data)
         try:
-            while self.state is State.OPEN or self.state is State.CLOSING:
+            while self.state is _OPEN or self.state is _CLOSING:
                 frame = decoder.process_buffer()
                 if self._fresh:
                     header = decoder.header  # None again once the frame is complete
@@ -165,6 +162,25 @@ class WebSocket:
             events.append(self._fail(violation.code, str(violation)))
         return events
 
+    def span(self, data: bytes, start: int = 0) -> int:
+        """How many bytes, from `start` of `data` on, belong to the frame that is under way there.
+
+        Handling those costs little; 0 where nothing of the kind can be said.
+        """
+        decoder = self._decoder
+        if self._rsv1 is not None:  # inflating costs what it likes
+            return 0
+        if decoder.header is not None:
+            return decoder.header.payload_len - decoder.payload_consumed - len(decoder.buffer)
+        if decoder.buffer or len(data) - start < 2:
+            return 0
+        length = data[start + 1] & 0x7F
+        if length < 126:
+            return 6 + length
+        if length == 126:
+            return 8 + int.from_bytes(data[start + 2 : start + 4])
+        return 14 + int.from_bytes(data[start + 2 : start + 10])
+
     def outgoing(self) -> bytes:
         """What has to be written back by now, pongs and the answering close frame; empty if nothing.  Takes it out.
 
@@ -177,8 +193,8 @@ class WebSocket:
             self._pongs = None
         data += self._reply
         self._reply = b""
-        if self.state is State.FAILING:
-            self.state = State.CLOSED
+        if self.state is _FAILING:
+            self.state = _CLOSED
         return data
 
     def send_text(self, text: str) -> bytes:
@@ -211,16 +227,16 @@ class WebSocket:
         self._require_open()
         if not _may_be_sent(code):
             raise MisuseError(f"{code} is not a close code that may be sent: take 1000, 1001, 1011 or 4000 to 4999")
-        if self.state is State.FAILING:
+        if self.state is _FAILING:
             return self.outgoing()
         data = self.outgoing() + self._close_frame(code, reason)
-        self.state = State.CLOSING
+        self.state = _CLOSING
         self._message = None
         return data
 
     def _begin(self, opcode: Opcode, length: int) -> None:
         """Check a frame by its header, before any of its payload is kept: then the verdict cannot depend on cuts."""
-        if opcode.iscontrol() or self.state is State.CLOSING:
+        if opcode.iscontrol() or self.state is _CLOSING:
             return
         if opcode is Opcode.CONTINUATION:
             if self._message is None:
@@ -237,7 +253,7 @@ class WebSocket:
         """`payload` is a piece of a data frame, or a whole control frame; the message is over with a `final` one."""
         if opcode is Opcode.PING:
             # Nothing follows our close frame; the peer answers that one, not a pong behind it.
-            if self.state is State.OPEN:
+            if self.state is _OPEN:
                 if self._pongs is None:
                     self._pongs = deque(maxlen=_MAX_PONGS)
                 self._pongs.append(payload)
@@ -268,18 +284,18 @@ class WebSocket:
                 raise ParseFailed(
                     "invalid UTF-8 in the reason of a close frame", CloseReason.INVALID_FRAME_PAYLOAD_DATA
                 ) from None
-        if self.state is State.OPEN:
+        if self.state is _OPEN:
             self._reply = self._frame(0x80 | Opcode.CLOSE, payload[:2])
         return self._end(code, reason)
 
     def _fail(self, code: int, reason: str) -> Closed:
         """Section 7.1.7: fail the connection."""
-        if self.state is State.CLOSING:
+        if self.state is _CLOSING:
             return self._end(int(code), reason)
         self._reply = self._close_frame(code, reason)
-        return self._end(int(code), reason, State.FAILING)
+        return self._end(int(code), reason, _FAILING)
 
-    def _end(self, code: int, reason: str, state: State = State.CLOSED) -> Closed:
+    def _end(self, code: int, reason: str, state: State = _CLOSED) -> Closed:
         self.state = state
         # Lets go of what had come.
         self._message = self._inflater = None
@@ -290,7 +306,7 @@ class WebSocket:
         return FrameDecoder(self._mask is not None, None if self._rsv1 is None else [self._rsv1])
 
     def _require_open(self) -> None:
-        if self.state is not State.OPEN and self.state is not State.FAILING:
+        if self.state is not _OPEN and self.state is not _FAILING:
             raise MisuseError(f"nothing can be sent in state {self.state.name}")
 
     def _data(self, opcode: int, payload: bytes) -> bytes:
