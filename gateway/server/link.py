@@ -48,12 +48,12 @@ class LinkLimits:
     close_timeout: float = 5.0
     """How long the peer has for its close frame: a round trip on a bad mobile network; a drain must not wait longer.
     As long as that, answers to what came before a broken frame can still be sent."""
-    slice_bytes: int = 256
-    """Handled at once, or else one frame: 42 of the smallest.  A read that holds more waits for its turns."""
-    turn_time: float = 0.0005
-    """Of the turns that the links of a server take, before others get theirs: as long as a request or two."""
-    turn_share: float = 0.25
-    """The part of the time for all turns: some 30,000 of the smallest frames in a second, whoever sends them."""
+    slice_bytes: int = 128
+    """Handled at once, or else one frame: 21 of the smallest.  A read that holds more frames waits for its turns."""
+    turn_time: float = 0.00025
+    """Of the turns that all links of a server take, before the others get theirs: as long as a request."""
+    turn_share: float = 0.2
+    """The part of the time for these turns: 25,000 of the smallest frames in a second, however many links send them."""
 
 
 class LinkHost(Protocol):
