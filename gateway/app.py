@@ -33,13 +33,12 @@ from .config.schema import AgentEntry as AgentConfig
 from .config.schema import Config
 from .config.values import agent_id
 from .errors import ConfigError, GatewayError
-from .model.http import Peer, RequestHead
 from .ports import Agent, Handler, Ids, LinkHandler, SessionStore
 from .server.connection import Connection
 from .server.limits import Limits
 from .server.listeners import Listener, TcpAddress, UnixAddress, open_listener, parse_address
 from .server.server import Server
-from .server.services import HostedLink, LinkCarrier, LinkFactory, Options
+from .server.services import LinkOpener, Options
 from .sessions.lanes import Lanes
 from .sessions.store import MemoryStore
 from .throttle import Throttle, ThrottleLimits
@@ -241,13 +240,20 @@ class Gateway:
         return Options(
             handler=handler,
             refusal=refusal,
-            link_factory=_link_factory(compression=self._compression),
+            link_factory=self._open_links,
             ids=self._ids,
             clock=self._clock,
             limits=self._limits,
             access_log=settings.http.access_log,
             is_proxy=None if self._proxies is None else self._proxies.trusts,
         )
+
+    def _open_links(self, loop: asyncio.AbstractEventLoop) -> LinkOpener:
+        # Loaded on demand: wsproto costs a third of the whole start, and most gateways see no WebSocket.
+        from .server.link import LinkLimits, Links
+        from .wire.extensions import Compression
+
+        return Links(LinkLimits(), loop, Compression() if self._compression else None).open
 
     def _router(self, guard: Guard) -> Router:
         health = Health(self._failing)
@@ -313,25 +319,6 @@ class Gateway:
             upstream = self._upstreams[provider_name] = Upstream(found.timeouts)
             self._closers.append(upstream.aclose)
         return OpenAIModel(found, model, upstream, system_prompt=config.system_prompt)
-
-
-def _link_factory(*, compression: bool) -> LinkFactory:
-    links: Any = None
-
-    def link(
-        carrier: LinkCarrier, head: RequestHead, peer: Peer, loop: asyncio.AbstractEventLoop
-    ) -> tuple[bytes, HostedLink]:
-        nonlocal links
-        if links is None:
-            # Loaded on demand: wsproto costs a third of the whole start, and most gateways see no WebSocket.
-            from .server.link import LinkLimits, Links
-            from .wire.extensions import Compression
-
-            links = Links(LinkLimits(), loop, Compression() if compression else None)
-        opened: tuple[bytes, HostedLink] = links.open(carrier, head, peer)
-        return opened
-
-    return link
 
 
 def _tls(config: Config) -> SSLContext | None:

@@ -16,13 +16,13 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
-from .model.http import Headers, Peer, RequestHead
+from .model.http import Headers
 from .model.run import RunEvent, RunInput
 from .ports import Exchange, TimerHandle
 from .server.limits import Limits
 from .server.link import LinkLimits, Links
 from .server.server import Server
-from .server.services import HostedLink, LinkCarrier, Options
+from .server.services import LinkOpener, Options
 from .wire.extensions import Compression
 from .wire.upgrade import is_websocket
 
@@ -187,19 +187,14 @@ async def echo(exchange: Exchange) -> None:
 
 def echo_options(limits: Limits | None = None, compression: Compression | None = None) -> Options:
     """What a server of `echo` is made of."""
-    links: Links | None = None
 
-    def link(
-        carrier: LinkCarrier, head: RequestHead, peer: Peer, loop: asyncio.AbstractEventLoop
-    ) -> tuple[bytes, HostedLink]:
-        nonlocal links
-        links = links or Links(LinkLimits(), loop, compression)
-        return links.open(carrier, head, peer)
+    def links(loop: asyncio.AbstractEventLoop) -> LinkOpener:
+        return Links(LinkLimits(), loop, compression).open
 
     def refusal(status: int, reason: str) -> tuple[Headers, bytes]:
         return _TEXT, f"{status} {reason}\n".encode()
 
-    return Options(echo, refusal, link, counting_ids(), time.time, limits or Limits())
+    return Options(echo, refusal, links, counting_ids(), time.time, limits or Limits())
 
 
 async def _serve(host: str, port: int, compression: Compression | None) -> None:

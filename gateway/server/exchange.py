@@ -185,7 +185,7 @@ class HttpExchange:
         if self.started:
             raise MisuseError("the request has been answered")
         host = self._host
-        answer, link = host.services.options.link_factory(host, self.head, self.peer, host.loop)
+        answer, link = host.services.open_link(host, self.head, self.peer)
         line, end, rest = answer.partition(b"\r\n")
         common = host.services.common_headers(self.request_id) + self._decoration
         host.become_link(self.writer.upgrade(line + end + common + rest), link)
