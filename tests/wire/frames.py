@@ -5,12 +5,17 @@ events    what they are: ["text", str], ["binary" | "ping" | "pong", hexadecimal
 out       frames that have to go back; where it is not given, one close frame with the code of the last event
 deflate   permessage-deflate is on: with `takeover` or without it, and `client_bits`
 role      "client" for what a server sends
+
+In handshakes.json, each case is a good handshake but for its `changes`: `Name: value` stands in place of the lines of
+that name, `Name` alone removes them.  `status` and `headers` are those of the answer; `plain` ones do not ask for a
+WebSocket at all.
 """
 
 from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +24,7 @@ from wsproto.frame_protocol import FrameDecoder
 from gateway.wire.extensions import Agreement, Compression
 from gateway.wire.websocket import Event, WebSocket
 
-__all__ = ["LIMIT", "NAMED_CASES", "feed", "make", "masked", "sent_frames"]
+__all__ = ["HANDSHAKES", "KEY", "LIMIT", "NAMED_CASES", "feed", "handshake", "make", "masked", "sent_frames"]
 
 DATA = Path(__file__).parent.parent / "data" / "websocket"
 NAMED_CASES: dict[str, dict[str, Any]] = {
@@ -27,7 +32,21 @@ NAMED_CASES: dict[str, dict[str, Any]] = {
     for file in sorted(DATA.glob("*.jsonl"))
     for case in map(json.loads, file.read_text("utf-8").splitlines())
 }
+HANDSHAKES: dict[str, dict[str, Any]] = {
+    case["name"]: case for case in json.loads((DATA / "handshakes.json").read_text("utf-8"))
+}
+KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # RFC 6455, section 1.3
 LIMIT = 1 << 20
+
+
+def handshake(case: Mapping[str, Any]) -> bytes:
+    """The head of a request, without the case's body."""
+    good = ["Host: example.org", "Upgrade: websocket", "Connection: Upgrade", f"Sec-WebSocket-Key: {KEY}"]
+    good.append("Sec-WebSocket-Version: 13")
+    names = {change.partition(":")[0].lower() for change in case["changes"]}
+    lines = [line for line in good if line.partition(":")[0].lower() not in names]
+    lines += [change for change in case["changes"] if ":" in change]
+    return "\r\n".join((case.get("line", "GET /ws HTTP/1.1"), *lines, "", "")).encode("latin-1")
 
 
 def make(case: dict[str, Any]) -> WebSocket:
