@@ -38,7 +38,7 @@ class LinkLimits:
     """What OpenClaw's clients may send: a chat message with its attachments in base64."""
     queue_bytes: int = 1024 * 1024
     """Messages that nobody has read yet, in bytes or characters, before reading pauses; a reader that awaits
-    something for a moment must not stop the peer.  Overshoots by one message, or by one read of the transport."""
+    something for a moment must not stop the peer.  Overshoots by one message."""
     queue_messages: int = 256
     """The same, as a number: each message weighs some 100 bytes besides its content."""
     ping_interval: float = 25.0
@@ -292,8 +292,8 @@ class WebSocketLink:
     async def _answer_later(self) -> None:
         try:
             await self._host.drain()
-            if owed := self._ws.outgoing():
-                self._host.write(owed)
+            if self._verdict is None:  # else with the close frame
+                self._host.write(self._ws.outgoing())
         except PeerGone:
             pass  # `connection_lost` tells everybody
         finally:
@@ -301,7 +301,7 @@ class WebSocketLink:
 
     def _judge(self, closed: Closed) -> None:
         """No more frames from the peer.  After a broken one, what answers the messages before it still goes out."""
-        self._backlog = b""
+        self._backlog, self._at = b"", 0
         if self._ws.state is not _FAILING or not self._queue:
             self._closed(closed)
             return
@@ -316,7 +316,7 @@ class WebSocketLink:
         self._host.close()
 
     def _finish(self, code: int, reason: str) -> None:
-        self._backlog = b""
+        self._backlog, self._at = b"", 0
         if self.close_code is None:
             if self._verdict is not None:
                 code, reason = self._verdict.code, self._verdict.reason

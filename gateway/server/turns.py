@@ -41,11 +41,13 @@ class Turns:
         time, waiting = self._timer.time, self._waiting
         now = time()
         most = self._turn / self._share - self._turn
-        while waiting and self._paid - now < most:
-            work = waiting.popleft()
-            if work():
-                waiting.append(work)
-            began, now = now, time()
-            self._paid = max(self._paid, began) + (now - began) / self._share
-        if waiting:
-            self._handle = self._timer.call_at(self._paid, self._run)
+        try:
+            while waiting and self._paid - now < most:
+                work = waiting.popleft()
+                if work():
+                    waiting.append(work)
+                began, now = now, time()
+                self._paid = max(self._paid, began) + (now - began) / self._share
+        finally:  # whatever happened to one, the others go on
+            if waiting:
+                self._handle = self._timer.call_at(self._paid, self._run)

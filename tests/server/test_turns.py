@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from gateway.server.turns import Turns
 from gateway.testing import ManualTimer
 
@@ -77,6 +79,20 @@ def test_time_without_work_is_no_credit() -> None:
     timer, _, worker = make()
     timer.advance(100.0)
     assert worker(100).left == 90
+
+
+def test_one_that_fails_does_not_stop_the_others() -> None:
+    timer, turns, worker = make()
+    one = worker(100)
+
+    def broken() -> bool:
+        raise ValueError
+
+    turns.add(broken)
+    with pytest.raises(ValueError):
+        timer.advance(1.0)
+    timer.advance(1.0)
+    assert one.left == 0
 
 
 def test_one_long_piece_is_made_up_for() -> None:
