@@ -328,8 +328,8 @@ class Connection(Sender):
         self.is_authenticated = True
         self.services.admission.authenticated(self.peer)
 
-    def become_link(self, answer: bytes, head: RequestHead) -> HostedLink:
-        self._link = self.services.options.link_factory(self, head, (self._exchange or self).peer, self.loop)
+    def become_link(self, answer: bytes, link: HostedLink) -> None:
+        self._link = link
         self.phase = move(self.phase, Phase.LINK)
         self.send(answer)
         rest = self._reader.detach()
@@ -338,7 +338,6 @@ class Connection(Sender):
         if self._eof:  # it came while the handler made up its mind
             self._link.eof_received()
         self._update_reading()
-        return self._link
 
     def set_reading(self, wanted: bool) -> None:
         self._link_reads = wanted
