@@ -37,7 +37,7 @@ class Connection(Sender):
 
     __slots__ = (
         "_busy", "_eof", "_exchange", "_head_begun", "_lingering", "_link", "_link_reads", "_paused",
-        "_reader", "_watched", "is_authenticated", "phase", "task",
+        "_reader", "_waits", "_watched", "is_authenticated", "phase", "task",
     )  # fmt: skip
 
     def __init__(self, services: Services) -> None:
@@ -55,6 +55,7 @@ class Connection(Sender):
         self._paused = False
         self._lingering = 0
         self._eof = False
+        self._waits = False
 
     # -- what the transport says
 
@@ -90,11 +91,13 @@ class Connection(Sender):
         if self._paused or not self._reader.complete or self._reader.buffered:
             self._update_reading()
 
-    def take_turn(self) -> None:
-        """Go on reading what is much work."""
+    def _read_on(self) -> bool:
+        """Go on reading what is much work.  For `Turns`, one turn: where there is more, it comes again."""
+        self._waits = False
         if events := self._reader.receive(b""):
             self._advance(events)
         self._update_reading()
+        return False
 
     def eof_received(self) -> bool:
         self._eof = True
@@ -291,8 +294,10 @@ class Connection(Sender):
         elif self.phase is Phase.LINK:
             wanted = self._link_reads
         if wanted and self._reader.more:
-            self.services.turns.add(self)
             wanted = False
+            if not self._waits:
+                self._waits = True
+                self.loop.call_soon(self.services.turns.add, self._read_on)
         if (
             wanted is self._paused
             and self._transport is not None

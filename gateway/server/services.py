@@ -13,10 +13,10 @@ from ..model.http import Malformed, Peer, RequestHead
 from ..ports import Handler, Ids, Link, Refusal
 from ..wire.response import ResponseWriter
 from .cuts import Cuts
-from .flow import Turns
 from .limits import Admission, Limits, within_files
 from .outbox import Outbox
 from .stream import StreamBody
+from .turns import Turns
 
 __all__ = ["HostedLink", "LinkCarrier", "LinkFactory", "LinkOpener", "Options", "Services", "Timed", "Unread"]
 
@@ -31,7 +31,6 @@ class Timed(Protocol):
     def idle_soon(self) -> None: ...
     def idle_expired(self) -> None: ...
     def body_expired(self) -> None: ...
-    def take_turn(self) -> None: ...
     def linger_expired(self) -> None: ...
     def probe_due(self) -> None: ...
     def retire(self) -> None: ...
@@ -96,6 +95,9 @@ _SECURITY = (
     b"x-content-type-options: nosniff\r\nreferrer-policy: no-referrer\r\n"
     b"permissions-policy: camera=(), microphone=(self), geolocation=()\r\n"
 )
+# Of the turns of bodies that are much work to read, in seconds, and the part of the time for all of them.
+WORK_TIME = 0.001
+WORK_SHARE = 0.25
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -117,7 +119,7 @@ class Services:
         self.limits = limits
         self.admission = Admission(limits, options.is_proxy)
         self.cuts = Cuts(loop)
-        self.turns = Turns(loop)
+        self.turns = Turns(loop, WORK_TIME, WORK_SHARE)
         self.outbox = Outbox(loop)
         self.connections: set[Timed] = set()
         self.refused: set[Timed] = set()
@@ -186,7 +188,6 @@ class Services:
         """The connection is over: none of its timers may fire."""
         for limit in (self.head, self.soon, self.idle, self.body, self.linger, self.probe):
             limit.clear(connection)
-        self.turns.forget(connection)
         self.connections.discard(connection)
         self.refused.discard(connection)
 

@@ -141,6 +141,7 @@ class Http1:
         rest = bytes(self._buffer)
         self._state = _State.OVER
         self._buffer = b""
+        self._chunked = None
         self._memo = None
         return rest
 
