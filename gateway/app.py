@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import partial
 from ssl import SSLContext
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 from .agents.function import echo, load_target
 from .agents.registry import AgentEntry, Registry
@@ -33,14 +35,17 @@ from .model.http import Peer, RequestHead
 from .ports import Agent, Ids, LinkHandler, SessionStore
 from .server.connection import Connection
 from .server.limits import Limits
-from .server.listeners import Listener, TcpAddress, UnixAddress, open_listener, parse_address
+from .server.listeners import Address, Listener, UnixAddress, open_listener, parse_address
 from .server.server import Server
 from .server.services import HostedLink, LinkCarrier, Options
 from .sessions.lanes import Lanes
 from .sessions.store import MemoryStore
 from .wire.http1 import Http1Limits
 
-__all__ = ["Gateway", "random_ids"]
+__all__ = ["Gateway", "Listen", "random_ids"]
+
+Listen: TypeAlias = str | socket.socket
+"""Where to listen: `host:port`, `unix:/path`, or a socket that listens already."""
 
 
 def random_ids() -> Ids:
@@ -61,10 +66,11 @@ def random_ids() -> Ids:
 class Gateway:
     """An OpenAI-compatible API in front of agents.
 
-    `agents`: id to agent (`ports.Agent`), besides those of `config`.  `listen`: `host:port`, `unix:/path`, or several;
-    none at all for a gateway on sockets that the caller opened (`loop.create_server(gw.protocol, sock=s)`).  `token`
-    is the token or password that clients have to show; without one, only this machine may be listened to.  `links`:
-    path to WebSocket handler.  Without `config` the chat endpoint is on.
+    `agents`: id to agent (`ports.Agent`), besides those of `config`.  `listen`: `host:port`, `unix:/path`, a socket
+    that listens, or several; none at all for a gateway on sockets that the caller serves
+    (`loop.create_server(gw.protocol, sock=s)`).  `token` is the token or password that clients have to show; without
+    one, only this machine may be listened to.  `links`: path to WebSocket handler.  Without `config` the chat endpoint
+    is on.
 
     Raises ConfigError where the parts do not make a gateway.
     """
@@ -74,7 +80,7 @@ class Gateway:
         config: Config | None = None,
         *,
         agents: Mapping[str, Agent] | None = None,
-        listen: str | Iterable[str] | None = None,
+        listen: Listen | Iterable[Listen] | None = None,
         token: str | None = None,
         tls: SSLContext | None = None,
         links: Mapping[str, LinkHandler] | None = None,
@@ -94,7 +100,17 @@ class Gateway:
         self._limits = limits or _limits(self.config)
         self._drain = settings.shutdown.drain_ms / 1000 if drain is None else drain
         self._addresses = _addresses(self.config, listen)
-        self._tls = tls or _tls(self.config)
+        self._reload: Callable[[], None] | None = None
+        self._tls: Callable[[], SSLContext] | None = None
+        if tls is not None:
+            self._tls = lambda: tls
+        elif settings.tls.enabled and settings.tls.cert_path is not None:
+            from .server.tls import TlsFiles, TlsSource
+
+            optional = settings.tls.client_certificates == "optional"
+            files = TlsFiles(settings.tls.cert_path, settings.tls.key_path, settings.tls.ca_path, optional)
+            self._tls = source = TlsSource(files)
+            self._reload = source.reload
         self._links = dict(links or {})
         self._upstreams: dict[str, Any] = {}
         self._closers: list[Callable[[], Awaitable[None]]] = []
@@ -143,13 +159,30 @@ class Gateway:
         loop = asyncio.get_running_loop()
         self._closed = asyncio.Event()
         self._server = Server(loop, self._options())
+        protocol: Callable[[], asyncio.BaseProtocol] = self.protocol
+        if self._tls is not None:
+            from .server.secure import SecureTransport
+
+            protocol = partial(SecureTransport, self._server.services, self._tls, self.protocol)
+        scheme = "http" if self._tls is None else "https"
         try:
             for address in self._addresses:
-                self._listeners.append(await open_listener(loop, self.protocol, address, self._tls))
+                self._listeners.append(await open_listener(loop, protocol, address, scheme))
         except BaseException:  # also when it is cancelled: nothing may stay open
             await self.aclose()
             raise
         self._state = "started"
+
+    def reload(self) -> bool:
+        """Read the certificate's files anew, for the connections to come; False where there are none.
+
+        They are looked at by themselves too, when a client connects.  Raises ConfigError where they cannot be used; the
+        certificate in use stays then.
+        """
+        if self._reload is None:
+            return False
+        self._reload()
+        return True
 
     async def drain(self, deadline: float | None = None) -> None:
         """Stop accepting, and wait up to `deadline` seconds for the runs under way; those left end with an error."""
@@ -286,28 +319,34 @@ def _link(carrier: LinkCarrier, head: RequestHead, peer: Peer, loop: asyncio.Abs
     return WebSocketLink(carrier, head, peer, LinkLimits(), loop)
 
 
-def _tls(config: Config) -> SSLContext | None:
-    settings = config.gateway.tls
-    if not settings.enabled or settings.cert_path is None:
-        return None
-    from .server.tls import server_context
-
-    return server_context(settings.cert_path, settings.key_path)
-
-
-def _addresses(config: Config, listen: str | Iterable[str] | None) -> list[TcpAddress | UnixAddress]:
+def _addresses(config: Config, listen: Listen | Iterable[Listen] | None) -> list[Address]:
     settings = config.gateway
     if listen is None:
-        listen = settings.bind if settings.bind.startswith("unix:") else f"[{settings.bind}]:{settings.port}"
-    texts = [listen] if isinstance(listen, str) else list(listen)
-    return [parse_address(text, settings.port) for text in texts]
+        own = settings.bind if settings.bind.startswith("unix:") else f"[{settings.bind}]:{settings.port}"
+        more = settings.unix_socket.path
+        listen = [own] if more is None else [own, f"unix:{more}"]
+    given = [listen] if isinstance(listen, Listen) else list(listen)
+    return [_address(one, config) for one in given]
 
 
-def _require_local(addresses: Iterable[TcpAddress | UnixAddress]) -> None:
+def _address(listen: Listen, config: Config) -> Address:
+    if isinstance(listen, socket.socket):
+        return listen
+    address = parse_address(listen, config.gateway.port)
+    if isinstance(address, UnixAddress):
+        settings = config.gateway.unix_socket
+        return address._replace(mode=int(settings.mode, 8), owner=settings.owner, group=settings.group)
+    return address
+
+
+def _require_local(addresses: Iterable[Address]) -> None:
     for address in addresses:
-        if isinstance(address, TcpAddress) and not is_local(address.host):
+        if isinstance(address, UnixAddress):
+            continue
+        name = address.getsockname() if isinstance(address, socket.socket) else address
+        if isinstance(name, tuple) and not is_local(name[0]):
             raise ConfigError(
-                f"without a token everyone who reaches {address.host} could use the agents: "
+                f"without a token everyone who reaches {name[0]} could use the agents: "
                 "give a token, or listen at 127.0.0.1 or a unix socket only"
             )
 
@@ -355,4 +394,5 @@ def _limits(config: Config) -> Limits:
         connections_per_peer=limits.connections_per_peer,
         unauthenticated_per_peer=limits.unauthenticated_per_peer,
         exempt_local=limits.exempt_loopback,
+        tls_handshake=config.gateway.tls.handshake_timeout_ms / 1000,
     )

@@ -15,7 +15,7 @@ settings.register_profile("dev", deadline=None)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE / "e2e"), str(HERE / "rules")]  # modules that several test files share
+sys.path[:0] = [str(HERE / "e2e"), str(HERE / "rules"), str(HERE / "server")]  # modules that several test files share
 pytest_plugins = ["processes"]
 
 

@@ -19,6 +19,7 @@ from .schema import (
     Session,
     Shutdown,
     Tls,
+    UnixSocket,
 )
 from .show import OptionRow, effective, markdown, options
 from .values import BUILT_IN_PROVIDERS
@@ -46,6 +47,7 @@ __all__ = [
     "Session",
     "Shutdown",
     "Tls",
+    "UnixSocket",
     "effective",
     "is_local",
     "load",

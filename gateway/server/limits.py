@@ -16,6 +16,8 @@ class Limits(NamedTuple):
     http1: Http1Limits = Http1Limits()
     head_time: float = 10.0
     """From the connect, or from the first byte of a later head, to its end: a head is one packet or two."""
+    tls_handshake: float = 10.0
+    """From the connect to the end of the TLS handshake: three round trips of a bad mobile network."""
     body_idle: float = 30.0
     """Between two pieces of a request body: covers a stalled mobile uplink."""
     keep_alive_idle: float = 75.0
@@ -44,6 +46,8 @@ class Limits(NamedTuple):
     """From one address: beyond any browser or SDK pool, and a tenth of all."""
     unauthenticated_per_peer: int = 100
     """From one address without a single request that proved who it is."""
+    refusal_lines: int = 20
+    """Log lines about peers turned away, within 10 s; beyond it they are only counted: nobody may fill the disk."""
     exempt_local: bool = True
     """Peers of this machine are not counted per peer: a reverse proxy is one of them, with everybody behind it."""
 

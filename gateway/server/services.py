@@ -14,9 +14,10 @@ from ..ports import Handler, Ids, Link, Refusal
 from ..wire.response import ResponseWriter
 from .limits import Admission, Limits
 from .outbox import Outbox
+from .refusals import Refusals
 from .stream import StreamBody
 
-__all__ = ["HostedLink", "LinkCarrier", "LinkFactory", "Options", "Services", "Timed"]
+__all__ = ["HostedLink", "LinkCarrier", "LinkFactory", "Options", "Services", "Timed", "TimedHandshake"]
 
 
 class Timed(Protocol):
@@ -32,6 +33,14 @@ class Timed(Protocol):
     def stall_expired(self) -> None: ...
     def probe_due(self) -> None: ...
     def retire(self) -> None: ...
+    def abort(self) -> None: ...
+
+
+class TimedHandshake(Protocol):
+    """A TLS handshake under way, as its timer and its server see it."""
+
+    def __hash__(self) -> int: ...
+    def handshake_expired(self) -> None: ...
     def abort(self) -> None: ...
 
 
@@ -97,11 +106,16 @@ class Services:
         self.limits = limits
         self.admission = Admission(limits)
         self.outbox = Outbox(loop)
+        self.refusals = Refusals(loop, limits.refusal_lines)
         self.connections: set[Timed] = set()
+        self.handshakes: set[TimedHandshake] = set()
         self.orphans: set[Task[None]] = set()
         self.draining = False
         # A connection idle for `remember` forgets its last head; it is closed after the rest of its time.
         soon = min(limits.remember, limits.keep_alive_idle / 2) or max(limits.remember, limits.keep_alive_idle / 2)
+        self.handshake = Deadlines[TimedHandshake](
+            loop, limits.tls_handshake, lambda handshake: handshake.handshake_expired()
+        )
         self.head = Deadlines[Timed](loop, limits.head_time, lambda connection: connection.head_expired())
         self.soon = Deadlines[Timed](loop, soon, lambda connection: connection.idle_soon())
         self.idle = Deadlines[Timed](
@@ -131,6 +145,8 @@ class Services:
         """Stop all timers."""
         for limit in (self.head, self.soon, self.idle, self.body, self.stall, self.linger, self.probe, self.silence):
             limit.close()
+        self.handshake.close()
+        self.refusals.close()
 
     def refusal(self, malformed: Malformed, peer: Peer) -> bytes:
         """The answer to what never became a request; it is logged."""

@@ -203,7 +203,6 @@ def test_the_last_answer_says_so_and_the_connection_is_closed(request_bytes: byt
 @pytest.mark.parametrize(
     ("data", "status"),
     [
-        (b"\x16\x03\x01\x02\x00", 400),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
         (b"SSH-2.0-x\r\n", 400),
         (b"GET / HTTP/1.1\r\n\r\n", 400),

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import socket
 import stat
-import subprocess
 from collections.abc import Callable, Coroutine
 from contextlib import closing
 from pathlib import Path
@@ -17,10 +15,7 @@ import pytest
 from gateway.errors import ConfigError
 from gateway.server.hangup import hung_up, peer_of
 from gateway.server.listeners import Listener, TcpAddress, UnixAddress, open_listener, parse_address
-from gateway.server.tls import server_context
 from gateway.testing import MemoryTransport
-
-CERTIFICATE = str(Path(__file__).parent.parent / "data" / "tls" / "localhost.pem")
 
 
 def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -102,7 +97,7 @@ def test_port_zero_tells_which_one_it_took() -> None:
 
 def test_tls_shows_in_the_url() -> None:
     async def main() -> None:
-        listener = await listen(TcpAddress("127.0.0.1", 0), tls=server_context(CERTIFICATE, None))
+        listener = await listen(TcpAddress("127.0.0.1", 0), scheme="https")
         assert listener.url.startswith("https://127.0.0.1:")
         await listener.close()
 
@@ -200,16 +195,6 @@ def test_a_path_that_cannot_be(tmp_path: Path, path: str, why: str) -> None:
     run(main)
 
 
-def test_certificates_that_cannot_be_used(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"gateway\.tls: .*missing.pem' or .* does not exist"):
-        server_context(str(tmp_path / "missing.pem"), None)
-    broken = tmp_path / "broken.pem"
-    broken.write_text("not a certificate")
-    with pytest.raises(ConfigError, match=r"gateway\.tls: .*broken.pem.* cannot be used"):
-        server_context(str(broken), None)
-    assert server_context(CERTIFICATE, CERTIFICATE).minimum_version.name == "TLSv1_2"
-
-
 @pytest.mark.parametrize(
     ("name", "host", "local"),
     [
@@ -261,12 +246,3 @@ def test_hung_up() -> None:
             else:
                 pytest.fail("the reset was not noticed")
     assert hung_up(MemoryTransport(asyncio.Protocol()))  # without a socket there is nobody
-
-
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the command openssl")
-def test_an_encrypted_key_is_told_and_asks_nobody(tmp_path: Path) -> None:
-    key = tmp_path / "encrypted.pem"
-    command = ["openssl", "pkey", "-in", CERTIFICATE, "-aes256", "-passout", "pass:secret", "-out", str(key)]
-    subprocess.run(command, check=True, stdin=subprocess.DEVNULL, capture_output=True)
-    with pytest.raises(ConfigError, match=r"gateway\.tls: the key is encrypted"):
-        server_context(CERTIFICATE, str(key))
