@@ -140,7 +140,9 @@ class Tls(SectionClass):
 
 class UnixSocket(SectionClass):
     path: str | None = option(
-        None, "Listen at this unix socket as well; `@name` for an abstract one.", Text("path", values.unix_path)
+        None,
+        "Listen at this unix socket as well. `@name`: an abstract one, open to every program of this machine.",
+        Text("path", values.unix_path),
     )
     mode: str = option(
         "0600", "The permissions of unix sockets, also of that of `bind`.", Text("octal digits", values.file_mode)

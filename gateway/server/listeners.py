@@ -105,8 +105,7 @@ async def _open_tcp(
 
 def _url(sock: socket.socket, scheme: str) -> str:
     """Where clients find this socket.  Raises ConfigError for one that cannot be listened at."""
-    listens = sock.getsockopt(socket.SOL_SOCKET, getattr(socket, "SO_ACCEPTCONN", socket.SO_TYPE))
-    if sock.type != socket.SOCK_STREAM or not listens:
+    if sock.type != socket.SOCK_STREAM or not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         raise ConfigError(
             f"the socket {sock.fileno()} that was handed in is not one of TCP or unix streams that listens. "
             "For one of systemd: ListenStream=, and Accept=no"

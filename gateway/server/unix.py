@@ -56,12 +56,18 @@ def bind_unix(address: UnixAddress) -> tuple[socket.socket, UnixPath | None]:
     where = f"unix:{address.path}"
     if not hasattr(socket, "AF_UNIX"):
         raise ConfigError(f"cannot listen at {where}: this system has no unix sockets")
+    abstract = address.path.startswith("@")
+    if abstract and address != UnixAddress(address.path):
+        raise ConfigError(
+            f"cannot listen at {where}: an abstract socket has neither mode nor owner, every program of this machine "
+            "may connect. Give a path for one that has, or remove mode, owner and group from gateway.unixSocket"
+        )
     uid, gid = _ids(address)
-    if not address.path.startswith("@"):
+    if not abstract:
         _remove_stale(address.path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        if address.path.startswith("@"):
+        if abstract:
             sock.bind(address.name)
             return sock, None
         with suppress(OSError):  # Linux makes the file with the mode of the socket; others with that of the umask
@@ -106,15 +112,20 @@ def _ids(address: UnixAddress) -> tuple[int, int]:
     uid = gid = -1
     try:
         if address.owner is not None:
-            uid = int(address.owner) if address.owner.isdecimal() else pwd.getpwnam(address.owner).pw_uid
+            uid = int(address.owner) if _is_number(address.owner) else pwd.getpwnam(address.owner).pw_uid
     except KeyError:
         raise ConfigError(f"gateway.unixSocket.owner: this machine has no user {address.owner!r}") from None
     try:
         if address.group is not None:
-            gid = int(address.group) if address.group.isdecimal() else grp.getgrnam(address.group).gr_gid
+            gid = int(address.group) if _is_number(address.group) else grp.getgrnam(address.group).gr_gid
     except KeyError:
         raise ConfigError(f"gateway.unixSocket.group: this machine has no group {address.group!r}") from None
     return uid, gid
+
+
+def _is_number(text: str) -> bool:
+    """Whether this is an id; the largest of 32 bits means none."""
+    return text.isascii() and text.isdecimal() and len(text) < 11 and int(text) < 0xFFFF_FFFF
 
 
 def _identity(path: str) -> tuple[int, int] | None:
