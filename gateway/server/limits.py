@@ -46,8 +46,6 @@ class Limits(NamedTuple):
     """From one address: beyond any browser or SDK pool, and a tenth of all."""
     unauthenticated_per_peer: int = 100
     """From one address without a single request that proved who it is."""
-    refusal_lines: int = 20
-    """Log lines about peers turned away, within 10 s; beyond it they are only counted: nobody may fill the disk."""
     exempt_local: bool = True
     """Peers of this machine are not counted per peer: a reverse proxy is one of them, with everybody behind it."""
 

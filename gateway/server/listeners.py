@@ -15,6 +15,9 @@ __all__ = ["Address", "Listener", "TcpAddress", "UnixAddress", "open_listener", 
 
 # Connections that the kernel has accepted and we have not: more than a burst of clients that all start at once.
 BACKLOG = 4096
+# Of these, taken in one turn of the loop: others are to be served as well.  asyncio 3.11 also tries, and complains, as
+# often as this when no file descriptor is left.
+ACCEPTS = 32
 
 
 class TcpAddress(NamedTuple):
@@ -83,7 +86,7 @@ async def open_listener(
     # From Python 3.13 on, `create_unix_server` removes the file of a socket at its end, also of one that is not ours.
     serve = loop.create_server if isinstance(loop, BaseEventLoop) or url[:5] != "unix:" else loop.create_unix_server
     try:
-        return Listener(await serve(protocol, sock=sock, backlog=BACKLOG), url, file)
+        return _listener(await serve(protocol, sock=sock, backlog=ACCEPTS), url, file)
     except BaseException:
         sock.close()
         if file is not None:
@@ -95,12 +98,20 @@ async def _open_tcp(
     loop: AbstractEventLoop, protocol: Callable[[], BaseProtocol], address: TcpAddress, scheme: str
 ) -> Listener:
     try:
-        server = await loop.create_server(protocol, address.host, address.port, backlog=BACKLOG)
+        server = await loop.create_server(protocol, address.host, address.port, backlog=ACCEPTS)
     except OSError as error:
         hint = " Is a gateway running already? Choose another port." if "in use" in str(error) else ""
         where = f"{address.host}:{address.port}"
         raise ConfigError(f"cannot listen at {where}: {error.strerror or error}.{hint}") from error
-    return Listener(server, _url(server.sockets[0], scheme))
+    return _listener(server, _url(server.sockets[0], scheme))
+
+
+def _listener(server: Server, url: str, file: UnixPath | None = None) -> Listener:
+    """Let more connections wait than are taken at once: for asyncio, `backlog` means both."""
+    for sock in server.sockets:
+        with socket.fromfd(sock.fileno(), sock.family, sock.type) as same:
+            same.listen(BACKLOG)
+    return Listener(server, url, file)
 
 
 def _url(sock: socket.socket, scheme: str) -> str:

@@ -65,7 +65,7 @@ class SecureTransport(Transport, Protocol):
         services = self._services
         refused = "shutting down" if services.draining else services.admission.enter(self.peer)
         if refused is not None:
-            services.refusals.tell(self.peer, refused)
+            services.cuts.count("refused 503", self.peer, refused)
             plain.abort()
             return
         services.handshakes.add(self)
@@ -144,7 +144,7 @@ class SecureTransport(Transport, Protocol):
 
     def handshake_expired(self) -> None:
         """The time for the handshake is over."""
-        self._services.refusals.tell(self.peer, "its TLS handshake did not come to an end in time")
+        self._services.cuts.count("tls_handshake", self.peer, "the TLS handshake did not come to an end in time")
         self.abort()
 
     def _fail(self, error: SSLError, what: str) -> None:
@@ -153,7 +153,7 @@ class SecureTransport(Transport, Protocol):
             why = f"its client certificate is not accepted: {verdict}"
         else:
             why = _REASONS.get(reason) or f"{what}: {reason.lower().replace('_', ' ')}"
-        self._services.refusals.tell(self.peer, why)
+        self._services.cuts.count("refused TLS", self.peer, why)
         self._flush()  # the alert
         self._ended = True
         if self._plain is not None:

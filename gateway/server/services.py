@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from asyncio import AbstractEventLoop, Task
 from collections.abc import Callable
-from logging import getLogger
 from time import gmtime
 from typing import NamedTuple, Protocol, TypeAlias
 
 from ..deadlines import Deadlines
-from ..model.http import Malformed, Peer, RequestHead
+from ..model.http import NO_ANSWER, Malformed, Peer, RequestHead
 from ..ports import Handler, Ids, Link, Refusal
 from ..wire.response import ResponseWriter
+from .cuts import Cuts
 from .limits import Admission, Limits
 from .outbox import Outbox
-from .refusals import Refusals
 from .stream import StreamBody
 
 __all__ = ["HostedLink", "LinkCarrier", "LinkFactory", "Options", "Services", "Timed", "TimedHandshake"]
@@ -82,7 +81,6 @@ class Options(NamedTuple):
     access_log: bool = False
 
 
-_logger = getLogger(__name__)
 # Every answer carries these, as the product's do: a browser that is made to load one must not guess what it is.
 _SECURITY = b"x-content-type-options: nosniff\r\nreferrer-policy: no-referrer\r\n"
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -105,8 +103,8 @@ class Services:
         self.options = options
         self.limits = limits
         self.admission = Admission(limits)
+        self.cuts = Cuts(loop)
         self.outbox = Outbox(loop)
-        self.refusals = Refusals(loop, limits.refusal_lines)
         self.connections: set[Timed] = set()
         self.handshakes: set[TimedHandshake] = set()
         self.orphans: set[Task[None]] = set()
@@ -146,11 +144,13 @@ class Services:
         for limit in (self.head, self.soon, self.idle, self.body, self.stall, self.linger, self.probe, self.silence):
             limit.close()
         self.handshake.close()
-        self.refusals.close()
+        self.cuts.close()
 
     def refusal(self, malformed: Malformed, peer: Peer) -> bytes:
-        """The answer to what never became a request; it is logged."""
-        _logger.info("refused %s: %d %s", peer.host or "unix", malformed.status, malformed.reason)
+        """The answer to what never became a request; none to a peer that speaks another protocol.  It is logged."""
+        self.cuts.count(f"refused {malformed.status or 'without an answer'}", peer, malformed.reason)
+        if malformed.status == NO_ANSWER:
+            return b""
         headers, body = self.options.refusal(malformed.status, malformed.reason)
         writer = ResponseWriter("GET", "1.1", keep_alive=False)
         return writer.whole(malformed.status, self.common_headers(self.options.ids(32)), headers, body)

@@ -272,7 +272,7 @@ def test_a_tls_client_on_the_plain_port_is_not_kept_waiting(chain: Chain) -> Non
     assert time.monotonic() - started < 5
     said = [line for line in chain.front.text().splitlines() if "a TLS handshake came to a port" in line]
     assert len(said) == 1, said
-    assert "refused 127.0.0.1: " in said[0]
+    assert "refused without an answer: 127.0.0.1: " in said[0]
 
 
 def test_limits_of_time_and_size(launch: Launch) -> None:
