@@ -166,9 +166,14 @@ class SecureTransport(Transport, Protocol):
         pieces = []
         over = False
         try:
-            while piece := self._ssl.read(READ_BYTES):
+            while True:
+                piece = self._ssl.read(READ_BYTES)
+                if not piece:  # close_notify
+                    over = True
+                    break
                 pieces.append(piece)
-            over = True  # close_notify
+                if not self._incoming.pending and not self._ssl.pending():  # spares an exception for most requests
+                    break
         except SSLWantReadError:
             pass
         except SSLZeroReturnError:
