@@ -39,6 +39,11 @@ class SecureTransport(Transport, Protocol):
     `context` gives the context for each one, so that the next connection has the certificate that is there then.
     """
 
+    __slots__ = (
+        "_begun", "_blocked", "_connect", "_connection", "_ended", "_held", "_incoming", "_outgoing", "_plain",
+        "_services", "_ssl", "peer",
+    )  # fmt: skip
+
     def __init__(
         self, services: Services, context: Callable[[], SSLContext], connect: Callable[[], Connection]
     ) -> None:
