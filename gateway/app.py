@@ -24,6 +24,7 @@ from .api.guard import Guard
 from .api.health import Health
 from .api.models import PREFIX, Models
 from .api.problem import refusal
+from .api.root import Root
 from .api.router import Route, Router, link_route
 from .config.auth import is_local
 from .config.fields import Wrong
@@ -35,7 +36,15 @@ from .model.http import Peer, RequestHead
 from .ports import Agent, Ids, LinkHandler, SessionStore
 from .server.connection import Connection
 from .server.limits import Limits
-from .server.listeners import Address, Listener, UnixAddress, open_listener, parse_address
+from .server.listeners import (
+    Address,
+    Listener,
+    SocketFile,
+    UnixAddress,
+    open_listener,
+    parse_address,
+    require_listening,
+)
 from .server.server import Server
 from .server.services import HostedLink, LinkCarrier, Options
 from .sessions.lanes import Lanes
@@ -167,7 +176,8 @@ class Gateway:
         scheme = "http" if self._tls is None else "https"
         try:
             for address in self._addresses:
-                self._listeners.append(await open_listener(loop, protocol, address, scheme))
+                place, file = _bind(address) if isinstance(address, UnixAddress) else (address, None)
+                self._listeners.append(await open_listener(loop, protocol, place, scheme, file))
         except BaseException:  # also when it is cancelled: nothing may stay open
             await self.aclose()
             raise
@@ -245,8 +255,8 @@ class Gateway:
         routes = {
             **dict.fromkeys(("/healthz", "/health"), Route({"GET": health.live}, guarded=False)),
             **dict.fromkeys(("/readyz", "/ready"), Route({"GET": health.ready}, guarded=False)),
-            **{path: link_route(handler) for path, handler in self._links.items()},
         }
+        links = {path: link_route(handler) for path, handler in self._links.items()}
         trees: dict[str, Route] = {}
         if self._enabled:
             body_limit = self.config.gateway.http.endpoints.chat_completions.max_body_bytes
@@ -255,6 +265,8 @@ class Gateway:
             routes["/v1/chat/completions"] = Route({"POST": chat.create})
             routes["/v1/models"] = Route({"GET": models.index})
             trees[PREFIX] = Route({"GET": models.one})
+        root = Root(routes)
+        routes = {"/": Route({"GET": root.index, "OPTIONS": root.options}, guarded=False), **routes, **links}
         return Options(
             handler=Router(Guard(self._token), routes, trees).route,
             refusal=refusal,
@@ -331,12 +343,18 @@ def _addresses(config: Config, listen: Listen | Iterable[Listen] | None) -> list
 
 def _address(listen: Listen, config: Config) -> Address:
     if isinstance(listen, socket.socket):
-        return listen
+        return require_listening(listen)
     address = parse_address(listen, config.gateway.port)
     if isinstance(address, UnixAddress):
         settings = config.gateway.unix_socket
         return address._replace(mode=int(settings.mode, 8), owner=settings.owner, group=settings.group)
     return address
+
+
+def _bind(address: UnixAddress) -> tuple[socket.socket, SocketFile | None]:
+    from .server.unix import bind_unix
+
+    return bind_unix(address)
 
 
 def _require_local(addresses: Iterable[Address]) -> None:
@@ -381,9 +399,8 @@ def _agent_configs(config: Config, *, has_agents: bool) -> Iterable[AgentConfig]
 def _limits(config: Config) -> Limits:
     http = config.gateway.http
     limits = http.limits
-    line_bytes = min(Http1Limits().line_bytes, limits.head_bytes)
     return Limits(
-        http1=Http1Limits(limits.head_bytes, line_bytes, limits.header_count),
+        http1=Http1Limits(head_bytes=limits.head_bytes, header_count=limits.header_count),
         head_time=limits.head_timeout_ms / 1000,
         body_idle=limits.body_idle_timeout_ms / 1000,
         keep_alive_idle=limits.keep_alive_timeout_ms / 1000,

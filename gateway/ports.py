@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeAlias
 
 from .model.chat import Message
 from .model.http import Headers, Peer, RequestHead
-from .model.run import RunDone, RunFailed, RunInput, TextDelta, Usage
+from .model.run import RunEvent, RunInput
 
 __all__ = [
     "Agent",
@@ -122,7 +122,7 @@ class SessionStore(Protocol):
         """Add one turn, whole or not at all."""
 
 
-Agent: TypeAlias = Callable[[RunInput], AsyncIterator[TextDelta | Usage | RunDone | RunFailed] | Awaitable[str]]
+Agent: TypeAlias = Callable[[RunInput], AsyncIterator[RunEvent] | Awaitable[str]]
 """An async generator function of run events, or a coroutine function that returns the whole answer.
 
 A generator may simply end: that is `RunDone("stop")`.  An exception is `RunFailed`; `AgentError` chooses its members.

@@ -3,7 +3,8 @@
     python -m gateway.testing echo --port 8080
 
 serves, on the real connection class, without authentication: `GET /` the text OK, `POST /` the request body, `/echo`
-the request's header lines, `/cookie` its cookies, one `name=value` a line, and on any path a WebSocket echo.
+the request's header lines, `/cookie` its cookies, one `name=value` a line, and on any path a WebSocket echo.  Other
+methods are answered with 405.
 """
 
 from __future__ import annotations
@@ -167,10 +168,10 @@ async def echo(exchange: Exchange) -> None:
     if head.method == "OPTIONS":
         exchange.respond(204, ((b"allow", _METHODS),))
         return
-    if head.method == "CONNECT":
+    body = await exchange.body(ECHO_BODY_BYTES)
+    if head.method not in {"GET", "HEAD", "POST"}:
         exchange.respond(405, (*_TEXT, (b"allow", _METHODS)), b"Method Not Allowed")
         return
-    body = await exchange.body(ECHO_BODY_BYTES)
     if head.path == "/echo":
         body = b"".join(b"%b: %b\n" % header for header in head.headers)
     elif head.path == "/cookie":

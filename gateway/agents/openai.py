@@ -10,17 +10,18 @@ import json
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
 from os import urandom
 
 from ..model.chat import Message
 from ..model.http import Headers
-from ..model.run import RunDone, RunInput, TextDelta, Usage
+from ..model.run import RunDone, RunEvent, RunInput
 from .openai_errors import provider_error
 from .openai_stream import CompletionReader
 from .providers import Provider
 from .upstream import Response, Upstream, UpstreamError
 
-__all__ = ["BACKOFF", "BACKOFF_CAP", "RETRY_AFTER_CAP", "OpenAIModel"]
+__all__ = ["BACKOFF", "BACKOFF_CAP", "FINISH_GRACE", "RETRY_AFTER_CAP", "OpenAIModel"]
 
 BACKOFF = 0.5
 """Seconds before the first retry; twice as long before each other, as in the OpenAI SDKs."""
@@ -37,6 +38,10 @@ COMPLETION_BYTES = 16_777_216
 ERROR_BYTES = 65_536
 """What is read of the body of a refusal."""
 
+FINISH_GRACE = 2.0
+"""Seconds for what follows the `finish_reason`: the usage and [DONE], within a few milliseconds.  Some servers send
+neither and leave the connection open; their answer is complete, and nobody should wait for more of it."""
+
 _NUMBER = rb"[0-9]{1,9}(?:\.[0-9]{1,9})?"
 
 
@@ -48,8 +53,8 @@ class OpenAIModel:
     """The agent.  A refusal or failure before the first token is tried again, at most `provider.max_retries` times,
     if that can help.  Raises AgentError (see `openai_errors` and `UpstreamError`).
 
-    `upstream` should have the timeouts of `provider`.  `sleep`, `chance` (0 to 1) and `clock` (seconds since the epoch)
-    are for tests.
+    `upstream` should have the timeouts of `provider`.  `sleep`, `chance` (0 to 1), `clock` (seconds since the epoch)
+    and `grace` are for tests.
     """
 
     def __init__(
@@ -62,6 +67,7 @@ class OpenAIModel:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         chance: Callable[[], float] = _chance,
         clock: Callable[[], float] = time.time,
+        grace: float = FINISH_GRACE,
     ) -> None:
         self._upstream = upstream
         self._provider = provider
@@ -70,11 +76,12 @@ class OpenAIModel:
         self._sleep = sleep
         self._chance = chance
         self._clock = clock
+        self._grace = grace
         self._url = f"{provider.base_url}/chat/completions"
         self._headers = _headers(provider)
 
-    async def __call__(self, run: RunInput) -> AsyncIterator[TextDelta | Usage | RunDone]:
-        """Text as it comes, one item for each token the provider sends apart; Usage if told; RunDone."""
+    async def __call__(self, run: RunInput) -> AsyncIterator[RunEvent]:
+        """Text as it comes, one piece for each token the provider sends apart; Usage if told; RunDone."""
         body = self._body(run)
         retries = 0
         while True:
@@ -86,14 +93,16 @@ class OpenAIModel:
                     while not reader.ended:
                         if not streamed:
                             texts = reader.receive_whole(await self._read(response, COMPLETION_BYTES))
+                        elif reader.finish_reason is not None:
+                            texts = await self._rest(response, reader)
                         elif data := await response.read():
                             texts = reader.receive(data)
                         else:
                             reader.eof()
                             break
                         begun = begun or bool(texts)
-                        for text in texts:
-                            yield text
+                        if texts:
+                            yield texts if len(texts) > 1 else texts[0]
                     if reader.failure is not None:
                         raise reader.failure
                 break
@@ -120,6 +129,16 @@ class OpenAIModel:
             "stream_options": {"include_usage": True},
         }
         return json.dumps(document, separators=(",", ":")).encode()
+
+    async def _rest(self, response: Response, reader: CompletionReader) -> list[str]:
+        """What comes after the `finish_reason`, in limited time."""
+        texts: list[str] = []
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._grace):
+                while not reader.ended and (data := await response.read()):
+                    texts += reader.receive(data)
+        reader.eof()
+        return texts
 
     async def _accept(self, response: Response) -> bool:
         """Whether the answer is a stream, or else one document.  Raises UpstreamError where it is no answer."""

@@ -74,6 +74,12 @@ class Runs:
                         if size > ANSWER_CHARACTERS:
                             ending = TOO_LONG
                             break
+                    elif event.__class__ is list:
+                        texts += _texts(event)
+                        size += sum(map(len, event))
+                        if size > ANSWER_CHARACTERS:
+                            ending = TOO_LONG
+                            break
                     elif isinstance(event, RunDone | RunFailed):
                         ending = event
                         break
@@ -119,9 +125,10 @@ class Runs:
                 size = 0
                 async with aclosing(self._attempt(run)) as events:
                     async for event in events:
-                        if isinstance(event, str):
-                            answer.append(event)
-                            size += len(event)
+                        if isinstance(event, str | list):
+                            texts = [event] if isinstance(event, str) else event
+                            answer += texts
+                            size += sum(map(len, texts))
                             if size > ANSWER_CHARACTERS:
                                 yield TOO_LONG
                                 return
@@ -148,6 +155,9 @@ class Runs:
                     if event.__class__ is str:
                         if event:
                             yield event
+                    elif event.__class__ is list:
+                        if texts := _texts(event):
+                            yield texts
                     elif isinstance(event, RunDone | RunFailed):
                         ending = event
                         break
@@ -212,6 +222,14 @@ def _text(value: object) -> str:
     if isinstance(value, str):
         return value
     raise AgentError(f"the agent gave {type(value).__name__} where text was expected", code="agent_error")
+
+
+def _texts(values: list[str]) -> list[str]:
+    try:
+        "".join(values)
+    except TypeError:
+        return [*map(_text, values)]  # raises
+    return values if all(values) else [text for text in values if text]
 
 
 def _failed(error: AgentError) -> RunFailed:

@@ -8,6 +8,7 @@ chat        POST /v1/chat/completions
 chat_bytes  its answers as bytes
 models      GET /v1/models
 health      GET /healthz, /readyz
+root        GET /
 """
 
 from __future__ import annotations

@@ -106,6 +106,10 @@ class Chat:
                         body.write(encoder.text(event))
                         if body.full:
                             await body.drain()
+                    case list():
+                        body.write(encoder.texts(event))
+                        if body.full:
+                            await body.drain()
                     case Usage():
                         prompt += event.prompt_tokens
                         answer += event.completion_tokens

@@ -60,6 +60,14 @@ class ChunkEncoder:
         except UnicodeEncodeError:  # half of a surrogate pair, which UTF-8 cannot hold
             return self.text(text.encode("utf-8", "replace").decode())
 
+    def texts(self, texts: list[str]) -> bytes:
+        """Several pieces, each in a chunk of its own."""
+        try:
+            joined = f"{self._after}{self._before}".join(map(encode_basestring, texts))
+            return f"{self._before}{joined}{self._after}".encode()
+        except UnicodeEncodeError:
+            return b"".join(map(self.text, texts))
+
     def finish(self, reason: str) -> bytes:
         """The chunk that tells why the answer ends; exactly one in a good stream."""
         return self._choice("{}", encode_basestring(reason))

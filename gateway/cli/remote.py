@@ -13,7 +13,7 @@ from ..agents.upstream import Response, Upstream, UpstreamError
 from ..config import Config
 from ..errors import ConfigError
 from ..model.http import Headers
-from ..server.unix import UnixAddress
+from ..server.listeners import UnixAddress
 from .ask import CHAT_PATH, Post, UnansweredError
 from .console import UNAVAILABLE, WRONG_USAGE
 

@@ -6,10 +6,24 @@ from typing import NamedTuple, TypeAlias
 
 from .chat import ChatRequest, Message
 
-__all__ = ["Answer", "FinishReason", "RunDone", "RunEvent", "RunFailed", "RunInput", "TextDelta", "Usage", "fresh_key"]
+__all__ = [
+    "Answer",
+    "FinishReason",
+    "RunDone",
+    "RunEvent",
+    "RunFailed",
+    "RunInput",
+    "TextDelta",
+    "TextDeltas",
+    "Usage",
+    "fresh_key",
+]
 
 TextDelta: TypeAlias = str
 """A piece of the answer.  It is a plain `str`, because it is made once for each token of every stream."""
+
+TextDeltas: TypeAlias = list[str]
+"""Pieces of the answer that came together; each stays a piece of its own.  None is empty."""
 
 FinishReason: TypeAlias = str
 """`stop`, `length` or `content_filter`, as in OpenAI's API."""
@@ -67,7 +81,7 @@ class RunFailed(NamedTuple):
     retry_after: float | None = None
 
 
-RunEvent: TypeAlias = TextDelta | Usage | RunDone | RunFailed
+RunEvent: TypeAlias = TextDelta | TextDeltas | Usage | RunDone | RunFailed
 """The last event of a run is exactly one of `RunDone` and `RunFailed`."""
 
 

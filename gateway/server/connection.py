@@ -171,13 +171,13 @@ class Connection(Protocol):
 
     async def _serve(self, exchange: HttpExchange) -> None:
         try:
+            if self._gate.shut:  # the peer has to read the answer before this one first
+                await self.drain()
             await self.services.options.handler(exchange)
             if self._link is not None:
                 await self._link.close()
             elif exchange.writer.state is not _DONE:
                 raise MisuseError("a handler returned without a complete answer")
-            if self._gate.shut:  # the next request waits until the peer has read this answer
-                await self.drain()
         except (PeerGone, CancelledError) as reason:
             if self.phase is not Phase.CLOSED:
                 self.abort()
@@ -203,7 +203,8 @@ class Connection(Protocol):
         else:
             headers, body = self.services.options.refusal(error.status, error.message)
             exchange.writer.keep_alive = False
-            exchange.respond(error.status, (*headers, *error.headers), body)
+            with suppress(PeerGone):  # the transport closes, and has not said so yet
+                exchange.respond(error.status, (*headers, *error.headers), body)
 
     def _finish(self, exchange: HttpExchange) -> None:
         """The handler is through."""
@@ -351,12 +352,12 @@ class Connection(Protocol):
     def become_link(self, answer: bytes, head: RequestHead) -> HostedLink:
         self._link = self.services.options.link_factory(self, head, self.peer, self.loop)
         self.phase = move(self.phase, Phase.LINK)
-        if self._exchange is not None:
-            self._exchange.writer.status = 101
         self.send(answer)
         rest = self._reader.detach()
         if rest:
             self._link.data_received(rest)
+        if self._eof:  # it came while the handler made up its mind
+            self._link.eof_received()
         self._update_reading()
         return self._link
 

@@ -107,7 +107,12 @@ class HttpExchange:
     async def body(self, limit: int) -> bytes:
         """See `ports.Exchange.body`."""
         length = self.head.content_length
-        if (length is not None and length > limit) or self._size > limit:
+        if length is not None and length > limit:
+            self._end = _too_large(limit)
+        return await self._read(limit)
+
+    async def _read(self, limit: int) -> bytes:
+        if self._size > limit:
             self._end = _too_large(limit)
         if self._end is None:
             self._limit = limit
@@ -131,11 +136,10 @@ class HttpExchange:
 
     async def settle(self) -> None:
         """See `ports.Exchange.settle`."""
-        length, limit = self.head.content_length, self._host.services.limits.drain_bytes
-        if self._end is None and (self.head.expects_continue or (length is not None and length > limit)):
+        if self._end is None and self.head.expects_continue:
             return
         try:
-            await self.body(limit)
+            await self._read(self._host.services.limits.drain_bytes)
         except RequestError as error:
             if error.status != 413:
                 raise
@@ -163,7 +167,7 @@ class HttpExchange:
         """See `ports.Exchange.accept_websocket`."""
         if self.started:
             raise MisuseError("the request has been answered")
-        return self._host.become_link(accept(self.head), self.head)
+        return self._host.become_link(self.writer.upgrade(accept(self.head)), self.head)
 
     def probe(self) -> None:
         """Send what every client has to skip: a peer that is gone will say so.

@@ -6,18 +6,29 @@ import socket
 from asyncio import AbstractEventLoop, AbstractServer, BaseEventLoop, BaseProtocol, Server, get_running_loop, sleep
 from collections.abc import Callable
 from contextlib import suppress
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from ..errors import ConfigError
-from .unix import UnixAddress, UnixPath, bind_unix
 
-__all__ = ["Address", "Listener", "TcpAddress", "UnixAddress", "open_listener", "parse_address"]
+__all__ = [
+    "SOCKET_MODE",
+    "Address",
+    "Listener",
+    "SocketFile",
+    "TcpAddress",
+    "UnixAddress",
+    "open_listener",
+    "parse_address",
+    "require_listening",
+]
 
 # Connections that the kernel has accepted and we have not: more than a burst of clients that all start at once.
 BACKLOG = 4096
 # Of these, taken in one turn of the loop: others are to be served as well.  asyncio 3.11 also tries, and complains, as
 # often as this when no file descriptor is left.
 ACCEPTS = 32
+# Of a unix socket, where nothing else is said: only the user who runs the gateway.
+SOCKET_MODE = 0o600
 
 
 class TcpAddress(NamedTuple):
@@ -27,14 +38,37 @@ class TcpAddress(NamedTuple):
     port: int
 
 
+class UnixAddress(NamedTuple):
+    """`path` may begin with `@`: a name in Linux's abstract namespace, which has no file, no mode and no owner.
+
+    `owner` and `group` are names or numbers; None for those of the process.
+    """
+
+    path: str
+    mode: int = SOCKET_MODE
+    owner: str | None = None
+    group: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What `bind` and `connect` take."""
+        return f"\0{self.path[1:]}" if self.path.startswith("@") else self.path
+
+
 Address: TypeAlias = TcpAddress | UnixAddress | socket.socket
 """A socket is one that listens already, at TCP or unix; it is closed with the listener, its file is left alone."""
+
+
+class SocketFile(Protocol):
+    """The file of a unix socket; see `unix`, which is loaded where there is one."""
+
+    def remove(self) -> None: ...
 
 
 class Listener:
     """An open listener; `url` is where clients find it."""
 
-    def __init__(self, server: AbstractServer, url: str, file: UnixPath | None = None) -> None:
+    def __init__(self, server: AbstractServer, url: str, file: SocketFile | None = None) -> None:
         self.server = server
         self.url = url
         self._file = file
@@ -71,24 +105,33 @@ def parse_address(text: str, default_port: int) -> TcpAddress | UnixAddress:
     return TcpAddress(host.removeprefix("[").removesuffix("]") or "127.0.0.1", int(port))
 
 
+def require_listening(sock: socket.socket) -> socket.socket:
+    """`sock`, if it is one of TCP or unix streams that listens.  Raises ConfigError."""
+    if sock.type != socket.SOCK_STREAM or not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        raise ConfigError(
+            f"the socket {sock.fileno()} that was handed in is not one of TCP or unix streams that listens. "
+            "For one of systemd: ListenStream=, and Accept=no"
+        )
+    return sock
+
+
 async def open_listener(
-    loop: AbstractEventLoop, protocol: Callable[[], BaseProtocol], address: Address, scheme: str = "http"
+    loop: AbstractEventLoop,
+    protocol: Callable[[], BaseProtocol],
+    address: TcpAddress | socket.socket,
+    scheme: str = "http",
+    file: SocketFile | None = None,
 ) -> Listener:
-    """Listen at `address`.  Raises ConfigError where that is not possible, with the reason."""
+    """Listen at `address`; `file` is removed in the end.  Raises ConfigError where it cannot be, with the reason."""
     if isinstance(address, TcpAddress):
         return await _open_tcp(loop, protocol, address, scheme)
-    if isinstance(address, UnixAddress):
-        sock, file = bind_unix(address)
-        url = f"unix:{address.path}"
-    else:
-        sock, file = address, None
-        url = _url(sock, scheme)
+    url = _url(address, scheme)
     # From Python 3.13 on, `create_unix_server` removes the file of a socket at its end, also of one that is not ours.
     serve = loop.create_server if isinstance(loop, BaseEventLoop) or url[:5] != "unix:" else loop.create_unix_server
     try:
-        return _listener(await serve(protocol, sock=sock, backlog=ACCEPTS), url, file)
+        return _listener(await serve(protocol, sock=address, backlog=ACCEPTS), url, file)
     except BaseException:
-        sock.close()
+        address.close()
         if file is not None:
             file.remove()
         raise
@@ -106,7 +149,7 @@ async def _open_tcp(
     return _listener(server, _url(server.sockets[0], scheme))
 
 
-def _listener(server: Server, url: str, file: UnixPath | None = None) -> Listener:
+def _listener(server: Server, url: str, file: SocketFile | None = None) -> Listener:
     """Let more connections wait than are taken at once: for asyncio, `backlog` means both."""
     for sock in server.sockets:
         with socket.fromfd(sock.fileno(), sock.family, sock.type) as same:
@@ -115,12 +158,7 @@ def _listener(server: Server, url: str, file: UnixPath | None = None) -> Listene
 
 
 def _url(sock: socket.socket, scheme: str) -> str:
-    """Where clients find this socket.  Raises ConfigError for one that cannot be listened at."""
-    if sock.type != socket.SOCK_STREAM or not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-        raise ConfigError(
-            f"the socket {sock.fileno()} that was handed in is not one of TCP or unix streams that listens. "
-            "For one of systemd: ListenStream=, and Accept=no"
-        )
+    """Where clients find this socket."""
     name = sock.getsockname()
     if isinstance(name, tuple):
         host = f"[{name[0]}]" if ":" in name[0] else name[0]

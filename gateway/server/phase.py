@@ -1,6 +1,7 @@
 """What a connection is doing, and what it may do next.
 
-Every move goes through `move`, so that the table is the whole truth; tests try the whole product.
+Every move goes through `move`, so that the table is the whole truth; tests try the whole product, and that each move
+which is allowed is made.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ NEXT: dict[Phase, frozenset[Phase]] = {
     Phase.DRAIN: frozenset({Phase.IDLE, Phase.LINGER, Phase.CLOSED}),
     Phase.LINK: frozenset({Phase.LINGER, Phase.CLOSED}),
     Phase.LINGER: frozenset({Phase.CLOSED}),
-    Phase.CLOSED: frozenset({Phase.CLOSED}),
+    Phase.CLOSED: frozenset(),
 }
 
 

@@ -7,31 +7,11 @@ import os
 import socket
 import stat
 from contextlib import suppress
-from typing import NamedTuple
 
 from ..errors import ConfigError
+from .listeners import SOCKET_MODE, UnixAddress
 
-__all__ = ["SOCKET_MODE", "UnixAddress", "UnixPath", "bind_unix"]
-
-SOCKET_MODE = 0o600
-"""Only the user who runs the gateway, where nothing else is said."""
-
-
-class UnixAddress(NamedTuple):
-    """`path` may begin with `@`: a name in Linux's abstract namespace, which has no file, no mode and no owner.
-
-    `owner` and `group` are names or numbers; None for those of the process.
-    """
-
-    path: str
-    mode: int = SOCKET_MODE
-    owner: str | None = None
-    group: str | None = None
-
-    @property
-    def name(self) -> str:
-        """What `bind` and `connect` take."""
-        return f"\0{self.path[1:]}" if self.path.startswith("@") else self.path
+__all__ = ["UnixPath", "bind_unix"]
 
 
 class UnixPath:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from enum import Enum, auto
+from re import compile as pattern
 from re import fullmatch
 
 from ..model.http import BodyChunk, BodyEnd, BodyEvent, Malformed
 from .grammar import CHUNK_LINE, field_line, line_fault
 
-__all__ = ["Chunked"]
+__all__ = ["BulkChunked", "Chunked"]
 
 # One chunk line; extensions are in practice signatures of some hundred bytes.
 LINE_BYTES = 1024
@@ -134,3 +135,83 @@ class Chunked:
         if len(buffer) - pos >= room:
             return Malformed(400, f"{what} is longer than it may be")
         return 0
+
+
+# A chunk's size as nearly every server sends it: not 0, below 64 KiB; alone, and as a line without extensions.
+_PLAIN_SIZE = pattern(rb"[1-9A-Fa-f][0-9A-Fa-f]{0,3}")
+_PLAIN_LINE = pattern(rb"([1-9A-Fa-f][0-9A-Fa-f]{0,3})\r\n")
+_PLAIN_LINE_BYTES = 6
+# How many sizes are remembered for a body; a server that sends more different ones only makes itself slower.
+_SIZES_KEPT = 512
+
+
+class _Sizes(dict[bytes, int]):
+    """Chunk lines of one body, without CRLF, to sizes; -1 for what is no plain one.  Most tokens have few sizes."""
+
+    def __missing__(self, line: bytes) -> int:
+        size = int(line, 16) if _PLAIN_SIZE.fullmatch(line) else -1
+        if len(self) < _SIZES_KEPT:
+            self[line] = size
+        return size
+
+
+class BulkChunked:
+    """As `Chunked`, fast as long as chunks are plain: a size below 64 KiB, no extensions.
+
+    Models send one small chunk for each token; taking those in bulk costs a ninth of taking each through the states of
+    `Chunked`.  The first chunk of any other kind, the last one among them, hands over to it for good.
+    """
+
+    __slots__ = ("_buffer", "_sizes", "_strict")
+
+    def __init__(self) -> None:
+        self._buffer = b""  # less than one plain chunk
+        self._sizes = _Sizes()
+        self._strict: Chunked | None = None
+
+    @property
+    def rest(self) -> bytes:
+        return self._strict.rest if self._strict is not None else b""
+
+    def receive(self, data: bytes) -> list[BodyEvent]:
+        if self._strict is not None:
+            return self._strict.receive(data)
+        buffer = self._buffer + data if self._buffer else data
+        pieces, buffer = self._alternate(buffer)
+        start = 0
+        length = len(buffer)
+        plain = True
+        while (line := _PLAIN_LINE.match(buffer, start)) is not None:
+            begin = line.end()
+            end = begin + int(line[1], 16)
+            if end + 2 > length:
+                break
+            if buffer[end : end + 2] != b"\r\n":
+                plain = False
+                break
+            pieces.append(buffer[begin:end])
+            start = end + 2
+        else:
+            plain = length - start < _PLAIN_LINE_BYTES and b"\n" not in buffer[start:]
+        events: list[BodyEvent] = [BodyChunk(b"".join(pieces))] if pieces else []
+        if plain:
+            self._buffer = buffer[start:]
+            return events
+        self._buffer = b""
+        self._strict = Chunked()
+        return events + self._strict.receive(buffer[start:])
+
+    def _alternate(self, buffer: bytes) -> tuple[list[bytes], bytes]:
+        """The data of leading chunks that hold no CRLF, so that splitting there gives size, data, size, data ...
+
+        Also what follows them.  As each data is as long as its line says, this is what reading them in turn gives.
+        """
+        parts = buffer.split(b"\r\n")
+        whole = (len(parts) - 1) // 2 * 2
+        pieces = parts[1:whole:2]
+        told, found = [*map(self._sizes.__getitem__, parts[:whole:2])], [*map(len, pieces)]
+        if told != found:
+            good = next(i for i, (size, length) in enumerate(zip(told, found, strict=True)) if size != length)
+            whole = 2 * good
+            pieces = pieces[:good]
+        return pieces, b"\r\n".join(parts[whole:])

@@ -17,6 +17,7 @@ __all__ = [
     "CONTENT_LENGTH",
     "FIELD_VALUE",
     "METHOD_BYTES",
+    "PATH_FAULT",
     "REQUEST_ID",
     "TOKEN",
     "field_line",
@@ -37,7 +38,8 @@ METHOD_BYTES = 24
 # RFC 3986 does not allow (quotes, braces, a fragment) come from real clients and mean nothing to framing.
 _TARGET = rb"[!-~]+"
 _REQUEST_LINE = pattern(rb"([" + _TCHAR + rb"]{1,%d}) (" % METHOD_BYTES + _TARGET + rb") HTTP/(1\.[01])\r\n")
-_OTHER_VERSION = rb"[" + _TCHAR + rb"]{1,%d} [!-~]+ HTTP/[0-9]\.[0-9]\r\n" % METHOD_BYTES  # compiled when one comes
+# Compiled when one comes.
+_OTHER_VERSION = rb"[" + _TCHAR + rb"]{1,%d} [!-~]+ HTTP/[0-9]\.[0-9]\r\n" % METHOD_BYTES
 
 # RFC 9112, 5 and RFC 9110, 5.5: field-name ":" OWS field-value OWS, without folding (5.2) and without controls.
 _FIELD_LINE = pattern(rb"([" + _TCHAR + rb"]+):([\t\x20-\x7e\x80-\xff]*)\r\n")
@@ -46,6 +48,10 @@ FIELD_VALUE = pattern(rb"[\t\x20-\x7e\x80-\xff]*")
 
 # RFC 9110, 8.6: 1*DIGIT.  18 digits stay below 2**63 everywhere.
 CONTENT_LENGTH = pattern(rb"[0-9]{1,18}")
+
+# What no client sends in a path and readers take in different ways: a backslash, which is a slash for some, and an
+# encoded control character, which RFC 3986, 7.3, wants refused where no raw data is expected.
+PATH_FAULT = rb"\\|%(?:[01][0-9A-Fa-f]|7[Ff])"
 
 # RFC 3986, 3.2: host [ ":" port ], no user information; reg-name without the comma, which makes two hosts of one.
 AUTHORITY = pattern(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%!$&'()*+;=-]+)(?::[0-9]{0,5})?")

@@ -7,10 +7,12 @@ sends: a head that is not good is `Malformed`.
 
 from __future__ import annotations
 
+from re import search
+
 from h11 import CLIENT, SERVER, Connection, InformationalResponse, RemoteProtocolError, Request, Response
 
 from ..model.http import Headers, Malformed, RequestHead, ResponseHead
-from .grammar import AUTHORITY, CONTENT_LENGTH, field_line, request_line, tokens, whole_head
+from .grammar import AUTHORITY, CONTENT_LENGTH, PATH_FAULT, field_line, request_line, tokens, whole_head
 
 __all__ = ["HeadScanner", "read_request_head", "read_response_head", "request_head", "with_content_length"]
 
@@ -23,14 +25,15 @@ _ONE_WAY = 2**63  # for h11's own limit on incomplete heads: ours are checked be
 class HeadScanner:
     """Checks a head line by line while it arrives, so that the verdict never depends on how its bytes were cut.
 
-    `start` is the grammar of the first line, `head_bytes` the limit of the whole head, `line_bytes` that of the first
-    line, `header_count` that of the lines after it.
+    `head_bytes` is the limit of the whole head, `line_bytes` that of the first line (never more than the head's),
+    `header_count` that of the lines after it.  Once the head is complete, `start` is what stands in the first line,
+    `fields` in the others.
     """
 
     __slots__ = ("_limits", "_line", "fields", "start")
 
     def __init__(self, head_bytes: int, line_bytes: int, header_count: int) -> None:
-        self._limits = (head_bytes, line_bytes, header_count)
+        self._limits = (head_bytes, min(line_bytes, head_bytes), header_count)
         self.start: tuple[bytes, bytes, bytes] | None = None
         self.fields: list[Line] = []
         self._line = 0
@@ -119,8 +122,10 @@ def request_head(start: tuple[bytes, bytes, bytes], fields: list[Line], raw: byt
         fields=by_name,
         content_length=None if length is None else int(length),
         chunked=b"transfer-encoding" in by_name,
-        # A client of HTTP/1.0 that asks to keep the connection alive is refused that: nothing in use needs it.
-        keep_alive=version == "1.1" and b"close" not in tokens(by_name.get(b"connection")),
+        # RFC 9112, 9.3: a server may grant `keep-alive` to HTTP/1.0, if it wishes to.  It is not granted: nothing in
+        # use needs it, and a proxy in between that does not know it waits for an end that does not come (C.2.2).
+        # What follows a CONNECT may be meant for the tunnel: it is never read as a request.
+        keep_alive=version == "1.1" and method != "CONNECT" and b"close" not in tokens(by_name.get(b"connection")),
         expects_continue=expectation is not None and version == "1.1",
     )
 
@@ -137,7 +142,7 @@ def _request_faults(
         return Malformed(400, fault)
     if host is not None and not AUTHORITY.fullmatch(host):
         return Malformed(400, "the Host header is not `host` or `host:port`")
-    if fault := _target_fault(method, target):
+    if fault := _target_fault(method, target, host):
         return Malformed(400, fault)
     length, coding = by_name.get(b"content-length"), by_name.get(b"transfer-encoding")
     if length is not None:
@@ -167,27 +172,42 @@ _MISTAKABLE = (b"content_length", b"transfer_encoding")
 
 
 def _repeated(fields: list[Line]) -> str | None:
-    """RFC 9112, 3.2 and 6.3, item 5: what must not come twice, not even with the same value."""
+    """RFC 9112, 3.2 and 6.3, item 5, RFC 9110, 5.3: what must not come twice, not even with the same value.
+
+    Of two, some readers take the first and some the last: of Content-Type and Authorization (RFC 9110, 8.3 and 11.6.2)
+    as of those that frame the message.
+    """
     names = [name for name, _ in fields]
-    for name in (b"host", b"content-length", b"transfer-encoding"):
+    for name in (b"host", b"content-length", b"transfer-encoding", b"authorization", b"content-type"):
         if names.count(name) > 1:
             return f"there is more than one {name.decode('ascii').title()} header"
     return None
 
 
-def _target_fault(method: bytes, target: bytes) -> str | None:
-    """RFC 9112, 3.2: which form of target goes with which method."""
+def _target_fault(method: bytes, target: bytes, host: bytes | None) -> str | None:
+    """RFC 9112, 3.2: which form of target goes with which method, and with which Host."""
     if method == b"CONNECT":
         return None if AUTHORITY.fullmatch(target) and b":" in target else "CONNECT takes `host:port`"
     if target == b"*":
         return None if method == b"OPTIONS" else "only OPTIONS takes the target `*`"
+    if (b"%" in target or b"\\" in target) and search(PATH_FAULT, target.partition(b"#")[0].partition(b"?")[0]):
+        return "the path in the request target holds a backslash or an encoded control character"
     if target.startswith(b"/"):
         return None
     scheme, colon, rest = target.partition(b"://")
     if colon and scheme.lower() in {b"http", b"https"}:
         authority = rest.partition(b"/")[0].partition(b"?")[0]
-        return None if AUTHORITY.fullmatch(authority) else "the authority in the target is not `host` or `host:port`"
+        if not AUTHORITY.fullmatch(authority):
+            return "the authority in the target is not `host` or `host:port`"
+        port = b":443" if scheme.lower() == b"https" else b":80"
+        if host is not None and _without_port(authority, port) != _without_port(host, port):
+            return "the request target and the Host header name different hosts"  # and readers differ on which counts
+        return None
     return "the request target does not begin with `/`"
+
+
+def _without_port(authority: bytes, port: bytes) -> bytes:
+    return authority.lower().removesuffix(port).removesuffix(b":")
 
 
 def _without_authority(target: str) -> str:

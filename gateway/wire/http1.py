@@ -11,7 +11,7 @@ from enum import Enum, auto
 from typing import NamedTuple, TypeAlias
 
 from ..errors import MisuseError
-from ..model.http import NO_ANSWER, BodyChunk, BodyEnd, BodyEvent, Malformed, RequestHead
+from ..model.http import NO_ANSWER, BodyChunk, BodyEnd, BodyEvent, Headers, Malformed, RequestHead
 from .chunked import Chunked
 from .grammar import CONTENT_LENGTH
 from .heads import HeadScanner, request_head, with_content_length
@@ -44,6 +44,25 @@ class Http1Limits(NamedTuple):
     """The request line; RFC 9112, section 3, asks for at least 8,000."""
     header_count: int = 100
     """Browsers send about 20, SDKs about 17; each costs time to check."""
+
+
+# RFC 9110, 6.5.1: what frames, routes, authenticates, modifies or describes the message has to stand in front of it.
+_NO_TRAILERS = frozenset({
+    b"transfer-encoding", b"content-length", b"trailer", b"te", b"connection", b"upgrade", b"expect",
+    b"host", b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-real-ip",
+    b"authorization", b"proxy-authorization", b"cookie", b"origin",
+    b"cache-control", b"max-forwards", b"pragma", b"range", b"if-match", b"if-none-match", b"if-range",
+    b"if-modified-since", b"if-unmodified-since",
+    b"content-encoding", b"content-range",
+})  # fmt: skip
+
+
+def _trailer_fault(trailers: Headers) -> str | None:
+    """Nothing here reads trailers; but who merges them into the header section would read another message."""
+    for name, _ in trailers:
+        if name in _NO_TRAILERS:
+            return f"{name.decode('ascii').title()} must not be a trailer"
+    return None
 
 
 class _State(Enum):
@@ -232,6 +251,9 @@ class Http1:
         events: list[Http1Event] = [*chunked.receive(data)]
         if events:
             match events[-1]:
+                case BodyEnd(trailers) if fault := _trailer_fault(trailers):
+                    self._chunked = None
+                    events[-1:] = self._fail(Malformed(400, fault))
                 case BodyEnd():
                     self._chunked = None
                     self._state = _COMPLETE

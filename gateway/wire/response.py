@@ -6,12 +6,16 @@ its output back with h11 and with http.client.
     state     call       next
     NEW       interim    NEW
     NEW       whole      DONE
+    NEW       upgrade    DONE
     NEW       head       LENGTH, CHUNKED, CLOSE (until the connection closes) or BODILESS
     LENGTH    data       LENGTH
     CHUNKED   data       CHUNKED
     CLOSE     data       CLOSE
     BODILESS  data       BODILESS (HEAD, 204, 304: the body is not sent)
     any but NEW and DONE   end   DONE
+
+Every other call raises MisuseError, as does one that would break the framing: a body longer or shorter than its length,
+a header or a status that cannot be sent.  A call that raises changes nothing.
 """
 
 from __future__ import annotations
@@ -39,13 +43,15 @@ class ResponseState(Enum):
 # Members of an Enum are looked up in Python up to 3.11.
 _NEW, _DONE = ResponseState.NEW, ResponseState.DONE
 
-_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
+_STATUS_LINES = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode() for s in HTTPStatus if s >= 200}
+# 101 is not among them: what follows it is another protocol.
+_INTERIM = {s: f"HTTP/1.1 {s} {HTTPStatus(s).phrase}\r\n\r\n".encode() for s in (100, 102, 103)}
 
 
 def _status_line(status: int) -> bytes:
     line = _STATUS_LINES.get(status)
     if line is None:
-        raise MisuseError(f"not a status of HTTP: {status}")
+        raise MisuseError(f"not a final status of HTTP: {status}")
     return line
 
 
@@ -78,7 +84,17 @@ class ResponseWriter:
     def interim(self, status: int) -> bytes:
         """An interim answer (100).  Empty for HTTP/1.0, which has none (RFC 9110, 15.2)."""
         self._require(_NEW)
-        return _status_line(status) + b"\r\n" if self._version == "1.1" else b""
+        line = _INTERIM.get(status)
+        if line is None:
+            raise MisuseError(f"not an interim status of HTTP: {status}")
+        return line if self._version == "1.1" else b""
+
+    def upgrade(self, answer: bytes) -> bytes:
+        """`answer`, a complete 101, after which the connection speaks another protocol."""
+        self._require(_NEW)
+        self.status = 101
+        self.state = _DONE
+        return answer
 
     def head(self, status: int, common: bytes, headers: Headers, length: int | None) -> bytes:
         """The status line and the header section.
@@ -88,6 +104,8 @@ class ResponseWriter:
         """
         self._require(_NEW)
         line, fields = _status_line(status), encode_headers(headers)
+        if length is not None and length < 0:
+            raise MisuseError(f"not a length: {length}")
         self.status = status
         if status in {204, 304}:
             self.state = ResponseState.BODILESS
@@ -123,9 +141,10 @@ class ResponseWriter:
             case ResponseState.CHUNKED:
                 return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
             case ResponseState.LENGTH:
-                self._left -= len(data)
-                if self._left < 0:
+                left = self._left - len(data)
+                if left < 0:
                     raise MisuseError("the body is longer than its Content-Length")
+                self._left = left
                 return data
             case ResponseState.CLOSE:
                 return data

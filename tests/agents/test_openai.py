@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from typing import Any, cast
@@ -145,7 +145,7 @@ def trial(
             )
             try:
                 async for event in model(run or asked()):
-                    seen.events.append(event)
+                    seen.events += event if isinstance(event, list) else [event]
             except AgentError as error:
                 seen.error = error
             await upstream.aclose()
@@ -227,6 +227,54 @@ def test_finish_reasons(told: str, meant: str) -> None:
 @pytest.mark.parametrize("events", [(chunk("a"), chunk(finish="stop")), (chunk("a"), DONE)])
 def test_one_sign_of_the_end_is_enough(events: tuple[bytes, ...]) -> None:
     assert trial(stream(*events)).events == ["a", RunDone("stop")]
+
+
+USAGE = b'data: {"object": "chat.completion.chunk", "choices": [], "usage": {"prompt_tokens": 7}}\n\n'
+
+
+@pytest.mark.parametrize(
+    ("later", "wanted"),
+    [
+        ([], ["a", RunDone("stop")]),
+        ([USAGE], ["a", Usage(7, 0), RunDone("stop")]),
+        ([USAGE, DONE], ["a", Usage(7, 0), RunDone("stop")]),
+        ([b": still here\n\n"] * 1000, ["a", RunDone("stop")]),
+        ([chunk("b"), USAGE, DONE], ["a", "b", Usage(7, 0), RunDone("stop")]),
+    ],
+    ids=["nothing", "the usage", "the usage and the end", "comments for ever", "text that was forgotten"],
+)
+def test_a_server_that_stays_silent_after_its_answer(later: list[bytes], wanted: list[object]) -> None:
+    """It sent the finish_reason, and leaves the stream open: neither [DONE] nor the end of the body will come."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(
+                b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n" + chunk("a") + chunk(finish="stop")
+            )
+            for piece in later:
+                await writer.drain()
+                await asyncio.sleep(0.02)
+                writer.write(piece)
+            await reader.read()  # until the other side closes
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+        closed.set()
+
+    closed = asyncio.Event()
+
+    async def main() -> list[object]:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        provider = Provider("acme", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", KEY, {})
+        upstream = Upstream(provider.timeouts)
+        events: list[object] = [event async for event in OpenAIModel(provider, "m-1", upstream, grace=0.4)(asked())]
+        await upstream.aclose()
+        await closed.wait()
+        server.close()
+        return events
+
+    assert asyncio.run(asyncio.wait_for(main(), 10)) == wanted
 
 
 def test_an_answer_in_one_piece() -> None:
@@ -586,7 +634,7 @@ def test_one_connection_serves_one_run_after_another() -> None:
             upstream = Upstream()
             model = OpenAIModel(Provider("acme", server.url), "m", upstream)
             for _ in range(3):
-                assert [event async for event in model(asked())] == ["Hel", "lo", RunDone("stop")]
+                assert [event async for event in model(asked())] == [["Hel", "lo"], RunDone("stop")]
             assert (server.connections, len(server.bodies)) == (1, 3)
             await upstream.aclose()
 

@@ -91,7 +91,9 @@ def wrong(kind: str) -> RunFailed:
         (("a", 1, "b"), ["a", wrong("int")]),
         ((None,), [wrong("NoneType")]),
         ((b"a",), [wrong("bytes")]),
-        ((["a"],), [wrong("list")]),
+        ((["a", "", "b"], [], "c"), [["a", "b"], "c", RunDone()]),
+        ((["a", 1],), [wrong("int")]),
+        ((("a",),), [wrong("tuple")]),
     ],
 )
 def test_generators(script: tuple[Any, ...], events: list[RunEvent], key: str | None) -> None:

@@ -57,6 +57,13 @@ def test_any_text_is_one_event(text: str, model: str, usage: bool) -> None:
 
 
 @settings(max_examples=200, deadline=None)
+@given(st.lists(TEXTS, min_size=1), st.booleans())
+def test_several_texts_are_as_many_events(texts: list[str], usage: bool) -> None:
+    one = encoder(include_usage=usage)
+    assert one.texts(texts) == b"".join(map(one.text, texts))
+
+
+@settings(max_examples=200, deadline=None)
 @given(TEXTS, TEXTS, TEXTS)
 def test_any_text_is_one_completion(text: str, model: str, reason: str) -> None:
     answer = json.loads(completion("1", 1, model, Answer(text, 1, 2, RunDone(reason)), reason))

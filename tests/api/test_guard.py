@@ -42,6 +42,12 @@ def test_in(value: str) -> None:
     assert answers([("Authorization", value)])[0] == 200
 
 
+@pytest.mark.parametrize("second", [TOKEN, WRONG])
+def test_two_secrets_are_no_request(second: str) -> None:
+    """Which of them counts would be for each reader to decide; that both are right does not matter."""
+    assert answers([("Authorization", f"Bearer {TOKEN}"), ("Authorization", f"Bearer {second}")])[0] == 400
+
+
 @pytest.mark.parametrize(
     ("headers", "says"),
     [
@@ -60,8 +66,6 @@ def test_in(value: str) -> None:
         ([("Authorization", f"Bearer {TOKEN[:-1]}")], "Incorrect API key provided"),
         ([("Authorization", f"Bearer {TOKEN} x")], "Incorrect API key provided"),
         ([("Authorization", f'Bearer "{TOKEN}"')], "Incorrect API key provided"),
-        ([("Authorization", f"Bearer {TOKEN}"), ("Authorization", f"Bearer {WRONG}")], "Incorrect API key provided"),
-        ([("Authorization", f"Bearer {WRONG}"), ("Authorization", f"Bearer {TOKEN}")], "Incorrect API key provided"),
     ],
 )
 def test_out(headers: list[tuple[str, str]], says: str) -> None:

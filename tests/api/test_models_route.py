@@ -77,7 +77,7 @@ def test_one(path: str, name: str) -> None:
         ("openclaw/main/", "openclaw/main/"),
         ("%zz", "%zz"),
         ("%E2%82%AC", "\u20ac"),
-        ("%00", "\x00"),
+        ("%C2%80", "\x80"),
     ],
 )
 def test_none(path: str, shown: str) -> None:

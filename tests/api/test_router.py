@@ -44,7 +44,7 @@ def test_on_when_enabled() -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "/", "/v1", "/v1/chat", "/chat/completions", f"{CHAT}/", f"/{CHAT}", CHAT.upper(), "/v1/chat%2Fcompletions",
+        "//", "/v1", "/v1/chat", "/chat/completions", f"{CHAT}/", f"/{CHAT}", CHAT.upper(), "/v1/chat%2Fcompletions",
         f"/x/..{CHAT}", "/v1/chat/./completions", "/v1/completions", "/v1/models/", "/healthz/",
     ],
 )  # fmt: skip
@@ -59,7 +59,7 @@ def test_paths_are_exact(path: str) -> None:
     serving(test, agents={"main": echo})
 
 
-@pytest.mark.parametrize("target", [f"{CHAT}?x=1", f"{CHAT}?", f"http://elsewhere:1{CHAT}?a=%2F"])
+@pytest.mark.parametrize("target", [f"{CHAT}?x=1", f"{CHAT}?", f"http://x:80{CHAT}?a=%2F", f"{CHAT}#a?b"])
 def test_forms_of_a_path(target: str) -> None:
     async def test(gateway: Gateway) -> None:
         assert (await ask(gateway, target, body=say())).text == "Echo: hi"
@@ -160,6 +160,18 @@ def test_every_answer_is_json_with_an_id() -> None:
     serving(test, agents={"main": echo})
 
 
+def test_no_tunnel_and_no_other_protocol() -> None:
+    async def test(gateway: Gateway) -> None:
+        for target in ("example.com:443", "127.0.0.1:22"):
+            answer = await send(gateway, f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\nGET / x".encode())
+            assert (answer.status, answer.error["code"]) == (501, "not_implemented")
+        upgrade = {"Upgrade": "h2c", "HTTP2-Settings": "AAMAAABkAAQAAP__"}
+        answer = await ask(gateway, "/healthz", method="GET", headers=[*upgrade.items(), ("Connection", "Upgrade")])
+        assert (answer.status, "upgrade" in answer.headers) == (200, False)
+
+    serving(test, agents={"main": echo})
+
+
 def test_options_of_the_server() -> None:
     async def test(gateway: Gateway) -> None:
         answer = await ask(gateway, "*", method="OPTIONS", token=None)
@@ -176,7 +188,7 @@ def test_options_of_the_server() -> None:
         ((b"Transfer-Encoding: chunked\r\n\r\n", b"5\r\nhel", b"lo\r\nx\r\n"), 400),
         ((b"Transfer-Encoding: chunked\r\n\r\n", b"5\r\nhel", b"lo\r\n0\r\n\r\n"), 404),
         ((b"Content-Length: 5\r\n\r\n", b"hello"), 404),
-        ((b"Content-Length: 10000000\r\n\r\n",), 404),
+        ((b"Content-Length: 10000000\r\n\r\n", b"x" * 70_000), 404),
         ((b"Content-Length: 5\r\nExpect: 100-continue\r\n\r\n",), 404),
     ],
 )

@@ -22,7 +22,7 @@ def lines() -> Iterator[tuple[str, str]]:
     for folder, folders, names in os.walk(ROOT):
         folders[:] = [name for name in folders if name not in SKIP and not name.endswith(("_cache", ".egg-info"))]
         folders[:] = [name for name in folders if name != ".hypothesis"]
-        for name in names:
+        for name in (name for name in names if name not in SKIP):  # `.git` is a file in a linked worktree
             path = Path(folder, name)
             try:
                 text = path.read_text(encoding="utf-8")

@@ -16,9 +16,10 @@ import pytest
 
 from gateway.ports import Handler
 from gateway.server.limits import Limits
-from gateway.server.listeners import Address, TcpAddress, open_listener
+from gateway.server.listeners import TcpAddress, UnixAddress, open_listener
 from gateway.server.secure import SecureTransport
 from gateway.server.server import Server
+from gateway.server.unix import bind_unix
 from gateway.testing import echo_options
 
 __all__ = ["CERTIFICATE", "GET", "Authority", "Running", "needs_openssl", "run", "serving", "trusting"]
@@ -81,7 +82,7 @@ async def serving(
     handler: Handler | None = None,
     limits: Limits | None = None,
     tls: Callable[[], ssl.SSLContext] | None = None,
-    at: Address | None = None,
+    at: UnixAddress | None = None,
 ) -> AsyncIterator[Running]:
     """A server on a free port of 127.0.0.1, or `at` another place; it must be empty at its end."""
     loop = asyncio.get_running_loop()
@@ -90,7 +91,8 @@ async def serving(
     protocol: Callable[[], asyncio.BaseProtocol] = server.protocol
     if tls is not None:
         protocol = partial(SecureTransport, server.services, tls, server.protocol)
-    listener = await open_listener(loop, protocol, at or TcpAddress("127.0.0.1", 0), "https" if tls else "http")
+    place, file = bind_unix(at) if isinstance(at, UnixAddress) else (TcpAddress("127.0.0.1", 0), None)
+    listener = await open_listener(loop, protocol, place, "https" if tls else "http", file)
     running = Running(server, listener.url)
     try:
         yield running

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import io
+import json
 import logging
 import re
 import socket
@@ -21,6 +22,7 @@ from typing import Any, TypeAlias, cast
 import pytest
 
 from gateway.errors import PeerGone, RequestError
+from gateway.model.http import NO_ANSWER
 from gateway.ports import Exchange, Handler
 from gateway.server.limits import Limits
 from gateway.server.server import Server
@@ -223,6 +225,30 @@ def test_what_is_no_request_gets_a_short_answer_and_the_end(data: bytes, status:
             assert b"\r\nconnection: close\r\n" in last
             assert b"\r\nx-request-id: " in last
             assert len(last) < 600
+
+    run(main)
+
+
+BAD = sorted((Path(__file__).parent.parent / "data" / "http1" / "bad").glob("*.jsonl"))
+
+
+@pytest.mark.parametrize("path", BAD, ids=lambda path: path.stem)
+def test_whatever_is_refused_is_answered_so_and_closed(path: Path) -> None:
+    """The cases of the reader, over a socket: the status each deserves comes last, and then the end."""
+
+    async def main() -> None:
+        for case in map(json.loads, path.read_text("ascii").splitlines()):
+            parts = case["in"] if isinstance(case["in"], list) else [case["in"]]
+            text = "".join(part if isinstance(part, str) else part[0] * part[1] for part in parts)
+            limits = Limits(http1=Http1Limits(**case.get("limits", {})))
+            async with serving(limits=limits) as running:
+                said = await asyncio.wait_for(running.exchange(text.encode("latin-1")), 5)
+            if case["events"][-1][1] == NO_ANSWER:
+                assert said == b"", case["name"]
+                continue
+            *_, last = re.finditer(rb"HTTP/1\.1 ([0-9]{3}) [A-Z].*?\r\n\r\n", said, re.DOTALL)
+            assert int(last[1]) == case["events"][-1][1], case["name"]
+            assert b"\r\nconnection: close\r\n" in last[0], case["name"]
 
     run(main)
 

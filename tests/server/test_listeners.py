@@ -13,7 +13,7 @@ import pytest
 
 from gateway.errors import ConfigError
 from gateway.server.hangup import hung_up, peer_of
-from gateway.server.listeners import Address, Listener, TcpAddress, UnixAddress, open_listener, parse_address
+from gateway.server.listeners import Listener, TcpAddress, UnixAddress, open_listener, parse_address, require_listening
 from gateway.testing import MemoryTransport
 
 
@@ -79,7 +79,7 @@ async def greeted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
     await writer.wait_closed()
 
 
-async def listen(address: Address, **more: Any) -> Listener:
+async def listen(address: TcpAddress | socket.socket, **more: Any) -> Listener:
     return await open_listener(asyncio.get_running_loop(), Greeter, address, **more)
 
 
@@ -146,14 +146,13 @@ def test_a_socket_that_somebody_else_opened(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_listened_at() -> None:
-    async def main() -> None:
-        for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
-            with socket.socket(socket.AF_INET, kind) as sock:
-                sock.bind(("127.0.0.1", 0))
-                with pytest.raises(ConfigError, match=r"is not one of TCP or unix streams that listens.*Accept=no"):
-                    await listen(sock)
-
-    run(main)
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        with socket.socket(socket.AF_INET, kind) as sock:
+            sock.bind(("127.0.0.1", 0))
+            with pytest.raises(ConfigError, match=r"is not one of TCP or unix streams that listens.*Accept=no"):
+                require_listening(sock)
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        assert require_listening(sock) is sock
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from serving import GET, run, serving
 from gateway.errors import ConfigError
 from gateway.server import unix
 from gateway.server.listeners import Listener, UnixAddress, open_listener
+from gateway.server.unix import bind_unix
 
 if not hasattr(socket, "AF_UNIX"):
     pytest.skip("no unix sockets here", allow_module_level=True)
@@ -25,7 +26,8 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a 
 
 
 async def listen(address: UnixAddress) -> Listener:
-    return await open_listener(asyncio.get_running_loop(), asyncio.Protocol, address)
+    sock, file = bind_unix(address)
+    return await open_listener(asyncio.get_running_loop(), asyncio.Protocol, sock, file=file)
 
 
 async def served(name: str) -> None:

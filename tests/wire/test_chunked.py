@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import tracemalloc
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.model.http import BodyChunk, BodyEnd, Malformed
-from gateway.wire.chunked import EXTENSION_BYTES, Chunked
+from gateway.wire.chunked import EXTENSION_BYTES, BulkChunked, Chunked
 
 
 def body(events: list[BodyChunk | BodyEnd | Malformed]) -> bytes:
@@ -29,6 +29,48 @@ def test_what_was_encoded_is_read(pieces: list[bytes], after: bytes, cuts: list[
     if not cuts or cuts[-1] < len(data):
         assert chunked.rest == after
     assert chunked.receive(b"0\r\n\r\n") == []
+
+
+PIECES = [
+    b"1\r\nx\r\n",
+    b"2\r\n\r\n\r\n",
+    b"a\r\n0123456789\r\n",
+    b"01\r\nx\r\n",
+    b"3;a=b\r\nabc\r\n",
+    b"fff\r\n" + b"y" * 4095 + b"\r\n",
+]
+PIECES += [
+    b"0\r\n\r\n",
+    b"0\r\nA: b\r\n\r\n",
+    b"\r\n",
+    b"\r",
+    b"\n",
+    b"1",
+    b"0",
+    b"x",
+    b"-1\r\n",
+    b"1\r\nxy\r\n",
+    b"10000\r\n",
+]
+
+
+@settings(max_examples=400)
+@given(st.lists(st.sampled_from(PIECES), max_size=12).map(b"".join), st.lists(st.integers(0, 200)))
+def test_in_bulk_it_is_the_same(data: bytes, cuts: list[int]) -> None:
+    """What follows the data leaves neither waiting: it ends every chunk of the pieces, and is no chunk line."""
+    data += b"z" * 5000
+    strict = Chunked()
+    bulk = BulkChunked()
+    one: list[BodyChunk | BodyEnd | Malformed] = []
+    other: list[BodyChunk | BodyEnd | Malformed] = []
+    for start, end in zip([0, *sorted(cuts)], [*sorted(cuts), len(data)], strict=True):
+        one += strict.receive(data[start:end])
+        other += bulk.receive(data[start:end])
+    assert body(other) == body(one)
+    assert [event for event in other if not isinstance(event, BodyChunk)] == [
+        event for event in one if not isinstance(event, BodyChunk)
+    ]
+    assert bulk.rest == strict.rest
 
 
 def test_nothing_after_a_fault() -> None:
