@@ -17,13 +17,16 @@ Layout, from the lowest floor to the highest; each imports only from lower ones:
 
     errors             every error that is raised on purpose
     model              what travels between the floors: requests, runs, events
+    addresses          what an IP address means to a limit
     ports, deadlines   contracts where floors meet; many time limits on one timer
+    throttle           failed authentications, counted
     wire               protocols without I/O: HTTP/1.1, WebSocket, server-sent events
     config             the JSON5 reader, the option table
     sessions           keys, lanes, stores
     server             asyncio: connections, listeners, limits
     agents             the registry of agents, the run, providers
     api                HTTP handlers
+    listening          where a gateway listens, by its configuration
     app                the Gateway, which joins them all
     cli, testing       the command `gateway`; doubles for tests
 

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from ssl import SSLContext
 from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import Any, Self
 
 from .agents.function import echo, load_target
 from .agents.registry import AgentEntry, Registry
@@ -22,39 +22,31 @@ from .agents.run import Runs
 from .api.chat import Chat
 from .api.guard import Guard
 from .api.health import Health
+from .api.hosts import Hosts
 from .api.models import PREFIX, Models
+from .api.origins import Origins
 from .api.problem import refusal
 from .api.root import Root
 from .api.router import Route, Router, link_route
-from .config.auth import is_local
 from .config.fields import Wrong
 from .config.schema import AgentEntry as AgentConfig
 from .config.schema import Config
 from .config.values import agent_id
 from .errors import ConfigError, GatewayError
+from .listening import Listen, addresses_of, own_names, require_local
 from .model.http import Peer, RequestHead
-from .ports import Agent, Ids, LinkHandler, SessionStore
+from .ports import Agent, Handler, Ids, LinkHandler, SessionStore
 from .server.connection import Connection
 from .server.limits import Limits
-from .server.listeners import (
-    Address,
-    Listener,
-    SocketFile,
-    UnixAddress,
-    open_listener,
-    parse_address,
-    require_listening,
-)
+from .server.listeners import Listener, SocketFile, UnixAddress, open_listener
 from .server.server import Server
 from .server.services import HostedLink, LinkCarrier, Options
 from .sessions.lanes import Lanes
 from .sessions.store import MemoryStore
+from .throttle import Throttle, ThrottleLimits
 from .wire.http1 import Http1Limits
 
-__all__ = ["Gateway", "Listen", "random_ids"]
-
-Listen: TypeAlias = str | socket.socket
-"""Where to listen: `host:port`, `unix:/path`, or a socket that listens already."""
+__all__ = ["Gateway", "random_ids"]
 
 
 def random_ids() -> Ids:
@@ -108,7 +100,7 @@ class Gateway:
         self._ids = ids or random_ids()
         self._limits = limits or _limits(self.config)
         self._drain = settings.shutdown.drain_ms / 1000 if drain is None else drain
-        self._addresses = _addresses(self.config, listen)
+        self._addresses = addresses_of(self.config, listen)
         self._reload: Callable[[], None] | None = None
         self._tls: Callable[[], SSLContext] | None = None
         if tls is not None:
@@ -120,11 +112,13 @@ class Gateway:
             files = TlsFiles(settings.tls.cert_path, settings.tls.key_path, settings.tls.ca_path, optional)
             self._tls = source = TlsSource(files)
             self._reload = source.reload
+        self._proxies = _proxies(self.config)
         self._links = dict(links or {})
         self._upstreams: dict[str, Any] = {}
         self._closers: list[Callable[[], Awaitable[None]]] = []
         if token is None:
-            _require_local(self._addresses)
+            require_local(self._addresses)
+            _require_named_origins(self.config)
         else:
             _require_usable(token)
         entries = [AgentEntry(_agent_id(agent_id), agent) for agent_id, agent in (agents or {}).items()]
@@ -251,12 +245,39 @@ class Gateway:
     # -- how it is put together
 
     def _options(self) -> Options:
+        settings = self.config.gateway
+        hosts = Hosts((*settings.http.allowed_hosts, *own_names(self._addresses)))
+        origins = Origins(settings.http.cors.allowed_origins, hosts)
+        throttle = Throttle(_throttle_limits(self.config), asyncio.get_running_loop().time)
+        guard = Guard(self._token, throttle, hosts, origins, check_hosts=bool(settings.http.allowed_hosts))
+        router = self._router(guard)
+        handler: Handler = router.route
+        if self._proxies is not None:
+            from .server.proxies import BehindProxies
+
+            handler = BehindProxies(self._proxies, handler, self._limits.connections_per_peer).serve
+        if settings.http.cors.allowed_origins:
+            from .api.cors import Cors
+
+            handler = Cors(origins, handler, router.methods).serve
+        return Options(
+            handler=handler,
+            refusal=refusal,
+            link_factory=_link,
+            ids=self._ids,
+            clock=self._clock,
+            limits=self._limits,
+            access_log=settings.http.access_log,
+            is_proxy=None if self._proxies is None else self._proxies.trusts,
+        )
+
+    def _router(self, guard: Guard) -> Router:
         health = Health(self._failing)
         routes = {
             **dict.fromkeys(("/healthz", "/health"), Route({"GET": health.live}, guarded=False)),
             **dict.fromkeys(("/readyz", "/ready"), Route({"GET": health.ready}, guarded=False)),
         }
-        links = {path: link_route(handler) for path, handler in self._links.items()}
+        links = {path: link_route(handler, guard.check_origin) for path, handler in self._links.items()}
         trees: dict[str, Route] = {}
         if self._enabled:
             body_limit = self.config.gateway.http.endpoints.chat_completions.max_body_bytes
@@ -267,15 +288,7 @@ class Gateway:
             trees[PREFIX] = Route({"GET": models.one})
         root = Root(routes)
         routes = {"/": Route({"GET": root.index, "OPTIONS": root.options}, guarded=False), **routes, **links}
-        return Options(
-            handler=Router(Guard(self._token), routes, trees).route,
-            refusal=refusal,
-            link_factory=_link,
-            ids=self._ids,
-            clock=self._clock,
-            limits=self._limits,
-            access_log=self.config.gateway.http.access_log,
-        )
+        return Router(guard, routes, trees)
 
     def _failing(self) -> list[str]:
         return {"started": [], "new": ["starting"], "starting": ["starting"]}.get(self._state, ["draining"])
@@ -331,24 +344,16 @@ def _link(carrier: LinkCarrier, head: RequestHead, peer: Peer, loop: asyncio.Abs
     return WebSocketLink(carrier, head, peer, LinkLimits(), loop)
 
 
-def _addresses(config: Config, listen: Listen | Iterable[Listen] | None) -> list[Address]:
+def _proxies(config: Config) -> Any:
     settings = config.gateway
-    if listen is None:
-        own = settings.bind if settings.bind.startswith("unix:") else f"[{settings.bind}]:{settings.port}"
-        more = settings.unix_socket.path
-        listen = [own] if more is None else [own, f"unix:{more}"]
-    given = [listen] if isinstance(listen, Listen) else list(listen)
-    return [_address(one, config) for one in given]
+    if not settings.trusted_proxies:
+        return None
+    from .server.proxies import TrustedProxies
 
-
-def _address(listen: Listen, config: Config) -> Address:
-    if isinstance(listen, socket.socket):
-        return require_listening(listen)
-    address = parse_address(listen, config.gateway.port)
-    if isinstance(address, UnixAddress):
-        settings = config.gateway.unix_socket
-        return address._replace(mode=int(settings.mode, 8), owner=settings.owner, group=settings.group)
-    return address
+    try:
+        return TrustedProxies(settings.trusted_proxies, real_ip=settings.allow_real_ip_fallback)
+    except ValueError as error:
+        raise ConfigError(f"gateway.trustedProxies: {error}") from None
 
 
 def _bind(address: UnixAddress) -> tuple[socket.socket, SocketFile | None]:
@@ -357,16 +362,12 @@ def _bind(address: UnixAddress) -> tuple[socket.socket, SocketFile | None]:
     return bind_unix(address)
 
 
-def _require_local(addresses: Iterable[Address]) -> None:
-    for address in addresses:
-        if isinstance(address, UnixAddress):
-            continue
-        name = address.getsockname() if isinstance(address, socket.socket) else address
-        if isinstance(name, tuple) and not is_local(name[0]):
-            raise ConfigError(
-                f"without a token everyone who reaches {name[0]} could use the agents: "
-                "give a token, or listen at 127.0.0.1 or a unix socket only"
-            )
+def _require_named_origins(config: Config) -> None:
+    if "*" in config.gateway.http.cors.allowed_origins:
+        raise ConfigError(
+            "gateway.http.cors.allowedOrigins: without a token '*' would let every web page use the agents: "
+            "give a token, or name the origins one by one"
+        )
 
 
 def _require_usable(token: str) -> None:
@@ -394,6 +395,13 @@ def _agent_configs(config: Config, *, has_agents: bool) -> Iterable[AgentConfig]
             "or add an entry with a model or a runtime to agents.list"
         )
     return [AgentConfig(id="main", model=config.agents.defaults.model)]
+
+
+def _throttle_limits(config: Config) -> ThrottleLimits:
+    settings = config.gateway.auth.rate_limit
+    return ThrottleLimits(
+        settings.max_attempts, settings.window_ms / 1000, settings.lockout_ms / 1000, settings.exempt_loopback
+    )
 
 
 def _limits(config: Config) -> Limits:

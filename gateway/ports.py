@@ -77,6 +77,9 @@ class Exchange(Protocol):
         Raises RequestError as `body`, but for the size.
         """
 
+    def decorate(self, headers: Headers) -> None:
+        """Add header lines to the answer, whatever it is going to be; to be called before there is one."""
+
     def respond(self, status: int, headers: Headers, body: bytes = b"") -> None:
         """Send a complete answer.  Framing, Date, request id and the security headers are added."""
 

@@ -3,6 +3,9 @@
 router      path and method to handler; the one place where errors become answers
 problem     errors as OpenAI's error objects
 guard       who may come in
+hosts       the names under which a gateway may be asked
+origins     the web pages that may use it
+cors        their requests
 parse       a chat completion request out of its bytes
 chat        POST /v1/chat/completions
 chat_bytes  its answers as bytes

@@ -3,36 +3,118 @@
 from __future__ import annotations
 
 from hmac import compare_digest
+from logging import getLogger
+from math import ceil
 
+from ..addresses import network_of
 from ..errors import RequestError
 from ..ports import Exchange
+from ..throttle import Throttle
+from .hosts import Hosts, authority
+from .origins import FORWARDED, Origins, is_origin
 
 __all__ = ["Guard"]
 
+_logger = getLogger(__name__)
+
 
 class Guard:
-    """Lets those in who know `secret`, a token or a password; None lets everybody in."""
+    """Lets those in who know `secret`, a token or a password; None lets everybody in.
 
-    def __init__(self, secret: str | None) -> None:
+    Without a secret, web pages are kept out by the names they ask for and by their origins: a browser on this machine
+    would carry any page's requests here.  With one, `hosts` are checked only where `check_hosts` says so: no page knows
+    the secret, and a browser does not add it.
+    """
+
+    def __init__(
+        self, secret: str | None, throttle: Throttle, hosts: Hosts, origins: Origins, *, check_hosts: bool = False
+    ) -> None:
         self._secret = None if secret is None else secret.encode()
         self._usual = b"" if self._secret is None else b"Bearer " + self._secret
+        self._throttle = throttle
+        self._hosts = hosts
+        self._origins = origins
+        self._check_hosts = check_hosts or secret is None
+        self._only_secret = not self._check_hosts
 
     def check(self, exchange: Exchange) -> None:
-        """Raises RequestError (401) unless the request carries `Authorization: Bearer <secret>`."""
+        """Raises RequestError unless the request may come in.
+
+        401 without `Authorization: Bearer <secret>`, 429 for a peer that has shown wrong ones too often, 421 and 403
+        for hosts and origins.
+        """
         given = exchange.head.fields.get(b"authorization", b"")
-        if self._secret is not None and not compare_digest(given, self._usual):
-            scheme, _, given = given.partition(b" ")
-            if scheme.lower() != b"bearer" or not given.strip():
-                raise self._unauthorized(
-                    "You didn't provide an API key. You need to provide the gateway's token or password in an "
-                    "Authorization header using Bearer auth (i.e. Authorization: Bearer YOUR_TOKEN)."
-                )
-            if not compare_digest(given.strip(), self._secret):
-                # The wording is OpenAI's: some clients know this error by it.  What was given is not repeated.
-                raise self._unauthorized("Incorrect API key provided: it is not the token or password of this gateway.")
+        # As nearly all requests are: nothing but the secret is asked for, nobody has failed, and it is the right one.
+        if not self._only_secret or self._throttle.busy or not compare_digest(given, self._usual):
+            if self._check_hosts:
+                self._hosts.check(exchange)
+            if self._secret is None:
+                self._origins.check(exchange)
+            else:
+                self._authenticate(exchange, given, self._secret)
         exchange.admit()
 
-    @staticmethod
-    def _unauthorized(message: str) -> RequestError:
-        headers = ((b"www-authenticate", b'Bearer realm="gateway"'),)
-        return RequestError(401, message, code="invalid_api_key", headers=headers)
+    def check_origin(self, exchange: Exchange) -> None:
+        """Raises RequestError (403) for a web page that must not open a WebSocket (RFC 6455, 10.2).
+
+        No preflight asks before a WebSocket, and its secret comes later, if at all.
+        """
+        self._origins.check(exchange)
+
+    def _authenticate(self, exchange: Exchange, given: bytes, secret: bytes) -> None:
+        throttle = self._throttle
+        peer = self._guesser(exchange) if throttle.busy else None
+        if peer is not None and (seconds := throttle.wait(peer)):
+            raise _locked_out(seconds)  # the right secret too: it would tell a guesser that it is the one
+        scheme, _, given = given.partition(b" ")
+        if scheme.lower() != b"bearer" or not given.strip():
+            raise _unauthorized(
+                "You didn't provide an API key. You need to provide the gateway's token or password in an "
+                "Authorization header using Bearer auth (i.e. Authorization: Bearer YOUR_TOKEN)."
+            )
+        if not compare_digest(given.strip(), secret):
+            self._count(exchange)
+            # The wording is OpenAI's: some clients know this error by it.  What was given is not repeated.
+            raise _unauthorized("Incorrect API key provided: it is not the token or password of this gateway.")
+        if peer is not None:
+            throttle.succeeded(peer)
+
+    def _count(self, exchange: Exchange) -> None:
+        peer = self._guesser(exchange)
+        if peer is not None and (seconds := self._throttle.failed(peer)):
+            _logger.warning("%s is locked out for %.0f s: it has shown too many wrong secrets", peer, seconds)
+
+    def _guesser(self, exchange: Exchange) -> str | None:
+        """Under which name the failures of this peer count; None where they do not.
+
+        Programs of this machine are exempt, but not those outside that a browser or a proxy here stands for: they count
+        by themselves, so that they cannot lock out the programs.
+        """
+        peer, fields = exchange.peer, exchange.head.fields
+        if not peer.local:
+            return network_of(peer.host)
+        here = peer.host or "unix"
+        if not FORWARDED.isdisjoint(fields):
+            return f"{here}, a proxy that is not in gateway.trustedProxies,"
+        origin = fields.get(b"origin")
+        if origin is not None:
+            return f"a page of {origin.decode()} at {here}" if is_origin(origin) else f"some page at {here}"
+        name = authority(exchange)
+        if name and peer.host and not self._hosts.know(name):
+            return f"some page at {here}"
+        return None if self._throttle.exempt_loopback else here
+
+
+def _unauthorized(message: str) -> RequestError:
+    headers = ((b"www-authenticate", b'Bearer realm="gateway"'),)
+    return RequestError(401, message, code="invalid_api_key", headers=headers)
+
+
+def _locked_out(seconds: float) -> RequestError:
+    return RequestError(
+        429,
+        "Too many failed authentication attempts. Please try again later.",
+        type="rate_limit_error",
+        code="rate_limited",
+        headers=((b"retry-after", b"%d" % ceil(seconds)),),
+    )

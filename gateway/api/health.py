@@ -5,13 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from ..model.http import Headers
 from ..ports import Exchange
 from .problem import JSON
 
 __all__ = ["Health"]
-
-_HEADERS: Headers = (*JSON, (b"cache-control", b"no-store"))
 
 
 class Health:
@@ -22,10 +19,10 @@ class Health:
 
     async def live(self, exchange: Exchange) -> None:
         """The process answers; true also while it drains."""
-        exchange.respond(200, _HEADERS, b'{"ok":true,"status":"live"}')
+        exchange.respond(200, JSON, b'{"ok":true,"status":"live"}')
 
     async def ready(self, exchange: Exchange) -> None:
         """Whether requests should be sent here."""
         failing = self._failing()
         body = {"ready": not failing, "failing": failing}
-        exchange.respond(503 if failing else 200, _HEADERS, json.dumps(body).encode())
+        exchange.respond(503 if failing else 200, JSON, json.dumps(body).encode())

@@ -15,7 +15,11 @@ from ..model.run import RunFailed
 
 __all__ = ["JSON", "error_object", "refusal", "render", "run_error", "run_error_object"]
 
-JSON: Headers = ((b"content-type", b"application/json; charset=utf-8"),)
+# What is answered here is for who asked, now: neither a conversation nor an error is a cache's to keep.
+JSON: Headers = ((b"content-type", b"application/json; charset=utf-8"), (b"cache-control", b"no-store"))
+
+# Seconds.  Of a gateway that is full or restarting: connections come free, and processes start, within a few.
+_RETRY_AFTER: Headers = ((b"retry-after", b"5"),)
 
 _CODES = {404: "not_found", 405: "method_not_allowed", 408: "request_timeout", 411: "length_required"}
 _CODES |= {413: "payload_too_large", 414: "uri_too_long", 417: "expectation_failed", 426: "upgrade_required"}
@@ -45,7 +49,8 @@ def render(error: RequestError) -> tuple[int, Headers, bytes]:
 
 def refusal(status: int, reason: str) -> tuple[Headers, bytes]:
     """`ports.Refusal`: the answers that the server has to give by itself."""
-    return JSON, error_object(reason, _type(status), None, _CODES.get(status, "bad_request"))
+    headers = (*JSON, *_RETRY_AFTER) if status == 503 else JSON
+    return headers, error_object(reason, _type(status), None, _CODES.get(status, "bad_request"))
 
 
 def run_error(failed: RunFailed) -> RequestError:

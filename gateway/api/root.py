@@ -6,14 +6,11 @@ import json
 from collections.abc import Iterable
 
 from ..errors import RequestError
-from ..model.http import Headers
 from ..ports import Exchange
 from ..wire.upgrade import accept, is_websocket
 from .problem import JSON
 
 __all__ = ["Root"]
-
-_HEADERS: Headers = (*JSON, (b"cache-control", b"no-store"))
 
 
 class Root:
@@ -30,7 +27,7 @@ class Root:
             accept(exchange.head)  # a handshake that is no good anywhere is told so
             raise RequestError(404, "There is no WebSocket at `/`.", code="not_found")
         await exchange.settle()
-        exchange.respond(200, _HEADERS, self._body)
+        exchange.respond(200, JSON, self._body)
 
     async def options(self, exchange: Exchange) -> None:
         """OPTIONS (RFC 9110, 9.3.7)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from ..errors import RequestError
@@ -11,6 +11,8 @@ from .guard import Guard
 from .problem import render
 
 __all__ = ["Route", "Router", "link_route"]
+
+_ALL_METHODS = b"GET, HEAD, POST, OPTIONS"
 
 
 class Route(NamedTuple):
@@ -27,13 +29,14 @@ class Route(NamedTuple):
 
 
 async def _server_options(exchange: Exchange) -> None:
-    exchange.respond(204, ((b"allow", b"GET, HEAD, POST, OPTIONS"),))
+    exchange.respond(204, ((b"allow", _ALL_METHODS),))
 
 
-def link_route(handler: LinkHandler) -> Route:
-    """A path on which only WebSockets are served."""
+def link_route(handler: LinkHandler, check: Callable[[Exchange], None]) -> Route:
+    """A path on which only WebSockets are served; `check` raises RequestError for one that must not be opened."""
 
     async def get(exchange: Exchange) -> None:
+        check(exchange)
         await handler(await exchange.accept_websocket())
 
     return Route({"GET": get})
@@ -43,7 +46,7 @@ class Router:
     """`route` is the handler of a whole gateway.
 
     `routes` go by the exact path, `trees` by what the path begins with.  Checks are made in this order: path (404),
-    method (405), secret (401), and then whatever the handler checks.
+    method (405), what the guard checks (421, 403, 429, 401), and then whatever the handler checks.
     """
 
     def __init__(self, guard: Guard, routes: Mapping[str, Route], trees: Mapping[str, Route]) -> None:
@@ -62,6 +65,11 @@ class Router:
             except RequestError as broken:  # what is wrong with the message comes before what is wrong in it
                 refused = broken
             exchange.respond(*render(refused))
+
+    def methods(self, path: str) -> bytes:
+        """What is served at a path, as Allow has it; of one where there is nothing, what is served anywhere."""
+        route = self._routes.get(path) or self._tree(path)
+        return _ALL_METHODS if route is None else route.allow
 
     def _handler(self, exchange: Exchange) -> Handler:
         head = exchange.head

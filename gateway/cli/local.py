@@ -67,6 +67,9 @@ class _Exchange:
         self._room = asyncio.Event()
         self._ended = False
 
+    def decorate(self, headers: Headers) -> None:
+        """There is nobody to read them."""
+
     async def serve(self, chat: Chat) -> None:
         try:
             await chat.create(self)

@@ -29,7 +29,14 @@ def _gateway(gateway: Gateway, reading: Reading) -> Gateway:
         if gateway.custom_bind_host is None and reading.is_clean(("gateway", "customBindHost")):
             _problem(gateway, "bind", "'custom' needs gateway.customBindHost, the address to listen on", reading)
         bind = gateway.custom_bind_host or bind
-    return gateway.replace(bind=bind, tls=_tls(gateway.tls, reading))
+    http = gateway.http
+    listed = (*http.cors.allowed_origins, *gateway.control_ui.allowed_origins)
+    if "*" in listed and gateway.auth.mode == "none":
+        section = http.cors if "*" in http.cors.allowed_origins else gateway.control_ui
+        message = "without authentication '*' would let every web page use the agents. Name the origins one by one"
+        _problem(section, "allowedOrigins", message, reading)
+    http = http.replace(cors=http.cors.replace(allowed_origins=tuple(dict.fromkeys(listed))))
+    return gateway.replace(bind=bind, tls=_tls(gateway.tls, reading), http=http)
 
 
 def _tls(tls: Tls, reading: Reading) -> Tls:

@@ -12,6 +12,7 @@ __all__ = [
     "AGENT_ENTRY",
     "AUTH",
     "CHAT_COMPLETIONS",
+    "CONTROL_UI",
     "ENDPOINTS",
     "GATEWAY",
     "HTTP",
@@ -31,12 +32,16 @@ def _keys(text: str) -> frozenset[str]:
 CHAT_COMPLETIONS = _keys("images maxImageParts maxTotalImageBytes")
 ENDPOINTS = _keys("responses")
 HTTP = _keys("securityHeaders")
-AUTH = _keys("allowTailscale identityScopes rateLimit trustedProxy")
+AUTH = _keys("allowTailscale identityScopes trustedProxy")
 TLS = _keys("autoGenerate")
+CONTROL_UI = _keys("""
+    allowExternalEmbedUrls allowInsecureAuth basePath chatMessageMaxWidth dangerouslyAllowHostHeaderOriginFallback
+    dangerouslyDisableDeviceAuth embedSandbox enabled root
+""")
 GATEWAY = _keys("""
-    allowRealIpFallback channelHealthCheckMinutes channelMaxRestartsPerHour channelStaleEventThresholdMinutes
-    cliAgents controlUi handshakeTimeoutMs mode nodes publicOrigin push reload remote roles tailscale terminal
-    tools trustedProxies webchat
+    channelHealthCheckMinutes channelMaxRestartsPerHour channelStaleEventThresholdMinutes
+    cliAgents handshakeTimeoutMs mode nodes publicOrigin push reload remote roles tailscale terminal
+    tools webchat
 """)
 AGENT_DEFAULTS = _keys("""
     additionalSystemPrompt agentRuntime blockStreamingBreak blockStreamingChunk blockStreamingCoalesce

@@ -36,6 +36,8 @@ __all__ = [
     "Auth",
     "ChatCompletions",
     "Config",
+    "ControlUi",
+    "Cors",
     "Endpoints",
     "Gateway",
     "Http",
@@ -43,6 +45,7 @@ __all__ = [
     "Models",
     "Provider",
     "ProviderModel",
+    "RateLimit",
     "Runtime",
     "Session",
     "Shutdown",
@@ -88,11 +91,28 @@ class Limits(SectionClass):
     exempt_loopback: bool = option(True, "Do not count connections from this machine for each address.", Boolean())
 
 
+class Cors(SectionClass):
+    allowed_origins: tuple[str, ...] = option(
+        (),
+        "Web pages that may use the gateway, and open WebSockets, by their origins; `*` for all but `null`.",
+        ListOf(Text("origin", values.origin)),
+        shown="none, and no CORS headers",
+    )
+
+
 class Http(SectionClass):
     IGNORED = product.HTTP
 
     endpoints: Endpoints = section(Endpoints)
     limits: Limits = section(Limits)
+    cors: Cors = section(Cors)
+    allowed_hosts: tuple[str, ...] = option(
+        (),
+        "Names by which the gateway may be asked, besides addresses and this machine's own; `.example.com` for all "
+        "below it, `*` for any. Once there are some, requests for other names are refused.",
+        ListOf(Text("host name", values.allowed_host)),
+        shown="any name with the secret, none without",
+    )
     keep_alive_comment_ms: int = option(
         15_000, "Silence after which a stream gets a comment. In milliseconds; 0 for none.", Integer(0, _DAY_MS)
     )
@@ -100,6 +120,13 @@ class Http(SectionClass):
         2, "How long a token may wait for others to share a write. In milliseconds; 0 for not at all.", Integer(0, 1000)
     )
     access_log: bool = option(False, "Log one line for each request.", Boolean())
+
+
+class RateLimit(SectionClass):
+    max_attempts: int = _count(10, "Wrong secrets from one address before it is locked out; 0 for no lockout.", 0)
+    window_ms: int = option(60_000, "Within so many milliseconds of the first.", Integer(1, _DAY_MS))
+    lockout_ms: int = option(300_000, "Milliseconds for which it is refused, right secret or not.", Integer(1, _DAY_MS))
+    exempt_loopback: bool = option(True, "Do not lock out programs of this machine.", Boolean())
 
 
 class Auth(SectionClass):
@@ -116,6 +143,7 @@ class Auth(SectionClass):
     )
     token: str | None = option(None, "The token of mode `token`.", Secret(), environment="GATEWAY_TOKEN")
     password: str | None = option(None, "The password of mode `password`.", Secret(), environment="GATEWAY_PASSWORD")
+    rate_limit: RateLimit = section(RateLimit)
 
 
 class Tls(SectionClass):
@@ -151,6 +179,17 @@ class UnixSocket(SectionClass):
     group: str | None = option(None, "Their group, a name or number.", Text(), shown="the gateway's group")
 
 
+class ControlUi(SectionClass):
+    IGNORED = product.CONTROL_UI
+
+    allowed_origins: tuple[str, ...] = option(
+        (),
+        "The product's name for gateway.http.cors.allowedOrigins.",
+        ListOf(Text("origin", values.origin)),
+        shown="none",
+    )
+
+
 class Shutdown(SectionClass):
     drain_ms: int = option(
         25_000, "How long runs may go on after SIGTERM. In milliseconds; 0 ends them at once.", Integer(0, _DAY_MS)
@@ -168,10 +207,18 @@ class Gateway(SectionClass):
         shown="loopback",
     )
     custom_bind_host: str | None = option(None, "The address for bind `custom`.", Text("address", values.host))
+    trusted_proxies: tuple[str, ...] = option(
+        (),
+        "Reverse proxies that tell who the client is (X-Forwarded-For, Forwarded): addresses, networks, `unix`.",
+        ListOf(Text("address or network", values.network)),
+        shown="none",
+    )
+    allow_real_ip_fallback: bool = option(False, "Take X-Real-IP from them where there is neither.", Boolean())
     auth: Auth = section(Auth)
     tls: Tls = section(Tls)
     unix_socket: UnixSocket = section(UnixSocket)
     http: Http = section(Http)
+    control_ui: ControlUi = section(ControlUi)
     shutdown: Shutdown = section(Shutdown)
 
 

@@ -21,11 +21,14 @@ __all__ = [
     "NameOr",
     "agent_id",
     "alias",
+    "allowed_host",
     "base_url",
     "bind",
     "file_mode",
     "header_name",
     "host",
+    "network",
+    "origin",
     "provider_name",
     "target",
     "unix_path",
@@ -55,6 +58,7 @@ MAX_UNIX_PATH = 103
 # `re` compiles these at their first use: a configuration has few of these things.
 _AGENT_ID = r"[a-z0-9][a-z0-9_-]{0,63}"
 _HOST_NAME = r"(?!-)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?"
+_ORIGIN = r"([A-Za-z][A-Za-z0-9+.-]*)://([A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"
 _TARGET = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*(?:\.[^\W\d]\w*)*"
 _HEADER_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # RFC 9110, section 5.1: token
 _PROVIDER_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
@@ -90,6 +94,53 @@ def host(text: str) -> str:
             port = ". The port goes to gateway.port" if ":" in bare else ""
             raise Wrong(f"expected an IP address or a host name{port}") from None
         return bare
+
+
+def allowed_host(text: str) -> str:
+    """A host name in lower case, `.name` or `*`."""
+    if text == "*":
+        return text
+    if text.startswith("*."):
+        raise Wrong(f"for all names below it write '{text[1:]}'")
+    if "://" in text or "/" in text:
+        raise Wrong('expected a host name like "gateway.example.com", without a scheme and a path')
+    if re.fullmatch(r".+:[0-9]*", text) and not text.startswith("["):
+        raise Wrong('expected a host name like "gateway.example.com", without a port: every port is meant')
+    return f".{host(text[1:])}".lower() if text.startswith(".") else host(text).lower()
+
+
+def network(text: str) -> str:
+    """An IP address, a network in CIDR notation, or `unix`."""
+    if text == "unix":
+        return text
+    import ipaddress  # noqa: PLC0415 - for configurations that name one; it costs the start 2 ms
+
+    try:
+        found = ipaddress.ip_network(text)
+    except ValueError:
+        try:
+            meant = f". Did you mean '{ipaddress.ip_network(text, strict=False)}'?"
+        except ValueError:
+            meant = ""
+        raise Wrong(f'expected an address like "10.0.0.1", a network like "10.0.0.0/8", or "unix"{meant}') from None
+    if not found.prefixlen:
+        raise Wrong("this is the whole Internet: every client could choose its address. Name your proxies")
+    return str(found)
+
+
+def origin(text: str) -> str:
+    """An origin as browsers write it (RFC 6454, 6.2), `null` or `*`."""
+    if text in {"*", "null"}:
+        return text
+    match = re.fullmatch(_ORIGIN, text)
+    if match is None:
+        path = ". An origin has no path and no slash at its end" if re.match(r"[a-z]+://[^/]+/", text) else ""
+        star = ". A `*` stands alone; name the origins one by one" if "*" in text else ""
+        raise Wrong(f'expected an origin like "https://app.example.com" or "http://localhost:5173"{path}{star}')
+    scheme, name, port = match[1].lower(), match[2].lower(), match[3] or ""
+    if {"http": ":80", "https": ":443"}.get(scheme) == port:
+        port = ""  # as browsers leave it out
+    return f"{scheme}://{name}{port}"
 
 
 def bind(text: str) -> str:

@@ -86,12 +86,17 @@ BodyEvent = BodyChunk | BodyEnd | Malformed
 
 
 class Peer(NamedTuple):
-    """Who is at the other end: `host` is an IP address, or empty on a unix socket; `port` 0 there."""
+    """Who is at the other end: `host` is an IP address, or empty on a unix socket; `port` 0 there.
+
+    Behind a trusted proxy it is the client that the proxy speaks for: never `local`, without a port, and `tls` as the
+    client speaks to the proxy.  `authority` then is the host that the client asked for, where the proxy tells.
+    """
 
     host: str
     port: int
     local: bool
     """Whether the peer is on this machine: a loopback address or a unix socket."""
     tls: bool = False
+    authority: bytes = b""
     certificate: str = ""
     """The subject of the client certificate, verified, as `CN=alice,O=Example`; empty where none was shown."""

@@ -9,6 +9,7 @@ link        one WebSocket connection
 outbox      what all connections send in one turn of the loop
 services    what connections share: limits, timers, handler
 limits      every bound, with its reason; admission
+proxies     reverse proxies, and the clients behind them
 hangup      what the socket knows about the peer
 listeners   TCP addresses and unix sockets
 tls         certificates

@@ -76,7 +76,7 @@ class Connection(Protocol):
         refused = "shutting down" if services.draining else services.admission.enter(self.peer)
         if refused is not None:
             self.write(services.refusal(Malformed(503, refused), self.peer))
-            self.close()  # without lingering: who is refused for being too many gets no more of us
+            self._linger(services.limits.unread_bytes) if services.turn_away(self) else self.close()
             return
         services.connections.add(self)
         services.head.set(self)
@@ -186,7 +186,8 @@ class Connection(Protocol):
         except RequestError as error:
             await self._fail(exchange, error)
         except Exception:
-            _logger.exception("the handler of %s %s failed", exchange.head.method, exchange.head.path)
+            head = exchange.head
+            _logger.exception("the handler of %s %s failed req=%s", head.method, head.path, exchange.request_id)
             await self._fail(exchange, RequestError(500, "internal error"))
         finally:
             self.task = None
@@ -211,7 +212,7 @@ class Connection(Protocol):
         self._exchange = None
         if self.services.options.access_log:
             seconds = self.loop.time() - exchange.began
-            log_answer(self.peer, exchange.head, exchange.writer.status, seconds, exchange.request_id)
+            log_answer(exchange.peer, exchange.head, exchange.writer.status, seconds, exchange.request_id)
         transport = self._transport
         if transport is None or transport.is_closing():
             return
@@ -257,7 +258,7 @@ class Connection(Protocol):
         self.write(self.services.refusal(malformed, self.peer))
         self._linger()
 
-    def _linger(self) -> None:
+    def _linger(self, room: int = 0) -> None:
         """Close without resetting the last answer out of the peer's hands (RFC 9112, 9.6)."""
         transport = self._transport
         if transport is None or transport.is_closing():
@@ -266,7 +267,7 @@ class Connection(Protocol):
         if self._eof:
             self.close()
             return
-        self._lingering = self.services.limits.linger_bytes
+        self._lingering = room or self.services.limits.linger_bytes
         self.services.linger.set(self)
         self.services.outbox.flush()
         if transport.can_write_eof():
@@ -350,7 +351,7 @@ class Connection(Protocol):
         self.services.admission.authenticated(self.peer)
 
     def become_link(self, answer: bytes, head: RequestHead) -> HostedLink:
-        self._link = self.services.options.link_factory(self, head, self.peer, self.loop)
+        self._link = self.services.options.link_factory(self, head, (self._exchange or self).peer, self.loop)
         self.phase = move(self.phase, Phase.LINK)
         self.send(answer)
         rest = self._reader.detach()

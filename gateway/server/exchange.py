@@ -8,7 +8,7 @@ from typing import Protocol
 from ..errors import MisuseError, PeerGone, RequestError
 from ..model.http import BodyChunk, BodyEnd, Headers, Malformed, Peer, RequestHead
 from ..ports import Link
-from ..wire.response import ResponseState, ResponseWriter
+from ..wire.response import ResponseState, ResponseWriter, encode_headers
 from ..wire.upgrade import accept
 from .services import Services
 from .stream import StreamBody, StreamHost
@@ -46,7 +46,7 @@ class HttpExchange:
     """See `ports.Exchange`.  `take` and `lost` are the connection's side of it."""
 
     __slots__ = (
-        "_chunks", "_end", "_host", "_limit", "_size", "_waiter", "began", "body_stream", "head", "peer",
+        "_chunks", "_decoration", "_end", "_host", "_limit", "_size", "_waiter", "began", "body_stream", "head", "peer",
         "request_id", "writer",
     )  # fmt: skip
 
@@ -58,6 +58,7 @@ class HttpExchange:
         self.began = 0.0
         self.writer = ResponseWriter(head.method, head.version, keep_alive=head.keep_alive)
         self.body_stream: StreamBody | None = None
+        self._decoration = b""
         self._limit: int | None = None
         if body is None:
             self._chunks: list[bytes] = []
@@ -144,17 +145,23 @@ class HttpExchange:
             if error.status != 413:
                 raise
 
+    def decorate(self, headers: Headers) -> None:
+        """See `ports.Exchange.decorate`."""
+        self._decoration += encode_headers(headers)
+
     def respond(self, status: int, headers: Headers, body: bytes = b"") -> None:
         """See `ports.Exchange.respond`."""
         writer, host = self.writer, self._host
         writer.keep_alive = writer.keep_alive and host.may_keep_alive()
-        host.send(writer.whole(status, host.services.common_headers(self.request_id), headers, body))
+        common = host.services.common_headers(self.request_id) + self._decoration
+        host.send(writer.whole(status, common, headers, body))
 
     def stream(self, status: int, headers: Headers) -> StreamBody:
         """See `ports.Exchange.stream`."""
         writer, host = self.writer, self._host
         writer.keep_alive = writer.keep_alive and host.may_keep_alive()
-        host.send(writer.head(status, host.services.common_headers(self.request_id), headers, None))
+        common = host.services.common_headers(self.request_id) + self._decoration
+        host.send(writer.head(status, common, headers, None))
         self.body_stream = StreamBody(host, writer, host.loop, host.services.limits.coalesce, host.services.silence)
         return self.body_stream
 
@@ -167,7 +174,9 @@ class HttpExchange:
         """See `ports.Exchange.accept_websocket`."""
         if self.started:
             raise MisuseError("the request has been answered")
-        return self._host.become_link(self.writer.upgrade(accept(self.head)), self.head)
+        line, end, rest = accept(self.head).partition(b"\r\n")
+        common = self._host.services.common_headers(self.request_id) + self._decoration
+        return self._host.become_link(self.writer.upgrade(line + end + common + rest), self.head)
 
     def probe(self) -> None:
         """Send what every client has to skip: a peer that is gone will say so.

@@ -8,6 +8,7 @@ from asyncio import AbstractEventLoop, BaseTransport, Transport
 from collections.abc import Mapping
 from typing import Any
 
+from ..addresses import is_loopback
 from ..model.http import Peer
 
 __all__ = ["hung_up", "look_for_reset", "peer_of"]
@@ -28,8 +29,7 @@ def peer_of(transport: BaseTransport) -> Peer:
         return Peer("", 0, local=True, tls=tls, certificate=certificate)
     # An IPv4 peer of a socket that listens on IPv6 too; and without the zone of a link-local address (RFC 4007).
     host = str(name[0]).removeprefix("::ffff:").partition("%")[0]
-    local = host.startswith("127.") or host == "::1"
-    return Peer(host, name[1], local=local, tls=tls, certificate=certificate)
+    return Peer(host, name[1], local=is_loopback(host), tls=tls, certificate=certificate)
 
 
 def _subject(certificate: Mapping[str, Any] | None) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
+from ..addresses import network_of
 from ..model.http import Peer
 from ..wire.http1 import Http1Limits
 
@@ -43,20 +45,26 @@ class Limits(NamedTuple):
     connections: int = 10_000
     """All together; each costs a file descriptor and some KiB."""
     connections_per_peer: int = 1_000
-    """From one address: beyond any browser or SDK pool, and a tenth of all."""
+    """From one address (of IPv6: one /64): beyond any browser or SDK pool, and a tenth of all."""
     unauthenticated_per_peer: int = 100
     """From one address without a single request that proved who it is."""
     exempt_local: bool = True
     """Peers of this machine are not counted per peer: a reverse proxy is one of them, with everybody behind it."""
+    refused: int = 100
+    """Connections over a limit that still wait for their peer to read why; those beyond are closed at once."""
 
 
 class Admission:
-    """Counts connections: in all, per peer address, and per address those that have not authenticated."""
+    """Counts connections: in all, per peer address, and per address those that have not authenticated.
 
-    __slots__ = ("_limits", "_peers", "_strangers", "total")
+    An address of IPv6 stands for its /64.  Proxies count among all only: others stand behind them.
+    """
 
-    def __init__(self, limits: Limits) -> None:
+    __slots__ = ("_is_proxy", "_limits", "_peers", "_strangers", "total")
+
+    def __init__(self, limits: Limits, is_proxy: Callable[[Peer], bool] | None = None) -> None:
         self._limits = limits
+        self._is_proxy = is_proxy
         self._peers: dict[str, int] = {}
         self._strangers: dict[str, int] = {}
         self.total = 0
@@ -69,30 +77,31 @@ class Admission:
         if self._exempt(peer):
             self.total += 1
             return None
-        if self._peers.get(peer.host, 0) >= limits.connections_per_peer:
+        network = network_of(peer.host)
+        if self._peers.get(network, 0) >= limits.connections_per_peer:
             return "too many connections from this address"
-        if self._strangers.get(peer.host, 0) >= limits.unauthenticated_per_peer:
+        if self._strangers.get(network, 0) >= limits.unauthenticated_per_peer:
             return "too many unauthenticated connections from this address"
         self.total += 1
-        self._peers[peer.host] = self._peers.get(peer.host, 0) + 1
-        self._strangers[peer.host] = self._strangers.get(peer.host, 0) + 1
+        self._peers[network] = self._peers.get(network, 0) + 1
+        self._strangers[network] = self._strangers.get(network, 0) + 1
         return None
 
     def authenticated(self, peer: Peer) -> None:
         """The connection, counted once by `enter`, no longer counts as unauthenticated."""
         if not self._exempt(peer):
-            _take(self._strangers, peer.host)
+            _take(self._strangers, network_of(peer.host))
 
     def leave(self, peer: Peer, *, authenticated: bool) -> None:
         """The connection is over."""
         self.total -= 1
         if not self._exempt(peer):
-            _take(self._peers, peer.host)
+            _take(self._peers, network_of(peer.host))
             if not authenticated:
-                _take(self._strangers, peer.host)
+                _take(self._strangers, network_of(peer.host))
 
     def _exempt(self, peer: Peer) -> bool:
-        return peer.local and self._limits.exempt_local
+        return (peer.local and self._limits.exempt_local) or (self._is_proxy is not None and self._is_proxy(peer))
 
 
 def _take(counts: dict[str, int], key: str) -> None:

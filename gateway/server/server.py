@@ -41,7 +41,7 @@ class Server:
         tasks = self._tasks()
         for handshake in list(self.services.handshakes):
             handshake.abort()
-        for connection in list(self.services.connections):
+        for connection in [*self.services.connections, *self.services.refused]:
             connection.abort()
         for task in tasks:
             task.cancel()

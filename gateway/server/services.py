@@ -69,7 +69,7 @@ LinkFactory: TypeAlias = Callable[[LinkCarrier, RequestHead, Peer, AbstractEvent
 class Options(NamedTuple):
     """What a server is made of.
 
-    `clock` gives seconds since the epoch, for the Date header.
+    `clock` gives seconds since the epoch, for the Date header.  `is_proxy` tells the peers that speak for many others.
     """
 
     handler: Handler
@@ -79,10 +79,15 @@ class Options(NamedTuple):
     clock: Callable[[], float]
     limits: Limits
     access_log: bool = False
+    is_proxy: Callable[[Peer], bool] | None = None
 
 
-# Every answer carries these, as the product's do: a browser that is made to load one must not guess what it is.
-_SECURITY = b"x-content-type-options: nosniff\r\nreferrer-policy: no-referrer\r\n"
+# Every answer carries these, as the product's do: a browser that is made to load one must not guess what it is, nor
+# tell others where it was, nor lend its camera.
+_SECURITY = (
+    b"x-content-type-options: nosniff\r\nreferrer-policy: no-referrer\r\n"
+    b"permissions-policy: camera=(), microphone=(self), geolocation=()\r\n"
+)
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -102,11 +107,12 @@ class Services:
         self.loop = loop
         self.options = options
         self.limits = limits
-        self.admission = Admission(limits)
+        self.admission = Admission(limits, options.is_proxy)
         self.cuts = Cuts(loop)
         self.outbox = Outbox(loop)
         self.connections: set[Timed] = set()
         self.handshakes: set[TimedHandshake] = set()
+        self.refused: set[Timed] = set()
         self.orphans: set[Task[None]] = set()
         self.draining = False
         # A connection idle for `remember` forgets its last head; it is closed after the rest of its time.
@@ -133,11 +139,19 @@ class Services:
             self.orphans.add(task)
             task.add_done_callback(self.orphans.discard)
 
+    def turn_away(self, connection: Timed) -> bool:
+        """The connection was not admitted.  Says whether it may linger until its peer has read why."""
+        if len(self.refused) >= self.limits.refused:
+            return False
+        self.refused.add(connection)
+        return True
+
     def forget(self, connection: Timed) -> None:
         """The connection is over: none of its timers may fire."""
         for limit in (self.head, self.soon, self.idle, self.body, self.stall, self.linger, self.probe):
             limit.clear(connection)
         self.connections.discard(connection)
+        self.refused.discard(connection)
 
     def close(self) -> None:
         """Stop all timers."""

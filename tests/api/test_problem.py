@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gateway.api.problem import error_object, refusal, render, run_error, run_error_object
+from gateway.api.problem import JSON, error_object, refusal, render, run_error, run_error_object
 from gateway.errors import RequestError
 from gateway.model.run import RunFailed
 
@@ -22,11 +22,15 @@ def parsed(body: bytes) -> dict[str, Any]:
     return error
 
 
+def test_the_headers_of_every_answer() -> None:
+    assert JSON == ((b"content-type", b"application/json; charset=utf-8"), (b"cache-control", b"no-store"))
+
+
 def test_a_refused_request() -> None:
     error = RequestError(400, "no `x`", param="x", code="odd", headers=((b"allow", b"POST"),))
     status, headers, body = render(error)
     assert status == 400
-    assert headers == ((b"content-type", b"application/json; charset=utf-8"), (b"allow", b"POST"))
+    assert headers == (*JSON, (b"allow", b"POST"))
     assert parsed(body) == {"message": "no `x`", "type": "invalid_request_error", "param": "x", "code": "odd"}
 
 
@@ -50,7 +54,7 @@ def test_codes_by_status(status: int, code: str | None) -> None:
 @pytest.mark.parametrize("status", [400, 408, 413, 414, 431, 500, 501, 503, 505])
 def test_refusals_of_the_server(status: int) -> None:
     headers, body = refusal(status, "because")
-    assert headers == ((b"content-type", b"application/json; charset=utf-8"),)
+    assert headers == (*JSON, (b"retry-after", b"5")) if status == 503 else JSON
     error = parsed(body)
     assert error["message"] == "because"
     assert error["type"] == ("invalid_request_error" if status < 500 else "api_error")

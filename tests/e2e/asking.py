@@ -96,7 +96,7 @@ async def ask(
     """One request on a connection of its own.  A `body` that is not bytes is sent as JSON."""
     url = gateway if isinstance(gateway, str) else gateway.urls[0]
     data: bytes = body if isinstance(body, bytes) else json.dumps(body).encode()
-    lines = [("Host", "x"), ("Connection", "close"), *_lines(headers)]
+    lines = [("Host", "localhost"), ("Connection", "close"), *_lines(headers)]
     if token is not None:
         lines.append(("Authorization", f"Bearer {token}"))
     if data or method == "POST":

@@ -16,8 +16,10 @@ PACKAGE = ROOT / "gateway"
 RANK = {
     "errors": 0,
     "model": 1,
+    "addresses": 1,
     "ports": 2,
     "deadlines": 3,
+    "throttle": 3,
     "wire": 3,
     "config": 3,
     "sessions": 3,
@@ -25,6 +27,7 @@ RANK = {
     "agents": 4,
     "api": 5,
     "control": 5,
+    "listening": 5,
     "app": 6,
     "cli": 7,
     # Doors to the building: they may look at every floor, and no floor looks at them.

@@ -49,6 +49,16 @@ def test_connections_from_one_address() -> None:
     assert admission.enter(A) is None
 
 
+def test_an_ipv6_customer_is_one_peer() -> None:
+    admission = Admission(LIMITS)
+    peers = [Peer(host, 1, local=False) for host in ("2001:db8:0:7::1", "2001:db8:0:7:ffff::9", "2001:db8:0:7:a:b:c:d")]
+    assert [admission.enter(peer) for peer in peers[:2]] == [None, None]
+    assert admission.enter(peers[2]) == "too many unauthenticated connections from this address"
+    assert admission.enter(Peer("2001:db8:0:8::1", 1, local=False)) is None, "another /64"
+    admission.leave(peers[0], authenticated=False)
+    assert admission.enter(peers[2]) is None
+
+
 def test_peers_of_this_machine() -> None:
     admission = Admission(LIMITS)
     for _ in range(4):

@@ -144,6 +144,7 @@ def test_a_new_certificate_is_for_new_connections(tmp_path: Path, caplog: pytest
 
 @needs_openssl
 def test_a_broken_one_leaves_the_one_before_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, "gateway.server.tls")
     files = Files(tmp_path)
     first = files.source()
     good = files.key.resolve()
