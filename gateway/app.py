@@ -236,6 +236,11 @@ class Gateway:
         """How many connections there are."""
         return 0 if self._server is None else self._server.connections
 
+    @property
+    def cuts(self) -> Mapping[str, int]:
+        """How many connections and requests each limit has ended or refused since the start, by the limit's name."""
+        return {} if self._server is None else self._server.cuts
+
     def protocol(self) -> Connection:
         """A Protocol for one more connection, for `loop.create_server(gw.protocol, sock=...)` after `start`."""
         if self._server is None:

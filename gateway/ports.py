@@ -65,16 +65,16 @@ class Exchange(Protocol):
     request_id: str
 
     async def body(self, limit: int) -> bytes:
-        """The whole request body.
+        """The whole request body; it is given once.
 
         Raises RequestError with status 413 when it is, or turns out to be, over `limit` bytes, 408 when it stops
         coming, 400 when its framing is broken.
         """
 
     async def settle(self) -> None:
-        """Read a small body to its end although nobody wants it: broken framing is told before what else was wrong.
+        """Read the body, to its end or as far as the server would for the next request, although nobody wants it.
 
-        Raises RequestError as `body`, but for the size.
+        Broken framing is told before what else was wrong.  Raises RequestError as `body`, but for the size.
         """
 
     def decorate(self, headers: Headers) -> None:

@@ -124,6 +124,9 @@ class MemoryTransport(asyncio.Transport):
     def get_write_buffer_size(self) -> int:
         return 0
 
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Nothing: all that is written is taken."""
+
     def _end(self, how: str) -> None:
         if self.closed is None:
             self.closed = how

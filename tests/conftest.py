@@ -1,4 +1,6 @@
-"""Fixtures for all tests.  The ones that start gateway processes stand in `e2e/processes.py`."""
+"""Fixtures for all tests.  The ones that start gateway processes stand in `e2e/processes.py`, and for those that are attacked in
+`attacks/siege.py`.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,8 @@ settings.register_profile("dev", deadline=None)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE / "e2e"), str(HERE / "rules"), str(HERE / "server")]  # modules that several test files share
-pytest_plugins = ["processes"]
+sys.path[:0] = [str(HERE / name) for name in ("e2e", "attacks", "rules", "server")]  # modules that several tests share
+pytest_plugins = ["processes", "siege"]
 
 
 def pytest_unconfigure() -> None:

@@ -9,10 +9,13 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from logging import getLogger
 from types import FrameType
+from typing import Any
 
 from ..app import Gateway
 from ..errors import ConfigError
+from ..server.cuts import LOG_PAUSE
 from .console import StartError, say
 from .systemd import Notifier
 
@@ -20,6 +23,8 @@ if sys.platform != "win32":
     import resource
 
 __all__ = ["serve"]
+
+_logger = getLogger(__name__)
 
 OPEN_FILES = 10_240
 """What macOS allows although it calls its limit infinite (OPEN_MAX)."""
@@ -51,6 +56,7 @@ class _Service:
     async def run(self, announce: Callable[[list[str]], None]) -> None:
         gateway = self._gateway
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(_without_repeats())
         with _signals(loop, self._stop), _hang_up(loop, self._reload):
             try:
                 await gateway.start()
@@ -98,6 +104,24 @@ class _Service:
         else:
             say("the certificate was read anew" if done else "SIGHUP: there is no certificate to read anew")
         self._ready()
+
+
+def _without_repeats() -> Callable[[asyncio.AbstractEventLoop, dict[str, Any]], None]:
+    """A handler for the errors of the loop that lets those of `accept` not fill the log.
+
+    When no file descriptor is left asyncio complains, with a traceback, each second for each connection that waits.
+    """
+    quiet_until = 0.0
+
+    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        nonlocal quiet_until
+        if "accept" not in context.get("message", ""):
+            loop.default_exception_handler(context)
+        elif loop.time() >= quiet_until:
+            quiet_until = loop.time() + LOG_PAUSE
+            _logger.error("no connection can be taken: %s; raise the limit on open files", context.get("exception"))
+
+    return handle
 
 
 @contextmanager

@@ -6,27 +6,26 @@ task.  A WebSocket stays on the same Protocol: from then on the bytes go to its 
 
 from __future__ import annotations
 
-from asyncio import BaseTransport, CancelledError, Protocol, Task, Transport
+from asyncio import BaseTransport, CancelledError, Task
 from contextlib import suppress
 from logging import getLogger
-from typing import cast
 
 from ..errors import MisuseError, PeerGone, RequestError
-from ..model.http import BodyChunk, BodyEnd, Malformed, Peer, RequestHead
+from ..model.http import BodyChunk, BodyEnd, Malformed, RequestHead
 from ..wire.grammar import REQUEST_ID
 from ..wire.http1 import Http1, Http1Event
 from ..wire.response import ResponseState
 from .accesslog import log_answer
 from .exchange import HttpExchange
-from .flow import Gate
-from .hangup import look_for_reset, peer_of
+from .flow import SLICE
+from .hangup import look_for_reset
 from .phase import Phase, move
+from .sender import Sender
 from .services import HostedLink, Services
 
 __all__ = ["Connection"]
 
 _logger = getLogger(__name__)
-_NOBODY = Peer("", 0, local=False)
 # One read of the transport: room for any head, and for the usual body with it.
 READ_BYTES = 65_536
 
@@ -34,54 +33,51 @@ _IDLE, _EXCHANGE, _DRAIN, _LINK = Phase.IDLE, Phase.EXCHANGE, Phase.DRAIN, Phase
 _DONE = ResponseState.DONE
 
 
-class Connection(Protocol):
+class Connection(Sender):
     """One connection, from its first byte to its last."""
 
     __slots__ = (
-        "_busy", "_eof", "_exchange", "_gate", "_head_begun", "_lingering", "_link", "_link_reads", "_paused",
-        "_reader", "_transport", "_watched", "is_authenticated", "loop", "peer", "phase", "services", "task",
+        "_busy", "_eof", "_exchange", "_head_begun", "_later", "_lingering", "_link", "_link_reads", "_paused",
+        "_reader", "_watched", "is_authenticated", "phase", "task",
     )  # fmt: skip
 
     def __init__(self, services: Services) -> None:
-        self.services = services
-        self.loop = services.loop
-        self.peer = _NOBODY
+        super().__init__(services)
         self.phase = Phase.IDLE
         self._reader = Http1(services.limits.http1)
-        self._transport: Transport | None = None
         self._exchange: HttpExchange | None = None
         self.task: Task[None] | None = None
         self._link: HostedLink | None = None
         self._link_reads = True
-        self._gate = Gate()
         self.is_authenticated = False
         self._head_begun = True
         self._watched = False
         self._busy = False
         self._paused = False
         self._lingering = 0
+        self._later = b""
         self._eof = False
 
     # -- what the transport says
 
-    def connection_made(self, transport: BaseTransport) -> None:
-        # Not by isinstance: the transports of other loops, and of TLS, are not derived from Transport.
-        self._transport = cast("Transport", transport)
+    def connection_made(self, given: BaseTransport) -> None:
+        transport = self._take(given)
         if hasattr(transport, "max_size"):
             # asyncio asks for 256 KiB at a time, which the C library maps anew, page by page, at each read: 14 us
             # instead of 1 for a request of some hundred bytes.
             transport.max_size = READ_BYTES
-        self.peer = peer_of(transport)
         services = self.services
         refused = "shutting down" if services.draining else services.admission.enter(self.peer)
         if refused is not None:
-            self.write(services.refusal(Malformed(503, refused), self.peer))
+            self.write(services.refusal(Malformed(503, refused), self.peer, refused))
             self._linger(services.limits.unread_bytes) if services.turn_away(self) else self.close()
             return
         services.connections.add(self)
         services.head.set(self)
 
     def data_received(self, data: bytes) -> None:
+        if (len(data) > SLICE or self._later) and not (data := self._now(data)):
+            return
         phase = self.phase
         if phase >= _LINK:
             if phase is _LINK and self._link is not None:
@@ -97,6 +93,27 @@ class Connection(Protocol):
             self.services.head.set(self)
         if self._paused or not self._reader.complete or self._reader.buffered:
             self._update_reading()
+
+    def _now(self, data: bytes) -> bytes:
+        """The part of a long piece that is read now; nothing where it may hold thousands of frames or chunks."""
+        if self.phase is _IDLE and not self._later:
+            if not self._reader.buffered and b"chunked" not in data[: self.services.limits.http1.head_bytes].lower():
+                return data
+            self.data_received(data[:SLICE])
+            data = data[SLICE:]
+        if not self._later and self.phase is not _LINK and not self._reader.chunked:
+            return data
+        self._later += data
+        self._update_reading()
+        return b""
+
+    def take_slice(self) -> None:
+        data, self._later = self._later[:SLICE], self._later[SLICE:]
+        if self.phase is _LINK and self._link is not None:
+            self._link.data_received(data)
+        elif events := self._reader.receive(data):
+            self._advance(events)
+        self._update_reading()
 
     def eof_received(self) -> bool:
         self._eof = True
@@ -117,6 +134,7 @@ class Connection(Protocol):
         if self in services.connections:
             services.admission.leave(self.peer, authenticated=self.is_authenticated)
         services.forget(self)
+        services.read(self)
         self.phase = move(self.phase, Phase.CLOSED)
         self._transport = None
         self._gate.open()
@@ -127,14 +145,6 @@ class Connection(Protocol):
             services.bereave(self.task)
         elif self.task is not None:  # a link tells its handler itself that it is over, and lets it clean up
             self.task.cancel()
-
-    def pause_writing(self) -> None:
-        self._gate.shut = True
-        self.services.stall.set(self)
-
-    def resume_writing(self) -> None:
-        self.services.stall.clear(self)
-        self._gate.open()
 
     # -- from events to exchanges
 
@@ -151,8 +161,6 @@ class Connection(Protocol):
                     self._next()
                 elif isinstance(event, Malformed):
                     self._linger()
-                else:
-                    self.services.body.set(self)
             elif self._exchange is not None:
                 self._exchange.take(event)
             elif isinstance(event, Malformed):
@@ -253,9 +261,9 @@ class Connection(Protocol):
         if self._paused:
             self._update_reading()
 
-    def _refuse(self, malformed: Malformed) -> None:
+    def _refuse(self, malformed: Malformed, limit: str = "") -> None:
         """Answer what never became a request."""
-        self.write(self.services.refusal(malformed, self.peer))
+        self.write(self.services.refusal(malformed, self.peer, limit or f"refused {malformed.status}"))
         self._linger()
 
     def _linger(self, room: int = 0) -> None:
@@ -270,14 +278,18 @@ class Connection(Protocol):
         self._lingering = room or self.services.limits.linger_bytes
         self.services.linger.set(self)
         self.services.outbox.flush()
-        if transport.can_write_eof():
-            transport.write_eof()
+        try:
+            if transport.can_write_eof():
+                transport.write_eof()
+        except OSError:  # a reset that nobody has noticed, because reading was paused
+            self.abort()
         self._update_reading()
 
     def _discard(self, size: int) -> None:
         """A peer that is still sending gets more time, as long as it is quick enough and knows an end."""
         before, self._lingering = self._lingering, self._lingering - size
         if self._lingering < 0:
+            self.services.cuts.count("linger_bytes", self.peer)
             self.abort()
         elif before // READ_BYTES != self._lingering // READ_BYTES:
             self.services.linger.set(self)
@@ -285,13 +297,16 @@ class Connection(Protocol):
     def _update_reading(self) -> None:
         """The one place that decides whether bytes are wanted."""
         wanted = True
-        if self.phase is _IDLE and not self._paused:
+        if self.phase is _IDLE and not self._paused and not self._later:
             return
         if self.phase is _EXCHANGE and self._exchange is not None:
             room = self.services.limits.unread_bytes
             wanted = self._exchange.unread < room and self._reader.buffered < room
         elif self.phase is Phase.LINK:
             wanted = self._link_reads
+        if wanted and self._later:
+            self.services.turns.add(self)
+        wanted = wanted and not self._later
         if (
             wanted is self._paused
             and self._transport is not None
@@ -305,29 +320,6 @@ class Connection(Protocol):
                 self._transport.pause_reading()
 
     # -- what exchanges, streams and links ask for
-
-    def send(self, data: bytes) -> None:
-        transport = self._transport
-        if transport is None or transport.is_closing():
-            raise PeerGone("the connection is closed")
-        self.services.outbox.put(transport, data)
-
-    def send_now(self) -> None:
-        """Do not wait for the end of this turn of the loop."""
-        self.services.outbox.flush()
-
-    def write(self, data: bytes) -> None:
-        with suppress(PeerGone):
-            self.send(data)
-
-    @property
-    def full(self) -> bool:
-        return self._gate.shut
-
-    async def drain(self) -> None:
-        await self._gate.wait(self.loop)
-        if self._transport is None:
-            raise PeerGone("the connection is closed")
 
     def may_keep_alive(self) -> bool:
         if self.services.draining or (self._eof and not self._reader.buffered):
@@ -356,7 +348,7 @@ class Connection(Protocol):
         self.send(answer)
         rest = self._reader.detach()
         if rest:
-            self._link.data_received(rest)
+            self.data_received(rest)
         if self._eof:  # it came while the handler made up its mind
             self._link.eof_received()
         self._update_reading()
@@ -371,13 +363,9 @@ class Connection(Protocol):
         if self.phase is Phase.LINK and not self._eof and not self.peer.tls:
             self._linger()  # what the peer still sends would reset our close frame away
         elif self._transport is not None and not self._transport.is_closing():
-            self.services.stall.set(self)
             self.services.outbox.flush()
+            self.services.await_reader(self)
             self._transport.close()
-
-    def abort(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
 
     # -- what the timers and the server say
 
@@ -385,8 +373,9 @@ class Connection(Protocol):
         if self.phase is not Phase.IDLE or not self._head_begun:
             return
         if self._reader.buffered:
-            self._refuse(Malformed(408, "the request head did not come in time"))
+            self._refuse(Malformed(408, "the request head did not come in time"), "head_time")
         else:
+            self.services.cuts.count("head_time", self.peer, "nothing came")
             self.close()
 
     def idle_soon(self) -> None:
@@ -402,16 +391,18 @@ class Connection(Protocol):
 
     def idle_expired(self) -> None:
         if self.phase is Phase.IDLE and not self._head_begun and not self._watched:
+            self.services.cuts.count("keep_alive_idle", self.peer)
             self.close()
 
     def body_expired(self) -> None:
+        self.services.cuts.count("body_idle", self.peer, "the request body stopped coming")
         if self.phase is Phase.DRAIN:
             self._linger()
         elif self._exchange is not None:
             self._exchange.take(Malformed(408, "the request body stopped coming"))
 
-    def stall_expired(self) -> None:
-        _logger.info("cut off %s: it does not read", self.peer.host or "unix")
+    def linger_expired(self) -> None:
+        self.services.cuts.count("linger", self.peer)
         self.abort()
 
     def probe_due(self) -> None:

@@ -46,8 +46,8 @@ class HttpExchange:
     """See `ports.Exchange`.  `take` and `lost` are the connection's side of it."""
 
     __slots__ = (
-        "_chunks", "_decoration", "_end", "_host", "_limit", "_size", "_waiter", "began", "body_stream", "head", "peer",
-        "request_id", "writer",
+        "_body", "_decoration", "_end", "_host", "_kept", "_limit", "_size", "_waiter", "began", "body_stream", "head",
+        "peer", "request_id", "writer",
     )  # fmt: skip
 
     def __init__(self, host: ExchangeHost, head: RequestHead, request_id: str, body: bytes | None) -> None:
@@ -59,15 +59,12 @@ class HttpExchange:
         self.writer = ResponseWriter(head.method, head.version, keep_alive=head.keep_alive)
         self.body_stream: StreamBody | None = None
         self._decoration = b""
+        # Not a list of its chunks: each weighs 40 bytes more than it holds, and a peer may make each hold one.
+        self._body: bytes | bytearray = body or b""
+        self._size = len(self._body)
+        self._kept = True
         self._limit: int | None = None
-        if body is None:
-            self._chunks: list[bytes] = []
-            self._size = 0
-            self._end: BodyEnd | Malformed | None = None
-        else:
-            self._chunks = [body]
-            self._size = len(body)
-            self._end = _END
+        self._end: BodyEnd | Malformed | None = None if body is None else _END
         self._waiter: Future[None] | None = None
 
     @property
@@ -85,15 +82,25 @@ class HttpExchange:
         if isinstance(event, BodyChunk):
             if self.writer.state is not _NEW:  # answered: nobody will read it
                 return
-            self._chunks.append(event.data)
-            self._size += len(event.data)
-            if self._waiter is not None:
+            before, self._size = self._size, self._size + len(event.data)
+            if self._kept:
+                self._keep(event.data)
+            pace = self._host.services.limits.pace
+            if self._waiter is not None and before // pace != self._size // pace:
                 self._host.body_wanted()
             if self._limit is None or self._size <= self._limit:
                 return
             event = _too_large(self._limit)
         self._end = self._end or event
         self._wake()
+
+    def _keep(self, data: bytes) -> None:
+        if not self._body:
+            self._body = data
+            return
+        if isinstance(self._body, bytes):
+            self._body = bytearray(self._body)
+        self._body += data
 
     def lost(self) -> None:
         """The peer is gone."""
@@ -127,18 +134,20 @@ class HttpExchange:
                 self._waiter = None
                 self._host.body_over()
         if isinstance(self._end, Malformed):
-            self._chunks.clear()
+            self._body = b""
             self.writer.keep_alive = False
             raise RequestError(self._end.status, self._end.reason)
         if self._end is None:
             raise PeerGone("the peer left before its request was complete")
-        chunks = self._chunks
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        body, self._body = self._body, b""  # a run may take minutes: who wants the body for so long keeps it
+        return bytes(body)
 
     async def settle(self) -> None:
         """See `ports.Exchange.settle`."""
         if self._end is None and self.head.expects_continue:
             return
+        self._kept = False
+        self._body = b""
         try:
             await self._read(self._host.services.limits.drain_bytes)
         except RequestError as error:

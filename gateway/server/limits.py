@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -9,7 +10,11 @@ from ..addresses import network_of
 from ..model.http import Peer
 from ..wire.http1 import Http1Limits
 
-__all__ = ["Admission", "Limits"]
+__all__ = ["SPARE_FILES", "Admission", "Limits", "within_files"]
+
+# Of the files that the process may have open, those that are not for connections: listeners, stores, the calls of
+# agents, and connections that are being refused.
+SPARE_FILES = 128
 
 
 class Limits(NamedTuple):
@@ -21,11 +26,14 @@ class Limits(NamedTuple):
     tls_handshake: float = 10.0
     """From the connect to the end of the TLS handshake: three round trips of a bad mobile network."""
     body_idle: float = 30.0
-    """Between two pieces of a request body: covers a stalled mobile uplink."""
+    """For each `pace` bytes of a request body, or what is left of it: covers a stalled mobile uplink."""
     keep_alive_idle: float = 75.0
     """Between two requests: longer than the 60 s for which common proxies keep theirs, so that they close first."""
     write_stall: float = 60.0
-    """For a peer that does not read: it holds a run and its session as long as it stalls."""
+    """For each `pace` bytes of an answer that waits to be read: a stalled peer holds a run and its session."""
+    pace: int = 16_384
+    """What a peer has to send within `body_idle` and to read within `write_stall`: less than any network that works.
+    Without it one byte now and then would hold a connection for ever."""
     linger: float = 5.0
     """After the last answer, for what is on its way: closing at once would reset the answer out of the peer's hands."""
     linger_bytes: int = 67_108_864
@@ -42,6 +50,9 @@ class Limits(NamedTuple):
     """The rest of an unread body that is read for the sake of keeping the connection; a larger one closes it."""
     unread_bytes: int = 65_536
     """Of a body nobody has asked for yet, and of pipelined requests: beyond it reading pauses."""
+    unsent_bytes: int = 134_217_728
+    """Of answers that wait to be read, all together; beyond it, who has waited for longest is cut off.  An answer given
+    in one piece has to be kept until its peer has read it."""
     connections: int = 10_000
     """All together; each costs a file descriptor and some KiB."""
     connections_per_peer: int = 1_000
@@ -52,6 +63,17 @@ class Limits(NamedTuple):
     """Peers of this machine are not counted per peer: a reverse proxy is one of them, with everybody behind it."""
     refused: int = 100
     """Connections over a limit that still wait for their peer to read why; those beyond are closed at once."""
+
+
+def within_files(limits: Limits) -> Limits:
+    """`limits` with fewer connections, where the process may not open as many files.
+
+    Without any file left, the process could not even refuse a connection, nor could its agents make one.
+    """
+    files = os.sysconf("SC_OPEN_MAX") if hasattr(os, "sysconf") else -1
+    if files < 0:  # there is no limit, or nobody knows it
+        return limits
+    return limits._replace(connections=min(limits.connections, max(files - SPARE_FILES, files // 2)))
 
 
 class Admission:

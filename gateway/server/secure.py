@@ -93,8 +93,9 @@ class SecureTransport(Transport, Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._plain = None
         self._leave()
-        if self._connection is not None:
-            self._connection.connection_lost(exc)
+        connection, self._connection = self._connection, None  # neither keeps the other any longer
+        if connection is not None:
+            connection.connection_lost(exc)
 
     def pause_writing(self) -> None:
         self._blocked = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from asyncio import AbstractEventLoop, Task, wait
+from collections.abc import Mapping
 
 from .connection import Connection
 from .services import Options, Services
@@ -24,6 +25,11 @@ class Server:
     def connections(self) -> int:
         """How many connections there are."""
         return len(self.services.connections)
+
+    @property
+    def cuts(self) -> Mapping[str, int]:
+        """How often each limit has ended or refused something, by its name."""
+        return self.services.cuts.counts
 
     async def drain(self) -> None:
         """Take no more requests; returns once those under way are answered.  Cancel it to stop waiting."""

@@ -12,11 +12,12 @@ from ..model.http import NO_ANSWER, Malformed, Peer, RequestHead
 from ..ports import Handler, Ids, Link, Refusal
 from ..wire.response import ResponseWriter
 from .cuts import Cuts
-from .limits import Admission, Limits
+from .flow import Turns
+from .limits import Admission, Limits, within_files
 from .outbox import Outbox
 from .stream import StreamBody
 
-__all__ = ["HostedLink", "LinkCarrier", "LinkFactory", "Options", "Services", "Timed", "TimedHandshake"]
+__all__ = ["HostedLink", "LinkCarrier", "LinkFactory", "Options", "Services", "Timed", "TimedHandshake", "Unread"]
 
 
 class Timed(Protocol):
@@ -29,7 +30,8 @@ class Timed(Protocol):
     def idle_soon(self) -> None: ...
     def idle_expired(self) -> None: ...
     def body_expired(self) -> None: ...
-    def stall_expired(self) -> None: ...
+    def take_slice(self) -> None: ...
+    def linger_expired(self) -> None: ...
     def probe_due(self) -> None: ...
     def retire(self) -> None: ...
     def abort(self) -> None: ...
@@ -41,6 +43,15 @@ class TimedHandshake(Protocol):
     def __hash__(self) -> int: ...
     def handshake_expired(self) -> None: ...
     def abort(self) -> None: ...
+
+
+class Unread(Protocol):
+    """A connection whose peer has not read everything."""
+
+    def __hash__(self) -> int: ...
+    @property
+    def unsent(self) -> int: ...
+    def cut_off(self, limit: str, reason: str) -> None: ...
 
 
 class HostedLink(Link, Protocol):
@@ -103,12 +114,13 @@ class Services:
     """One per server."""
 
     def __init__(self, loop: AbstractEventLoop, options: Options) -> None:
-        limits = options.limits
+        limits = within_files(options.limits)
         self.loop = loop
         self.options = options
         self.limits = limits
         self.admission = Admission(limits, options.is_proxy)
         self.cuts = Cuts(loop)
+        self.turns = Turns(loop)
         self.outbox = Outbox(loop)
         self.connections: set[Timed] = set()
         self.handshakes: set[TimedHandshake] = set()
@@ -126,12 +138,31 @@ class Services:
             loop, limits.keep_alive_idle and limits.keep_alive_idle - soon, lambda connection: connection.idle_expired()
         )
         self.body = Deadlines[Timed](loop, limits.body_idle, lambda connection: connection.body_expired())
-        self.stall = Deadlines[Timed](loop, limits.write_stall, lambda connection: connection.stall_expired())
-        self.linger = Deadlines[Timed](loop, limits.linger, lambda connection: connection.abort())
+        self.stall = Deadlines[Unread](loop, limits.write_stall, self._stalled)
+        self.linger = Deadlines[Timed](loop, limits.linger, lambda connection: connection.linger_expired())
         self.probe = Deadlines[Timed](loop, limits.hang_up_probe, lambda connection: connection.probe_due())
         self.silence = Deadlines[StreamBody](loop, limits.silence, lambda stream: stream.expired())
+        self._unsent: dict[Unread, int] = {}
+        self._unsent_total = 0
         self._second = -1
         self._common = b""
+
+    def await_reader(self, connection: Unread) -> None:
+        """What the connection has sent waits for the peer to read it."""
+        self.read(connection)
+        self._unsent[connection] = connection.unsent
+        self._unsent_total += connection.unsent
+        self.stall.set(connection)
+        while self._unsent_total > self.limits.unsent_bytes:
+            longest = next(iter(self._unsent))
+            self.read(longest)
+            longest.cut_off("unsent_bytes", "too much waits for peers that do not read")
+
+    def _stalled(self, connection: Unread) -> None:
+        if self._unsent.get(connection, 0) - connection.unsent >= self.limits.pace:
+            self.await_reader(connection)
+        else:
+            connection.cut_off("write_stall", "the peer does not read")
 
     def bereave(self, task: Task[None] | None) -> None:
         """The connection of this task is over, and the task cleans up; who waits for all tasks waits for it too."""
@@ -146,10 +177,16 @@ class Services:
         self.refused.add(connection)
         return True
 
+    def read(self, connection: Unread) -> None:
+        """The peer has read it."""
+        self._unsent_total -= self._unsent.pop(connection, 0)
+        self.stall.clear(connection)
+
     def forget(self, connection: Timed) -> None:
         """The connection is over: none of its timers may fire."""
-        for limit in (self.head, self.soon, self.idle, self.body, self.stall, self.linger, self.probe):
+        for limit in (self.head, self.soon, self.idle, self.body, self.linger, self.probe):
             limit.clear(connection)
+        self.turns.forget(connection)
         self.connections.discard(connection)
         self.refused.discard(connection)
 
@@ -160,11 +197,15 @@ class Services:
         self.handshake.close()
         self.cuts.close()
 
-    def refusal(self, malformed: Malformed, peer: Peer) -> bytes:
-        """The answer to what never became a request; none to a peer that speaks another protocol.  It is logged."""
-        self.cuts.count(f"refused {malformed.status or 'without an answer'}", peer, malformed.reason)
+    def refusal(self, malformed: Malformed, peer: Peer, limit: str) -> bytes:
+        """The answer to what never became a request; it is counted, and logged, under the name of a limit.
+
+        Empty for a peer that speaks another protocol.
+        """
         if malformed.status == NO_ANSWER:
+            self.cuts.count("refused without an answer", peer, malformed.reason)
             return b""
+        self.cuts.count(limit, peer, malformed.reason)
         headers, body = self.options.refusal(malformed.status, malformed.reason)
         writer = ResponseWriter("GET", "1.1", keep_alive=False)
         return writer.whole(malformed.status, self.common_headers(self.options.ids(32)), headers, body)

@@ -13,7 +13,7 @@ __all__ = ["StreamBody", "StreamHost"]
 
 # A producer that never waits is stopped after this much, for one turn of the loop: others want to be served, and
 # nothing leaves before.
-TURN_BYTES = 65_536
+TURN_BYTES = 16_384
 
 
 class StreamHost(Protocol):

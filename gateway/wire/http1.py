@@ -41,7 +41,7 @@ class Http1Limits(NamedTuple):
     head_bytes: int = 32_768
     """The largest head of a real client, with a browser's cookies, stays below 16 KiB."""
     line_bytes: int = 16_384
-    """The request line; RFC 9112, section 3, asks for at least 8,000."""
+    """The request line, never more than the head; RFC 9112, section 3, asks for at least 8,000."""
     header_count: int = 100
     """Browsers send about 20, SDKs about 17; each costs time to check."""
 
@@ -121,6 +121,11 @@ class Http1:
     def over(self) -> bool:
         """Nothing more will be read."""
         return self._state is _State.OVER
+
+    @property
+    def chunked(self) -> bool:
+        """In the middle of a body in chunks."""
+        return self._state is _State.CHUNKED
 
     @property
     def remaining(self) -> int | None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.api import parse
 from gateway.api.parse import MESSAGES, chat_request
 from gateway.errors import RequestError
 from gateway.model.chat import ROLES, ChatRequest, Message
@@ -67,6 +68,20 @@ def test_the_number_of_messages_is_limited() -> None:
     with pytest.raises(RequestError, match=str(MESSAGES)) as caught:
         chat_request(json.dumps({"messages": HI * (MESSAGES + 1)}).encode())
     assert caught.value.param == "messages"
+
+
+@pytest.mark.parametrize("text", [",:[{" * 100_000, '\\"' * 100_000, "\\" * 150_000, '\\\\",[' * 50_000])
+def test_only_marks_outside_of_strings_are_values(text: str) -> None:
+    (message,) = chat_request(json.dumps({"messages": [{"role": "user", "content": text}]}).encode()).messages
+    assert message.text == text
+
+
+def test_the_number_of_values_is_limited() -> None:
+    others = 10  # the object; two keys, two arrays; the message, its two keys and two values
+    extra = [0] * (parse.VALUES - others)
+    assert chat_request(json.dumps({"messages": HI, "extra": extra}).encode()).messages
+    with pytest.raises(RequestError, match=str(parse.VALUES)):
+        chat_request(json.dumps({"messages": HI, "extra": [*extra, 0]}).encode())
 
 
 def test_an_error_does_not_repeat_a_long_type() -> None:

@@ -538,12 +538,52 @@ def test_a_body_may_take_its_time() -> None:
     async def main() -> None:
         async with serving(limits=SHORT) as running:
             reader, writer = await running.connect()
-            request = post(b"abcdef")
-            for cut in range(len(request) - 6, len(request)):
-                writer.write(request[:cut] if cut == len(request) - 6 else request[cut - 1 : cut])
-                await asyncio.sleep(0.05)
-            writer.write(request[-1:])
-            assert (await answer(reader))[::2] == (200, b"abcdef")
+            body = b"x" * 5 * SHORT.pace
+            writer.write(post(body)[: -len(body)])
+            for _ in range(5):  # each in time, all together far beyond it
+                await asyncio.sleep(0.08)
+                writer.write(body[: SHORT.pace])
+            assert (await answer(reader))[::2] == (200, body)
+
+    run(main)
+
+
+def test_a_body_in_drops_is_a_body_that_stops_coming() -> None:
+    async def main() -> None:
+        async with serving(limits=SHORT) as running:
+            reader, writer = await running.connect()
+            body = b"x" * 100
+            writer.write(post(body)[: -len(body)])
+            began = asyncio.get_running_loop().time()
+
+            async def drip() -> None:
+                for _ in body:
+                    writer.write(b"x")
+                    await asyncio.sleep(0.05)
+
+            task = asyncio.ensure_future(drip())
+            assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
+            assert asyncio.get_running_loop().time() - began < 1
+            task.cancel()
+
+    run(main)
+
+
+def test_an_unread_body_in_drops_ends_the_connection() -> None:
+    async def main() -> None:
+        async with serving(ignore_body, SHORT) as running:
+            reader, writer = await running.connect()
+            body = b"x" * 100
+            writer.write(post(body)[: -len(body)])
+
+            async def drip() -> None:
+                for _ in body:
+                    writer.write(b"x")
+                    await asyncio.sleep(0.05)
+
+            task = asyncio.ensure_future(drip())
+            assert (await asyncio.wait_for(reader.read(), 1)).startswith(b"HTTP/1.1 200 ")
+            task.cancel()
 
     run(main)
 

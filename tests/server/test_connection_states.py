@@ -352,7 +352,7 @@ INPUTS: dict[str, Step] = {
     "idle limit": calls("idle_expired"),
     "idle soon and limit": lambda scene: _then(scene, calls("idle_soon"), calls("idle_expired")),
     "body limit": calls("body_expired"),
-    "stall limit": calls("stall_expired"),
+    "stall limit": calls("cut_off", "write_stall", "the peer does not read"),
     "probe": calls("probe_due"),
     "an hour": passes(3600),
     "answer": orders("answer"),
