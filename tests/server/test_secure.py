@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from serving import CERTIFICATE, GET, Authority, Running, needs_openssl, run, serving, trusting
 from websockets.asyncio.client import connect
 
@@ -27,6 +29,7 @@ from gateway.testing import MemoryTransport, echo_options
 
 POST = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n"
 CONTEXT = server_context(CERTIFICATE, CERTIFICATE)
+CLIENT = trusting()
 
 
 def context() -> ssl.SSLContext:
@@ -509,6 +512,21 @@ def test_client_certificates(tmp_path: Path, version: ssl.TLSVersion, caplog: py
 # What a peer could make us do for it.
 
 
+def shake_hands(secure: SecureTransport, below: MemoryTransport) -> tuple[ssl.SSLObject, ssl.MemoryBIO]:
+    """A client that has done its handshake, and where to find what it sends."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = CLIENT.wrap_bio(incoming, outgoing, server_hostname="localhost")
+    done = False
+    while not done:
+        with suppress(ssl.SSLWantReadError):
+            client.do_handshake()
+            done = True
+        secure.data_received(outgoing.read())
+        incoming.write(below.written)
+        below.written.clear()
+    return client, outgoing
+
+
 @needs_openssl
 def test_renegotiation_is_refused() -> None:
     async def main() -> None:
@@ -535,16 +553,7 @@ def test_answers_of_tls_to_who_does_not_read_are_not_piled_up() -> None:
         secure = SecureTransport(server.services, context, server.protocol)
         below = MemoryTransport(secure)
         below.connect()
-        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        client = trusting().wrap_bio(incoming, outgoing, server_hostname="localhost")
-        done = False
-        while not done:
-            with suppress(ssl.SSLWantReadError):
-                client.do_handshake()
-                done = True
-            secure.data_received(outgoing.read())
-            incoming.write(below.written)
-            below.written.clear()
+        client, outgoing = shake_hands(secure, below)
 
         def more(data: bytes) -> None:
             client.write(data)
@@ -566,3 +575,31 @@ def test_answers_of_tls_to_who_does_not_read_are_not_piled_up() -> None:
         assert below.closed == "abort"
 
     run(main)
+
+
+@given(st.lists(st.binary(max_size=300), max_size=6), st.booleans())
+@settings(max_examples=300)
+def test_anything_at_all(pieces: list[bytes], shaken: bool) -> None:
+    """Bytes that are no TLS, instead of a handshake or behind one, raise nothing and leave nothing behind."""
+
+    async def main() -> None:
+        server = Server(asyncio.get_running_loop(), echo_options())
+        secure = SecureTransport(server.services, context, server.protocol)
+        below = MemoryTransport(secure)
+        below.connect()
+        if shaken:
+            shake_hands(secure, below)
+        elif pieces:
+            pieces[0] = b"\x16\x03\x01" + pieces[0]
+        for piece in pieces:
+            if piece and below.closed is None:
+                secure.data_received(piece)
+        assert len(below.written) < 1000, "an alert, or the end"
+        if below.closed is None:
+            secure.eof_received()
+            below.abort()
+        await server.close()
+        await asyncio.sleep(0)
+        assert server.services.admission.total == 0
+
+    asyncio.run(main())
