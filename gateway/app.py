@@ -33,14 +33,13 @@ from .config.schema import AgentEntry as AgentConfig
 from .config.schema import Config
 from .config.values import agent_id
 from .errors import ConfigError, GatewayError
-from .listening import Listen, addresses_of, own_names, require_local
-from .model.http import Peer, RequestHead
+from .listening import Listen, addresses_of, own_names, require_local, require_named_origins
 from .ports import Agent, Handler, Ids, LinkHandler, SessionStore
 from .server.connection import Connection
 from .server.limits import Limits
 from .server.listeners import Listener, SocketFile, UnixAddress, open_listener
 from .server.server import Server
-from .server.services import HostedLink, LinkCarrier, Options
+from .server.services import LinkOpener, Options
 from .sessions.lanes import Lanes
 from .sessions.store import MemoryStore
 from .throttle import Throttle, ThrottleLimits
@@ -70,8 +69,8 @@ class Gateway:
     `agents`: id to agent (`ports.Agent`), besides those of `config`.  `listen`: `host:port`, `unix:/path`, a socket
     that listens, or several; none at all for a gateway on sockets that the caller serves
     (`loop.create_server(gw.protocol, sock=s)`).  `token` is the token or password that clients have to show; without
-    one, only this machine may be listened to.  `links`: path to WebSocket handler.  Without `config` the chat endpoint
-    is on.
+    one, only this machine may be listened to.  `links`: path to WebSocket handler; `compression`: of their messages,
+    where the client can do it too, with permessage-deflate.  Without `config` the chat endpoint is on.
 
     Raises ConfigError where the parts do not make a gateway.
     """
@@ -85,6 +84,7 @@ class Gateway:
         token: str | None = None,
         tls: SSLContext | None = None,
         links: Mapping[str, LinkHandler] | None = None,
+        compression: bool | None = None,
         limits: Limits | None = None,
         store: SessionStore | None = None,
         ids: Ids | None = None,
@@ -101,24 +101,16 @@ class Gateway:
         self._limits = limits or _limits(self.config)
         self._drain = settings.shutdown.drain_ms / 1000 if drain is None else drain
         self._addresses = addresses_of(self.config, listen)
-        self._reload: Callable[[], None] | None = None
-        self._tls: Callable[[], SSLContext] | None = None
-        if tls is not None:
-            self._tls = lambda: tls
-        elif settings.tls.enabled and settings.tls.cert_path is not None:
-            from .server.tls import TlsFiles, TlsSource
-
-            optional = settings.tls.client_certificates == "optional"
-            files = TlsFiles(settings.tls.cert_path, settings.tls.key_path, settings.tls.ca_path, optional)
-            self._tls = source = TlsSource(files)
-            self._reload = source.reload
+        self._certificate = None if tls else _certificate(self.config)
+        self._tls: Callable[[], SSLContext] | None = (lambda: tls) if tls else self._certificate
         self._proxies = _proxies(self.config)
         self._links = dict(links or {})
+        self._compression = settings.ws.compression if compression is None else compression
         self._upstreams: dict[str, Any] = {}
         self._closers: list[Callable[[], Awaitable[None]]] = []
         if token is None:
             require_local(self._addresses)
-            _require_named_origins(self.config)
+            require_named_origins(self.config)
         else:
             _require_usable(token)
         entries = [AgentEntry(_agent_id(agent_id), agent) for agent_id, agent in (agents or {}).items()]
@@ -183,9 +175,9 @@ class Gateway:
         They are looked at by themselves too, when a client connects.  Raises ConfigError where they cannot be used; the
         certificate in use stays then.
         """
-        if self._reload is None:
+        if self._certificate is None:
             return False
-        self._reload()
+        self._certificate.reload()
         return True
 
     async def drain(self, deadline: float | None = None) -> None:
@@ -268,13 +260,20 @@ class Gateway:
         return Options(
             handler=handler,
             refusal=refusal,
-            link_factory=_link,
+            link_factory=self._open_links,
             ids=self._ids,
             clock=self._clock,
             limits=self._limits,
             access_log=settings.http.access_log,
             is_proxy=None if self._proxies is None else self._proxies.trusts,
         )
+
+    def _open_links(self, loop: asyncio.AbstractEventLoop) -> LinkOpener:
+        # Loaded on demand: wsproto costs a third of the whole start, and most gateways see no WebSocket.
+        from .server.link import LinkLimits, Links
+        from .wire.extensions import Compression
+
+        return Links(LinkLimits(), loop, Compression() if self._compression else None).open
 
     def _router(self, guard: Guard) -> Router:
         health = Health(self._failing)
@@ -342,11 +341,14 @@ class Gateway:
         return OpenAIModel(found, model, upstream, system_prompt=config.system_prompt)
 
 
-def _link(carrier: LinkCarrier, head: RequestHead, peer: Peer, loop: asyncio.AbstractEventLoop) -> HostedLink:
-    # Loaded on demand: wsproto costs a third of the whole start, and most gateways see no WebSocket.
-    from .server.link import LinkLimits, WebSocketLink
+def _certificate(config: Config) -> Any:
+    settings = config.gateway.tls
+    if not settings.enabled or settings.cert_path is None:
+        return None
+    from .server.tls import TlsFiles, TlsSource
 
-    return WebSocketLink(carrier, head, peer, LinkLimits(), loop)
+    optional = settings.client_certificates == "optional"
+    return TlsSource(TlsFiles(settings.cert_path, settings.key_path, settings.ca_path, optional))
 
 
 def _proxies(config: Config) -> Any:
@@ -365,14 +367,6 @@ def _bind(address: UnixAddress) -> tuple[socket.socket, SocketFile | None]:
     from .server.unix import bind_unix
 
     return bind_unix(address)
-
-
-def _require_named_origins(config: Config) -> None:
-    if "*" in config.gateway.http.cors.allowed_origins:
-        raise ConfigError(
-            "gateway.http.cors.allowedOrigins: without a token '*' would let every web page use the agents: "
-            "give a token, or name the origins one by one"
-        )
 
 
 def _require_usable(token: str) -> None:

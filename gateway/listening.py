@@ -1,4 +1,4 @@
-"""Where a gateway listens, as its configuration or its caller says."""
+"""Where a gateway listens, as its configuration or its caller says, and what is too much without a token."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .config.schema import Config
 from .errors import ConfigError
 from .server.listeners import Address, TcpAddress, UnixAddress, parse_address, require_listening
 
-__all__ = ["Listen", "addresses_of", "own_names", "require_local"]
+__all__ = ["Listen", "addresses_of", "own_names", "require_local", "require_named_origins"]
 
 Listen: TypeAlias = str | socket.socket
 """`host:port`, `unix:/path`, or a socket that listens already."""
@@ -53,6 +53,15 @@ def require_local(addresses: Iterable[Address]) -> None:
                 f"without a token everyone who reaches {host} could use the agents: "
                 "give a token, or listen at 127.0.0.1 or a unix socket only"
             )
+
+
+def require_named_origins(config: Config) -> None:
+    """Raises ConfigError where every web page could connect."""
+    if "*" in config.gateway.http.cors.allowed_origins:
+        raise ConfigError(
+            "gateway.http.cors.allowedOrigins: without a token '*' would let every web page use the agents: "
+            "give a token, or name the origins one by one"
+        )
 
 
 def _host(address: Address) -> str:

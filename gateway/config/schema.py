@@ -51,6 +51,7 @@ __all__ = [
     "Shutdown",
     "Tls",
     "UnixSocket",
+    "Ws",
 ]
 
 _DAY_MS = 86_400_000
@@ -190,6 +191,15 @@ class ControlUi(SectionClass):
     )
 
 
+class Ws(SectionClass):
+    compression: bool = option(
+        False,
+        "Compress WebSocket messages (permessage-deflate) for clients that offer it: less traffic for more CPU and, "
+        "during a message, some 80 KB more memory.",
+        Boolean(),
+    )
+
+
 class Shutdown(SectionClass):
     drain_ms: int = option(
         25_000, "How long runs may go on after SIGTERM. In milliseconds; 0 ends them at once.", Integer(0, _DAY_MS)
@@ -219,6 +229,7 @@ class Gateway(SectionClass):
     unix_socket: UnixSocket = section(UnixSocket)
     http: Http = section(Http)
     control_ui: ControlUi = section(ControlUi)
+    ws: Ws = section(Ws)
     shutdown: Shutdown = section(Shutdown)
 
 

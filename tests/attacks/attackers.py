@@ -188,7 +188,7 @@ def stay(request: bytes, patience: float = 20.0) -> Callable[[Peer], Awaitable[E
 
 
 async def volley(
-    port: int, opening: bytes, more: bytes, *, reading: bool = True, seconds: float = 3.0, count: int = 1
+    port: int, opening: bytes, more: bytes, *, reading: bool = True, seconds: float = 3.0, **sizes: int
 ) -> list[End]:
     """Send `opening`, and then `more` again and again as fast as the gateway takes it, for some seconds at most."""
 
@@ -209,12 +209,12 @@ async def volley(
             if b"Upgrade" in opening:
                 await asyncio.wait_for(upgraded.wait(), 10)
             if not reading:
-                await asyncio.wait([sender], timeout=seconds)
-                return End(time.monotonic() - peer.began, b"", "open")
+                done, _ = await asyncio.wait([sender], timeout=seconds)
+                return End(time.monotonic() - peer.began, b"", "reset" if done else "open")
             return await peer.end(seconds)
         finally:
             sender.cancel()
             await asyncio.wait([sender])
 
     # A small send buffer: what stands in it, the gateway has to read after the attack is over.
-    return await crowd(port, one, count, unsent=65_536)
+    return await crowd(port, one, 1, unsent=65_536, **sizes)

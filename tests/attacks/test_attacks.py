@@ -47,6 +47,7 @@ def test_slow_heads(target: Target, siege: Siege) -> None:
         ("slow bodies", LONG, b"x"),
         ("slow chunks", CHUNKED, b"1\r\nx\r\n"),
         ("slow chunk extensions", CHUNKED + b"1;", b"x"),
+        ("that expect 100-continue", LONG[:-2] + b"Expect: 100-continue\r\n\r\n", b""),
         ("slow trailers", CHUNKED + b"0\r\n", b"x: y\r\n"),
     ],
 )
@@ -55,7 +56,7 @@ def test_slow_bodies(target: Target, siege: Siege, kind: str, opening: bytes, dr
     cut_between(ends, SHORT["body_idle"], 4)
     assert cuts.pop("linger", 0) <= CROWD
     assert cuts == {"body_idle": CROWD}
-    assert all(one.answer.startswith(b"HTTP/1.1 408 ") for one in ends)
+    assert all(b"HTTP/1.1 408 " in one.answer for one in ends)
 
 
 def test_slow_bodies_of_refused_requests(target: Target, siege: Siege) -> None:
@@ -86,7 +87,7 @@ def test_slow_readers_of_streams(target: Target, siege: Siege) -> None:
 
 def test_slow_readers_of_large_answers(aim: Aim, siege: Siege) -> None:
     """A whole answer has to be kept for its reader; all of them together have a limit."""
-    target = aim({**SHORT, "unsent_bytes": 1_000_000})
+    target = aim({**SHORT, "unsent_bytes": 400_000})
     request = chat("large", "100000")
     ends, cuts = siege(
         target,
@@ -126,26 +127,32 @@ def test_what_has_no_end(target: Target, siege: Siege, name: str) -> None:
 # Floods: nothing in them is wrong, there is only too much of it.
 
 GET = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
-TEXT, EMPTY_TEXT, EMPTY_REST, PING, PONG = frame(0x81, b"x"), frame(0x01), frame(0x00), frame(0x89), frame(0x8A)
-
 FLOODS: dict[str, tuple[bytes, bytes]] = {
-    "a pipeline": (b"", GET * 1000),
+    "requests": (b"", GET * 1000),
     "chunks of one byte": (CHUNKED, b"1\r\nx\r\n" * 5000),
-    "tiny frames": (UPGRADE("/echo"), TEXT * 5000),
-    "pings": (UPGRADE("/echo"), PING * 5000),
-    "pongs": (UPGRADE("/echo"), PONG * 5000),
-    "empty fragments": (UPGRADE("/echo"), EMPTY_TEXT + EMPTY_REST * 5000),
+    "pipelined chunks of one byte": (b"", GET + CHUNKED + b"1\r\nx\r\n" * 5000 + b"0\r\n\r\n"),
+    "tiny frames": (UPGRADE("/echo"), frame(0x81, b"x") * 5000),
+    "pings": (UPGRADE("/echo"), frame(0x89, b"p" * 125) * 1000),
+    "pongs": (UPGRADE("/echo"), frame(0x8A) * 5000),
+    "empty fragments": (UPGRADE("/echo") + frame(0x01), frame(0x00) * 5000),
 }
 
 
-@pytest.mark.parametrize("reading", [True, False], ids=["read", "unread"])
 @pytest.mark.parametrize("name", FLOODS)
-def test_floods(target: Target, siege: Siege, name: str, reading: bool) -> None:
+def test_floods(target: Target, siege: Siege, name: str) -> None:
     opening, more = FLOODS[name]
-    first = opening + more if name == "empty fragments" else opening  # the first one begins the message
-    more = EMPTY_REST * 5000 if name == "empty fragments" else more
-    label = f"{name}, {'answers read' if reading else 'never reads'}"
-    siege(target, label, lambda port: volley(port, first, more, reading=reading, seconds=0.8))
+    siege(target, f"a flood of {name}", lambda port: volley(port, opening, more, seconds=0.8))
+
+
+@pytest.mark.parametrize("name", ["requests", "tiny frames", "pings"])
+def test_floods_whose_answers_are_not_read(target: Target, siege: Siege, name: str) -> None:
+    opening, more = FLOODS[name]
+    _, cuts = siege(
+        target,
+        f"a flood of {name}, answers unread",
+        lambda port: volley(port, opening, more, reading=False, seconds=8, buffer=2048, segment=536),
+    )
+    assert cuts == {"write_stall": 1}
 
 
 def test_one_byte_at_a_time(target: Target, siege: Siege) -> None:
@@ -187,5 +194,5 @@ def test_connects(target: Target, siege: Siege) -> None:
 def test_the_log_has_a_bound(target: Target) -> None:
     """Last, after thousands of attackers: some lines for each limit, not one for each of them."""
     lines = target.running.text().splitlines()
-    assert len(lines) < 100, lines
+    assert len(lines) < 150, lines
     assert any("head_time: 127.0.0.1: nothing came" in line for line in lines), lines

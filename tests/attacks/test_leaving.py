@@ -11,7 +11,7 @@ from siege import NEEDS_PROC, Siege, Target
 
 pytestmark = NEEDS_PROC
 
-COUNT = 60
+COUNT = 30
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_resets(target: Target, siege: Siege, stage: str) -> None:
         reset(peer)
         return End(0.0, got, "open")
 
-    siege(target, f"{COUNT} resets {stage}", lambda port: crowd(port, one, COUNT), least=0.2)
+    siege(target, f"{COUNT} resets {stage}", lambda port: crowd(port, one, COUNT), least=0.3)
     log = target.running.text()
     assert "Traceback" not in log, log
     assert "ERROR" not in log, log

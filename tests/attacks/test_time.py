@@ -65,7 +65,7 @@ def taken(read: Callable[[bytes], object], data: bytes) -> float:
 @pytest.mark.parametrize("name", BODIES)
 def test_bodies(name: str) -> None:
     body = BODIES[name](BODY)
-    assert min(taken(chat_request, body) for _ in range(2)) < HOLD
+    assert taken(chat_request, body) < HOLD or taken(chat_request, body) < HOLD, "twice"
 
 
 # JSON5 is for configurations, which no peer sends; it grows with its size and no faster.
@@ -125,4 +125,4 @@ def test_heads(name: str) -> None:
     head = HEADS[name]
     assert min(taken(lambda data: receive(data, len(data)), head) for _ in range(3)) < 0.05
     # Each of up to 32,768 pieces costs a call; what is looked at again each time must not count for more than that.
-    assert min(taken(lambda data: receive(data, 1), head) for _ in range(2)) < 1.0
+    assert taken(lambda data: receive(data, 1), head) < 1.0
