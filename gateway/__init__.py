@@ -26,6 +26,7 @@ Layout, from the lowest floor to the highest; each imports only from lower ones:
     server             asyncio: connections, listeners, limits
     agents             the registry of agents, the run, providers
     api                HTTP handlers
+    listening          where a gateway listens, by its configuration
     app                the Gateway, which joins them all
     cli, testing       the command `gateway`; doubles for tests
 

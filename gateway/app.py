@@ -11,6 +11,7 @@ import os
 import socket
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import partial
 from ssl import SSLContext
 from types import TracebackType
 from typing import Any, Self
@@ -27,16 +28,16 @@ from .api.origins import Origins
 from .api.problem import refusal
 from .api.root import Root
 from .api.router import Route, Router, link_route
-from .config.auth import is_local
 from .config.fields import Wrong
 from .config.schema import AgentEntry as AgentConfig
 from .config.schema import Config
 from .config.values import agent_id
 from .errors import ConfigError, GatewayError
+from .listening import Listen, addresses_of, own_names, require_local, require_named_origins
 from .ports import Agent, Handler, Ids, LinkHandler, SessionStore
 from .server.connection import Connection
 from .server.limits import Limits
-from .server.listeners import Listener, TcpAddress, UnixAddress, open_listener, parse_address
+from .server.listeners import Listener, SocketFile, UnixAddress, open_listener
 from .server.server import Server
 from .server.services import LinkOpener, Options
 from .sessions.lanes import Lanes
@@ -65,11 +66,11 @@ def random_ids() -> Ids:
 class Gateway:
     """An OpenAI-compatible API in front of agents.
 
-    `agents`: id to agent (`ports.Agent`), besides those of `config`.  `listen`: `host:port`, `unix:/path`, or several;
-    none at all for a gateway on sockets that the caller opened (`loop.create_server(gw.protocol, sock=s)`).  `token`
-    is the token or password that clients have to show; without one, only this machine may be listened to.  `links`:
-    path to WebSocket handler; `compression`: of their messages, where the client can do it too, with
-    permessage-deflate.  Without `config` the chat endpoint is on.
+    `agents`: id to agent (`ports.Agent`), besides those of `config`.  `listen`: `host:port`, `unix:/path`, a socket
+    that listens, or several; none at all for a gateway on sockets that the caller serves
+    (`loop.create_server(gw.protocol, sock=s)`).  `token` is the token or password that clients have to show; without
+    one, only this machine may be listened to.  `links`: path to WebSocket handler; `compression`: of their messages,
+    where the client can do it too, with permessage-deflate.  Without `config` the chat endpoint is on.
 
     Raises ConfigError where the parts do not make a gateway.
     """
@@ -79,7 +80,7 @@ class Gateway:
         config: Config | None = None,
         *,
         agents: Mapping[str, Agent] | None = None,
-        listen: str | Iterable[str] | None = None,
+        listen: Listen | Iterable[Listen] | None = None,
         token: str | None = None,
         tls: SSLContext | None = None,
         links: Mapping[str, LinkHandler] | None = None,
@@ -99,16 +100,17 @@ class Gateway:
         self._ids = ids or random_ids()
         self._limits = limits or _limits(self.config)
         self._drain = settings.shutdown.drain_ms / 1000 if drain is None else drain
-        self._addresses = _addresses(self.config, listen)
-        self._tls = tls or _tls(self.config)
+        self._addresses = addresses_of(self.config, listen)
+        self._certificate = None if tls else _certificate(self.config)
+        self._tls: Callable[[], SSLContext] | None = (lambda: tls) if tls else self._certificate
         self._proxies = _proxies(self.config)
         self._links = dict(links or {})
         self._compression = settings.ws.compression if compression is None else compression
         self._upstreams: dict[str, Any] = {}
         self._closers: list[Callable[[], Awaitable[None]]] = []
         if token is None:
-            _require_local(self._addresses)
-            _require_named_origins(self.config)
+            require_local(self._addresses)
+            require_named_origins(self.config)
         else:
             _require_usable(token)
         entries = [AgentEntry(_agent_id(agent_id), agent) for agent_id, agent in (agents or {}).items()]
@@ -152,13 +154,31 @@ class Gateway:
         loop = asyncio.get_running_loop()
         self._closed = asyncio.Event()
         self._server = Server(loop, self._options())
+        protocol: Callable[[], asyncio.BaseProtocol] = self.protocol
+        if self._tls is not None:
+            from .server.secure import SecureTransport
+
+            protocol = partial(SecureTransport, self._server.services, self._tls, self.protocol)
+        scheme = "http" if self._tls is None else "https"
         try:
             for address in self._addresses:
-                self._listeners.append(await open_listener(loop, self.protocol, address, self._tls))
+                place, file = _bind(address) if isinstance(address, UnixAddress) else (address, None)
+                self._listeners.append(await open_listener(loop, protocol, place, scheme, file))
         except BaseException:  # also when it is cancelled: nothing may stay open
             await self.aclose()
             raise
         self._state = "started"
+
+    def reload(self) -> bool:
+        """Read the certificate's files anew, for the connections to come; False where there are none.
+
+        They are looked at by themselves too, when a client connects.  Raises ConfigError where they cannot be used; the
+        certificate in use stays then.
+        """
+        if self._certificate is None:
+            return False
+        self._certificate.reload()
+        return True
 
     async def drain(self, deadline: float | None = None) -> None:
         """Stop accepting, and wait up to `deadline` seconds for the runs under way; those left end with an error."""
@@ -223,7 +243,7 @@ class Gateway:
 
     def _options(self) -> Options:
         settings = self.config.gateway
-        hosts = Hosts((*settings.http.allowed_hosts, *_own_names(self._addresses)))
+        hosts = Hosts((*settings.http.allowed_hosts, *own_names(self._addresses)))
         origins = Origins(settings.http.cors.allowed_origins, hosts)
         throttle = Throttle(_throttle_limits(self.config), asyncio.get_running_loop().time)
         guard = Guard(self._token, throttle, hosts, origins, check_hosts=bool(settings.http.allowed_hosts))
@@ -321,13 +341,14 @@ class Gateway:
         return OpenAIModel(found, model, upstream, system_prompt=config.system_prompt)
 
 
-def _tls(config: Config) -> SSLContext | None:
+def _certificate(config: Config) -> Any:
     settings = config.gateway.tls
     if not settings.enabled or settings.cert_path is None:
         return None
-    from .server.tls import server_context
+    from .server.tls import TlsFiles, TlsSource
 
-    return server_context(settings.cert_path, settings.key_path)
+    optional = settings.client_certificates == "optional"
+    return TlsSource(TlsFiles(settings.cert_path, settings.key_path, settings.ca_path, optional))
 
 
 def _proxies(config: Config) -> Any:
@@ -342,36 +363,10 @@ def _proxies(config: Config) -> Any:
         raise ConfigError(f"gateway.trustedProxies: {error}") from None
 
 
-def _own_names(addresses: Iterable[TcpAddress | UnixAddress]) -> list[str]:
-    """What this machine calls itself, in full, in short, and in its own network (RFC 6762); and where it listens."""
-    name = socket.gethostname() or "localhost"
-    short = name.partition(".")[0]
-    return [name, short, f"{short}.local", *(one.host for one in addresses if isinstance(one, TcpAddress))]
+def _bind(address: UnixAddress) -> tuple[socket.socket, SocketFile | None]:
+    from .server.unix import bind_unix
 
-
-def _addresses(config: Config, listen: str | Iterable[str] | None) -> list[TcpAddress | UnixAddress]:
-    settings = config.gateway
-    if listen is None:
-        listen = settings.bind if settings.bind.startswith("unix:") else f"[{settings.bind}]:{settings.port}"
-    texts = [listen] if isinstance(listen, str) else list(listen)
-    return [parse_address(text, settings.port) for text in texts]
-
-
-def _require_local(addresses: Iterable[TcpAddress | UnixAddress]) -> None:
-    for address in addresses:
-        if isinstance(address, TcpAddress) and not is_local(address.host):
-            raise ConfigError(
-                f"without a token everyone who reaches {address.host} could use the agents: "
-                "give a token, or listen at 127.0.0.1 or a unix socket only"
-            )
-
-
-def _require_named_origins(config: Config) -> None:
-    if "*" in config.gateway.http.cors.allowed_origins:
-        raise ConfigError(
-            "gateway.http.cors.allowedOrigins: without a token '*' would let every web page use the agents: "
-            "give a token, or name the origins one by one"
-        )
+    return bind_unix(address)
 
 
 def _require_usable(token: str) -> None:
@@ -423,4 +418,5 @@ def _limits(config: Config) -> Limits:
         connections_per_peer=limits.connections_per_peer,
         unauthenticated_per_peer=limits.unauthenticated_per_peer,
         exempt_local=limits.exempt_loopback,
+        tls_handshake=config.gateway.tls.handshake_timeout_ms / 1000,
     )

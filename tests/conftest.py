@@ -18,7 +18,7 @@ settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 HERE = Path(__file__).parent
 # Modules that several test files share.
-sys.path[:0] = [str(HERE / folder) for folder in ("e2e", "attacks", "rules", "wire")]
+sys.path[:0] = [str(HERE / folder) for folder in ("e2e", "attacks", "rules", "server", "wire")]
 pytest_plugins = ["processes", "siege"]
 
 

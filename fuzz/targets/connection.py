@@ -14,7 +14,7 @@ from fuzz.frames import Reading, frames_of
 from fuzz.invariants import HttpEvent, cuttings, merged, random_of
 from fuzz.loop import run
 from gateway.errors import RequestError
-from gateway.model.http import BodyChunk, BodyEnd, Malformed, RequestHead
+from gateway.model.http import NO_ANSWER, BodyChunk, BodyEnd, Malformed, RequestHead
 from gateway.ports import Exchange
 from gateway.server.limits import Limits
 from gateway.server.server import Server
@@ -94,7 +94,8 @@ def _wanted(data: bytes) -> Wanted:
         events = merged(events)
         head = events[0] if events else None
         if isinstance(head, Malformed):
-            wanted.answers.append((head.status, None))
+            if head.status != NO_ANSWER:
+                wanted.answers.append((head.status, None))
             return wanted
         if not isinstance(head, RequestHead):
             return wanted._replace(unfinished=http.buffered > 0)

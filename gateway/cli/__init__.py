@@ -3,6 +3,7 @@
 console   what is printed, and what a program ends with
 setup     from flags to a configuration and a gateway
 serve     a gateway until a signal comes
+systemd   sockets that are handed in, and messages to the service manager
 demo, run, check, agent   the commands, each imported only when it is asked for
 ask       how `agent` asks: a gateway over HTTP, or one in this process
 

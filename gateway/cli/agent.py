@@ -102,7 +102,8 @@ def _place(options: Namespace) -> Post:
     if options.url:
         return remote(options.url, _secret(config, loaded.environ))
     url = address(config)
-    tls = pinned(config.gateway.tls.cert_path) if config.gateway.tls.cert_path and url.startswith("https:") else None
+    settings = config.gateway.tls
+    tls = pinned(settings.cert_path) if settings.enabled and settings.cert_path else None
     return remote(url, options.token or resolve_auth(config.gateway, loaded.environ).secret, tls)
 
 

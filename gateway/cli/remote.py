@@ -13,6 +13,7 @@ from ..agents.upstream import Response, Upstream, UpstreamError
 from ..config import Config
 from ..errors import ConfigError
 from ..model.http import Headers
+from ..server.listeners import UnixAddress
 from .ask import CHAT_PATH, Post, UnansweredError
 from .console import UNAVAILABLE, WRONG_USAGE
 
@@ -52,10 +53,10 @@ def pinned(certificate: str) -> ssl.SSLContext:
 
 
 def remote(url: str, secret: str | None, ssl_context: ssl.SSLContext | None = None) -> Post:
-    """Asks the gateway at `url`, which may be `unix:/path`."""
+    """Asks the gateway at `url`, which may be `unix:/path` or `unix:@name`."""
     unix_path = None
     if url.startswith("unix:"):
-        unix_path = url.removeprefix("unix:")
+        unix_path = UnixAddress(url.removeprefix("unix:")).name
         url = f"{'http' if ssl_context is None else 'https'}://localhost"
     target = url.rstrip("/").removesuffix("/v1") + CHAT_PATH
     credential: Headers = () if secret is None else ((b"authorization", b"Bearer " + secret.encode()),)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 from argparse import ArgumentParser, Namespace
 
 from .console import say
 from .serve import serve
 from .setup import add_config, add_mirrors, build, load_config, log_to_stderr
+from .systemd import inherited_sockets
 
 __all__ = ["add_arguments", "execute"]
 
@@ -24,7 +26,7 @@ def execute(options: Namespace) -> int:
     loaded = load_config(options, verbose=options.verbose)
     log_to_stderr(logging.DEBUG if options.verbose else logging.INFO)
     say(*(f"warning: {warning}" for warning in loaded.warnings))
-    gateway, credential = build(loaded)
+    gateway, credential = build(loaded, inherited_sockets(os.environ))
     chat = loaded.config.gateway.http.endpoints.chat_completions.enabled
 
     def announce(urls: list[str]) -> None:

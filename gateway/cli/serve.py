@@ -17,6 +17,7 @@ from ..app import Gateway
 from ..errors import ConfigError
 from ..server.cuts import LOG_PAUSE
 from .console import StartError, say
+from .systemd import Notifier
 
 if sys.platform != "win32":
     import resource
@@ -32,36 +33,77 @@ OPEN_FILES = 10_240
 def serve(gateway: Gateway, announce: Callable[[list[str]], None]) -> int:
     """Listen, `announce(urls)`, and serve until SIGINT or SIGTERM; then drain.  The result is the exit code.
 
-    A second signal ends the process at once, with 128 and the signal's number.  Raises StartError.
+    A second signal ends the process at once, with 128 and the signal's number.  SIGHUP reads certificates anew.  A
+    service manager is told how it goes.  Raises StartError.
     """
     _raise_file_limit()
-    asyncio.run(_serve(gateway, announce))
+    notifier = Notifier(os.environ)
+    try:
+        asyncio.run(_Service(gateway, notifier).run(announce))
+    finally:
+        notifier.close()
     return 0
 
 
-async def _serve(gateway: Gateway, announce: Callable[[list[str]], None]) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    loop.set_exception_handler(_without_repeats())
-    with _signals(loop, stop):
+class _Service:
+    """A gateway that runs, and what people and the service manager are told of it."""
+
+    def __init__(self, gateway: Gateway, notifier: Notifier) -> None:
+        self._gateway = gateway
+        self._notifier = notifier
+        self._stop = asyncio.Event()
+
+    async def run(self, announce: Callable[[list[str]], None]) -> None:
+        gateway = self._gateway
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(_without_repeats())
+        with _signals(loop, self._stop), _hang_up(loop, self._reload):
+            try:
+                await gateway.start()
+            except ConfigError as error:
+                raise StartError(*error.problems) from error
+            try:
+                announce(gateway.urls)
+                self._ready()
+                self._sign_of_life(loop)
+                # What stands in memory now stays for good: the collector need not walk it in each of its rounds, nor
+                # do forked children copy the pages it would touch.
+                gc.collect()
+                gc.freeze()
+                await self._stop.wait()
+                runs = gateway.runs.active
+                self._notifier.stopping(f"stopping, runs under way: {runs}")
+                if runs:
+                    patience = gateway.config.gateway.shutdown.drain_ms / 1000
+                    say(
+                        f"runs under way: {runs}; they have up to {patience:g} s to end, "
+                        "a second signal ends them at once"
+                    )
+                await gateway.drain()
+            finally:
+                await gateway.aclose()
+                gc.unfreeze()
+
+    def _ready(self) -> None:
+        self._notifier.ready(f"listening on {', '.join(self._gateway.urls)}")
+
+    def _sign_of_life(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Now and again and again.  From the loop: one that an agent keeps from turning is what a watchdog is for."""
+        if self._notifier.watchdog:
+            self._notifier.alive()
+            loop.call_later(self._notifier.watchdog, self._sign_of_life, loop)
+
+    def _reload(self) -> None:
+        if self._stop.is_set():
+            return
+        self._notifier.reloading()
         try:
-            await gateway.start()
+            done = self._gateway.reload()
         except ConfigError as error:
-            raise StartError(*error.problems) from error
-        try:
-            announce(gateway.urls)
-            # What stands in memory now stays for good: the collector need not walk it in each of its rounds, nor do
-            # forked children copy the pages it would touch.
-            gc.collect()
-            gc.freeze()
-            await stop.wait()
-            if runs := gateway.runs.active:
-                patience = gateway.config.gateway.shutdown.drain_ms / 1000
-                say(f"runs under way: {runs}; they have up to {patience:g} s to end, a second signal ends them at once")
-            await gateway.drain()
-        finally:
-            await gateway.aclose()
-            gc.unfreeze()
+            say(*(f"{problem}; the certificate in use stays" for problem in error.problems))
+        else:
+            say("the certificate was read anew" if done else "SIGHUP: there is no certificate to read anew")
+        self._ready()
 
 
 def _without_repeats() -> Callable[[asyncio.AbstractEventLoop, dict[str, Any]], None]:
@@ -104,6 +146,19 @@ def _signals(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> Iterator[N
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def _hang_up(loop: asyncio.AbstractEventLoop, reload: Callable[[], None]) -> Iterator[None]:
+    """Let SIGHUP call `reload`; but not in a terminal, whose end is to end what was started there."""
+    if sys.platform == "win32" or os.isatty(0):
+        yield
+        return
+    before = signal.signal(signal.SIGHUP, lambda _number, _frame: loop.call_soon_threadsafe(reload))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def _raise_file_limit() -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from ..app import Gateway
 from ..config import Credential, Loaded, load, options, resolve_auth
@@ -62,8 +63,11 @@ def load_config(given: Namespace, *, verbose: bool = False) -> Loaded:
     return load(given.config, environ=os.environ, overrides=overrides)
 
 
-def build(loaded: Loaded) -> tuple[Gateway, Credential]:
-    """The gateway of a configuration, not started, and what its clients must show.  Raises ConfigError."""
+def build(loaded: Loaded, sockets: Sequence[socket.socket] = ()) -> tuple[Gateway, Credential]:
+    """The gateway of a configuration, not started, and what its clients must show.  Raises ConfigError.
+
+    `sockets` that listen already stand in for the addresses of the configuration.
+    """
     find_agents_here()
     problems: list[str] = []
     credential = gateway = None
@@ -73,7 +77,7 @@ def build(loaded: Loaded) -> tuple[Gateway, Credential]:
         problems += error.problems
     try:
         secret = credential.secret if credential else "unset"  # after a fault above, only to find the other faults
-        gateway = Gateway(loaded.config, token=secret, environ=loaded.environ)
+        gateway = Gateway(loaded.config, listen=sockets or None, token=secret, environ=loaded.environ)
     except ConfigError as error:
         problems += error.problems
     if credential is None or gateway is None:

@@ -49,6 +49,7 @@ _HOMES = {
     "Session": ".schema",
     "Shutdown": ".schema",
     "Tls": ".schema",
+    "UnixSocket": ".schema",
     "effective": ".show",
     "is_local": ".auth",
     "load": ".loader",

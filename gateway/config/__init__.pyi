@@ -22,6 +22,7 @@ from .schema import (
     Session,
     Shutdown,
     Tls,
+    UnixSocket,
 )
 from .show import OptionRow, effective, markdown, options
 from .values import BUILT_IN_PROVIDERS
@@ -52,6 +53,7 @@ __all__ = [
     "Session",
     "Shutdown",
     "Tls",
+    "UnixSocket",
     "effective",
     "is_local",
     "load",

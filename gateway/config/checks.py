@@ -48,6 +48,10 @@ def _tls(tls: Tls, reading: Reading) -> Tls:
         _problem(tls, here, f"{here} needs {other} beside it", reading)
     elif tls.enabled and tls.cert_path is None:
         _problem(tls, "enabled", "TLS needs certPath and keyPath; no certificate is made for you", reading)
+    elif tls.ca_path is not None and tls.cert_path is None:
+        _problem(tls, "caPath", "client certificates need TLS: certPath and keyPath beside it", reading)
+    elif tls.ca_path is None and "clientCertificates" in found[0].value:
+        _problem(tls, "clientCertificates", "it needs caPath beside it, the issuers of these certificates", reading)
     said = "enabled" in found[0].value
     return tls if said else tls.replace(enabled=tls.cert_path is not None)
 

@@ -281,12 +281,11 @@ class MapOf:
 class SectionClass:
     """Base of the sections, which are as immutable as frozen dataclasses, and are made by keywords like these.
 
-    `IGNORED` are keys that the product knows and this program does not use; `REFUSED` those that it would be wrong to
-    ignore, with the reason.  `OPEN`: other keys are accepted without a word, because they only describe something.
+    `IGNORED` are keys that the product knows and this program does not use.  `OPEN`: other keys are accepted without a
+    word, because they only describe something.
     """
 
     IGNORED: ClassVar[frozenset[str]] = frozenset()
-    REFUSED: ClassVar[Mapping[str, str]] = _NOTHING
     OPEN: ClassVar[bool] = False
     OPTIONS: ClassVar[Mapping[str, Option]] = MappingProxyType({})
     """By attribute; filled in for each section.  The attribute of the class then is the default."""
@@ -352,8 +351,6 @@ class Section:
                 continue  # for editors
             elif key in self.cls.IGNORED:
                 reading.ignore(member, inner)
-            elif key in self.cls.REFUSED:
-                reading.problem(member.key_place, inner, self.cls.REFUSED[key])
             elif not self.cls.OPEN:
                 hint = _did_you_mean(key, (*options, *self.cls.IGNORED)) or f". Known here: {', '.join(options)}"
                 reading.problem(member.key_place, inner, f"there is no such option{hint}")

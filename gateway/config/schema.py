@@ -50,6 +50,7 @@ __all__ = [
     "Session",
     "Shutdown",
     "Tls",
+    "UnixSocket",
     "Ws",
 ]
 
@@ -148,13 +149,35 @@ class Auth(SectionClass):
 
 class Tls(SectionClass):
     IGNORED = product.TLS
-    REFUSED = MappingProxyType(
-        {"caPath": "client certificates are not supported, and to ignore this would let everybody in. Remove it"}
-    )
 
     enabled: bool = option(False, "Speak TLS.", Boolean(), shown="true if certPath is set")
-    cert_path: str | None = option(None, "The certificate chain, PEM.", values.FileName())
+    cert_path: str | None = option(None, "The certificate chain, PEM. Read again when it changes.", values.FileName())
     key_path: str | None = option(None, "Its private key, PEM.", values.FileName())
+    ca_path: str | None = option(
+        None,
+        "The issuers of client certificates, PEM. Clients must show one then, besides the secret.",
+        values.FileName(),
+    )
+    client_certificates: str | None = option(
+        None,
+        "With caPath: whether clients without a certificate are let in.",
+        Choice(("required", "optional")),
+        shown="required",
+    )
+    handshake_timeout_ms: int = _ms(10_000, "From the connect to the end of the TLS handshake.")
+
+
+class UnixSocket(SectionClass):
+    path: str | None = option(
+        None,
+        "Listen at this unix socket as well. `@name`: an abstract one, open to every program of this machine.",
+        Text("path", values.unix_path),
+    )
+    mode: str = option(
+        "0600", "The permissions of unix sockets, also of that of `bind`.", Text("octal digits", values.file_mode)
+    )
+    owner: str | None = option(None, "Their owner, a name or number.", Text(), shown="the gateway's user")
+    group: str | None = option(None, "Their group, a name or number.", Text(), shown="the gateway's group")
 
 
 class ControlUi(SectionClass):
@@ -203,6 +226,7 @@ class Gateway(SectionClass):
     allow_real_ip_fallback: bool = option(False, "Take X-Real-IP from them where there is neither.", Boolean())
     auth: Auth = section(Auth)
     tls: Tls = section(Tls)
+    unix_socket: UnixSocket = section(UnixSocket)
     http: Http = section(Http)
     control_ui: ControlUi = section(ControlUi)
     ws: Ws = section(Ws)

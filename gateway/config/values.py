@@ -24,12 +24,14 @@ __all__ = [
     "allowed_host",
     "base_url",
     "bind",
+    "file_mode",
     "header_name",
     "host",
     "network",
     "origin",
     "provider_name",
     "target",
+    "unix_path",
 ]
 
 BUILT_IN_PROVIDERS = ("openai", "openrouter", "ollama", "lmstudio", "llama.cpp", "vllm")
@@ -149,16 +151,29 @@ def bind(text: str) -> str:
     if text == "tailnet":
         raise Wrong("'tailnet' is not supported. Give the address itself, as `tailscale ip -4` prints it")
     if text.startswith("unix:"):
-        path = text.removeprefix("unix:")
-        if not path.startswith("/") or "\0" in path:
-            raise Wrong("expected an absolute path after 'unix:'")
-        if len(path.encode()) > MAX_UNIX_PATH:
-            raise Wrong(f"the path of a unix socket is at most {MAX_UNIX_PATH} bytes long")
+        unix_path(text.removeprefix("unix:"))
         return text
     try:
         return host(text)
     except Wrong as wrong:
         raise Wrong(f"expected loopback, lan, an IP address, a host name or unix:/path; {wrong}") from None
+
+
+def unix_path(text: str) -> str:
+    """Where a unix socket is: an absolute path, or `@name` in Linux's abstract namespace."""
+    if not text.startswith(("/", "@")) or len(text) < 2 or "\0" in text:
+        raise Wrong("expected an absolute path for the unix socket, or @name")
+    if len(text.encode()) > MAX_UNIX_PATH:
+        raise Wrong(f"the path of a unix socket is at most {MAX_UNIX_PATH} bytes long")
+    return text
+
+
+def file_mode(text: str) -> str:
+    if not re.fullmatch("0?[0-7]{3}", text):
+        raise Wrong('expected permissions as three octal digits in quotes, like "0660"')
+    if not int(text, 8) & 0o200:
+        raise Wrong("the owner must be allowed to write, or nobody can connect. Take 0600, or 0660 for a group")
+    return text
 
 
 def target(text: str) -> str:

@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-__all__ = ["BodyChunk", "BodyEnd", "BodyEvent", "Headers", "Malformed", "Peer", "RequestHead", "ResponseHead"]
+__all__ = [
+    "NO_ANSWER",
+    "BodyChunk",
+    "BodyEnd",
+    "BodyEvent",
+    "Headers",
+    "Malformed",
+    "Peer",
+    "RequestHead",
+    "ResponseHead",
+]
+
+NO_ANSWER = 0
+"""In place of a status: the peer does not speak HTTP, and would understand no answer."""
 
 Headers = tuple[tuple[bytes, bytes], ...]
 """Field lines in the order of the wire; names in lower case, values without surrounding white space."""
@@ -60,7 +73,10 @@ class BodyEnd(NamedTuple):
 
 
 class Malformed(NamedTuple):
-    """The peer broke the protocol.  Always the last event.  `status` is the answer it deserves, `reason` a sentence."""
+    """The peer broke the protocol.  Always the last event.
+
+    `status` is the answer it deserves, or NO_ANSWER; `reason` a sentence.
+    """
 
     status: int
     reason: str
@@ -82,3 +98,5 @@ class Peer(NamedTuple):
     """Whether the peer is on this machine: a loopback address or a unix socket."""
     tls: bool = False
     authority: bytes = b""
+    certificate: str = ""
+    """The subject of the client certificate, verified, as `CN=alice,O=Example`; empty where none was shown."""

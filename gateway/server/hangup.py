@@ -6,8 +6,10 @@ import select
 import socket
 import sys
 from asyncio import AbstractEventLoop, BaseTransport, Transport
+from collections.abc import Mapping
 from contextlib import suppress
 from struct import pack
+from typing import Any
 
 from ..addresses import is_loopback
 from ..model.http import Peer
@@ -16,17 +18,27 @@ __all__ = ["hung_up", "look_for_reset", "peer_of", "reset"]
 
 # A reset takes a round trip; on a loaded machine it is looked for again.
 _LOOKS = (0.05, 0.25, 1.0)
+# RFC 4514, sections 2.4 and 3.
+_ESCAPED = {ord(mark): f"\\{mark}" for mark in '\\,+"<>;='}
+_SHORT = {"commonName": "CN", "organizationName": "O", "organizationalUnitName": "OU", "countryName": "C"}
 
 
 def peer_of(transport: BaseTransport) -> Peer:
     """Who is at the other end of `transport`."""
     name = transport.get_extra_info("peername")
     tls = transport.get_extra_info("ssl_object") is not None
+    certificate = _subject(transport.get_extra_info("peercert")) if tls else ""
     if not isinstance(name, tuple) or len(name) < 2:
-        return Peer("", 0, local=True, tls=tls)
+        return Peer("", 0, local=True, tls=tls, certificate=certificate)
     # An IPv4 peer of a socket that listens on IPv6 too; and without the zone of a link-local address (RFC 4007).
     host = str(name[0]).removeprefix("::ffff:").partition("%")[0]
-    return Peer(host, name[1], local=is_loopback(host), tls=tls)
+    return Peer(host, name[1], local=is_loopback(host), tls=tls, certificate=certificate)
+
+
+def _subject(certificate: Mapping[str, Any] | None) -> str:
+    """The subject of what `ssl` tells of a certificate, in the order it is written there."""
+    names = (pair for group in (certificate or {}).get("subject", ()) for pair in group)
+    return ",".join(f"{_SHORT.get(key, key)}={value.translate(_ESCAPED)}" for key, value in names)
 
 
 def look_for_reset(loop: AbstractEventLoop, transport: Transport) -> None:

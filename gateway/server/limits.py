@@ -23,6 +23,8 @@ class Limits(NamedTuple):
     http1: Http1Limits = Http1Limits()
     head_time: float = 10.0
     """From the connect, or from the first byte of a later head, to its end: a head is one packet or two."""
+    tls_handshake: float = 10.0
+    """From the connect to the end of the TLS handshake: three round trips of a bad mobile network."""
     body_idle: float = 30.0
     """For each `pace` bytes of a request body, or what is left of it: covers a stalled mobile uplink."""
     keep_alive_idle: float = 75.0

@@ -1,29 +1,33 @@
-"""Where a server listens: TCP addresses and unix sockets."""
+"""Where a server listens: TCP addresses, unix sockets, and sockets that somebody else has opened."""
 
-# ruff: noqa: PTH101, PTH108, PTH116 - pathlib would cost the start of the program 3 ms
 from __future__ import annotations
 
-import os
 import socket
-import stat
-from asyncio import AbstractEventLoop, AbstractServer, BaseProtocol, Server, get_running_loop, sleep
+from asyncio import AbstractEventLoop, AbstractServer, BaseEventLoop, BaseProtocol, Server, get_running_loop, sleep
 from collections.abc import Callable
 from contextlib import suppress
-from ssl import SSLContext
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeAlias
 
 from ..errors import ConfigError
 
-__all__ = ["Listener", "TcpAddress", "UnixAddress", "open_listener", "parse_address"]
+__all__ = [
+    "SOCKET_MODE",
+    "Address",
+    "Listener",
+    "SocketFile",
+    "TcpAddress",
+    "UnixAddress",
+    "open_listener",
+    "parse_address",
+    "require_listening",
+]
 
 # Connections that the kernel has accepted and we have not: more than a burst of clients that all start at once.
 BACKLOG = 4096
 # Of these, taken in one turn of the loop: others are to be served as well.  asyncio 3.11 also tries, and complains, as
 # often as this when no file descriptor is left.
 ACCEPTS = 32
-# From the connect to the end of the TLS handshake.
-TLS_HANDSHAKE_TIME = 10.0
-# Only the user who runs the gateway; whoever wants more changes the folder or the file.
+# Of a unix socket, where nothing else is said: only the user who runs the gateway.
 SOCKET_MODE = 0o600
 
 
@@ -35,16 +39,39 @@ class TcpAddress(NamedTuple):
 
 
 class UnixAddress(NamedTuple):
+    """`path` may begin with `@`: a name in Linux's abstract namespace, which has no file, no mode and no owner.
+
+    `owner` and `group` are names or numbers; None for those of the process.
+    """
+
     path: str
+    mode: int = SOCKET_MODE
+    owner: str | None = None
+    group: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What `bind` and `connect` take."""
+        return f"\0{self.path[1:]}" if self.path.startswith("@") else self.path
+
+
+Address: TypeAlias = TcpAddress | UnixAddress | socket.socket
+"""A socket is one that listens already, at TCP or unix; it is closed with the listener, its file is left alone."""
+
+
+class SocketFile(Protocol):
+    """The file of a unix socket; see `unix`, which is loaded where there is one."""
+
+    def remove(self) -> None: ...
 
 
 class Listener:
     """An open listener; `url` is where clients find it."""
 
-    def __init__(self, server: AbstractServer, url: str, path: str | None = None) -> None:
+    def __init__(self, server: AbstractServer, url: str, file: SocketFile | None = None) -> None:
         self.server = server
         self.url = url
-        self.path = path
+        self._file = file
 
     async def close(self) -> None:
         """Accept no more; connections go on."""
@@ -57,16 +84,15 @@ class Listener:
         await sleep(0)
         await sleep(0)
         self.server.close()
-        if self.path is not None:
-            with suppress(OSError):
-                os.unlink(self.path)
+        if self._file is not None:
+            self._file.remove()
 
 
 def parse_address(text: str, default_port: int) -> TcpAddress | UnixAddress:
-    """`host`, `host:port`, `[::1]:port`, `:port` or `unix:/path`.  Raises ConfigError."""
+    """`host`, `host:port`, `[::1]:port`, `:port`, `unix:/path` or `unix:@name`.  Raises ConfigError."""
     if text.startswith("unix:"):
         path = text.removeprefix("unix:")
-        if not path:
+        if path in {"", "@"}:
             raise ConfigError(f"listen: {text!r} has no path; write unix:/run/gateway.sock")
         return UnixAddress(path)
     host, colon, port = text.rpartition(":")
@@ -79,70 +105,62 @@ def parse_address(text: str, default_port: int) -> TcpAddress | UnixAddress:
     return TcpAddress(host.removeprefix("[").removesuffix("]") or "127.0.0.1", int(port))
 
 
+def require_listening(sock: socket.socket) -> socket.socket:
+    """`sock`, if it is one of TCP or unix streams that listens.  Raises ConfigError."""
+    if sock.type != socket.SOCK_STREAM or not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        raise ConfigError(
+            f"the socket {sock.fileno()} that was handed in is not one of TCP or unix streams that listens. "
+            "For one of systemd: ListenStream=, and Accept=no"
+        )
+    return sock
+
+
 async def open_listener(
     loop: AbstractEventLoop,
     protocol: Callable[[], BaseProtocol],
-    address: TcpAddress | UnixAddress,
-    tls: SSLContext | None = None,
+    address: TcpAddress | socket.socket,
+    scheme: str = "http",
+    file: SocketFile | None = None,
 ) -> Listener:
-    """Listen at `address`.  Raises ConfigError where that is not possible, with the reason."""
-    handshake = None if tls is None else TLS_HANDSHAKE_TIME
-    if isinstance(address, UnixAddress):
-        _remove_stale(address.path)
-        if not hasattr(loop, "create_unix_server"):
-            raise ConfigError(f"cannot listen at unix:{address.path}: this system has no unix sockets")
-        try:
-            server = await loop.create_unix_server(
-                protocol, address.path, backlog=ACCEPTS, ssl=tls, ssl_handshake_timeout=handshake
-            )
-        except OSError as error:
-            raise ConfigError(f"cannot listen at unix:{address.path}: {error.strerror or error}") from error
-        _restrict(address.path)
-        _lengthen_queue(server)
-        return Listener(server, f"unix:{address.path}", address.path)
+    """Listen at `address`; `file` is removed in the end.  Raises ConfigError where it cannot be, with the reason."""
+    if isinstance(address, TcpAddress):
+        return await _open_tcp(loop, protocol, address, scheme)
+    url = _url(address, scheme)
+    # From Python 3.13 on, `create_unix_server` removes the file of a socket at its end, also of one that is not ours.
+    serve = loop.create_server if isinstance(loop, BaseEventLoop) or url[:5] != "unix:" else loop.create_unix_server
     try:
-        server = await loop.create_server(
-            protocol, address.host, address.port, backlog=ACCEPTS, ssl=tls, ssl_handshake_timeout=handshake
-        )
+        return _listener(await serve(protocol, sock=address, backlog=ACCEPTS), url, file)
+    except BaseException:
+        address.close()
+        if file is not None:
+            file.remove()
+        raise
+
+
+async def _open_tcp(
+    loop: AbstractEventLoop, protocol: Callable[[], BaseProtocol], address: TcpAddress, scheme: str
+) -> Listener:
+    try:
+        server = await loop.create_server(protocol, address.host, address.port, backlog=ACCEPTS)
     except OSError as error:
         hint = " Is a gateway running already? Choose another port." if "in use" in str(error) else ""
         where = f"{address.host}:{address.port}"
         raise ConfigError(f"cannot listen at {where}: {error.strerror or error}.{hint}") from error
-    _lengthen_queue(server)
-    bound = server.sockets[0].getsockname()
-    host = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
-    return Listener(server, f"{'http' if tls is None else 'https'}://{host}:{bound[1]}")
+    return _listener(server, _url(server.sockets[0], scheme))
 
 
-def _lengthen_queue(server: AbstractServer) -> None:
+def _listener(server: Server, url: str, file: SocketFile | None = None) -> Listener:
     """Let more connections wait than are taken at once: for asyncio, `backlog` means both."""
-    for sock in getattr(server, "sockets", ()):
-        with sock.dup() as same:
+    for sock in server.sockets:
+        with socket.fromfd(sock.fileno(), sock.family, sock.type) as same:
             same.listen(BACKLOG)
+    return Listener(server, url, file)
 
 
-def _restrict(path: str) -> None:
-    os.chmod(path, SOCKET_MODE)
-
-
-def _remove_stale(path: str) -> None:
-    """Remove a socket that nobody listens at any more: asyncio would remove a living one just the same."""
-    try:
-        mode = os.stat(path).st_mode
-    except OSError:  # there is nothing, or else binding will tell
-        return
-    if not stat.S_ISSOCK(mode):
-        raise ConfigError(f"cannot listen at unix:{path}: there is a file that is no socket")
-    with socket.socket(socket.AF_UNIX) as probe:
-        probe.setblocking(False)  # a living one whose queue is full would keep us waiting
-        try:
-            probe.connect(path)
-        except (ConnectionRefusedError, FileNotFoundError):
-            with suppress(FileNotFoundError):
-                os.unlink(path)
-            return
-        except BlockingIOError:
-            pass
-        except OSError as error:  # somebody else's, which cannot be told to be dead
-            raise ConfigError(f"cannot listen at unix:{path}: {error.strerror}") from error
-    raise ConfigError(f"cannot listen at unix:{path}: somebody listens there already")
+def _url(sock: socket.socket, scheme: str) -> str:
+    """Where clients find this socket."""
+    name = sock.getsockname()
+    if isinstance(name, tuple):
+        host = f"[{name[0]}]" if ":" in name[0] else name[0]
+        return f"{scheme}://{host}:{name[1]}"
+    return f"unix:@{name[1:].decode(errors='replace')}" if isinstance(name, bytes) else f"unix:{name}"

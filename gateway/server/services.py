@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from asyncio import AbstractEventLoop, Task
 from collections.abc import Callable
-from logging import getLogger
 from time import gmtime
 from typing import NamedTuple, Protocol, TypeAlias
 
 from ..deadlines import Deadlines
-from ..model.http import Malformed, Peer, RequestHead
+from ..model.http import NO_ANSWER, Malformed, Peer, RequestHead
 from ..ports import Handler, Ids, Link, Refusal
 from ..wire.response import ResponseWriter
 from .cuts import Cuts
@@ -18,7 +17,17 @@ from .outbox import Outbox
 from .stream import StreamBody
 from .turns import Turns
 
-__all__ = ["HostedLink", "LinkCarrier", "LinkFactory", "LinkOpener", "Options", "Services", "Timed", "Unread"]
+__all__ = [
+    "HostedLink",
+    "LinkCarrier",
+    "LinkFactory",
+    "LinkOpener",
+    "Options",
+    "Services",
+    "Timed",
+    "TimedHandshake",
+    "Unread",
+]
 
 
 class Timed(Protocol):
@@ -34,6 +43,14 @@ class Timed(Protocol):
     def linger_expired(self) -> None: ...
     def probe_due(self) -> None: ...
     def retire(self) -> None: ...
+    def abort(self) -> None: ...
+
+
+class TimedHandshake(Protocol):
+    """A TLS handshake under way, as its timer and its server see it."""
+
+    def __hash__(self) -> int: ...
+    def handshake_expired(self) -> None: ...
     def abort(self) -> None: ...
 
 
@@ -88,7 +105,6 @@ class Options(NamedTuple):
     is_proxy: Callable[[Peer], bool] | None = None
 
 
-_logger = getLogger(__name__)
 # Every answer carries these, as the product's do: a browser that is made to load one must not guess what it is, nor
 # tell others where it was, nor lend its camera.
 _SECURITY = (
@@ -122,11 +138,15 @@ class Services:
         self.turns = Turns(loop, WORK_TIME, WORK_SHARE)
         self.outbox = Outbox(loop)
         self.connections: set[Timed] = set()
+        self.handshakes: set[TimedHandshake] = set()
         self.refused: set[Timed] = set()
         self.orphans: set[Task[None]] = set()
         self.draining = False
         # A connection idle for `remember` forgets its last head; it is closed after the rest of its time.
         soon = min(limits.remember, limits.keep_alive_idle / 2) or max(limits.remember, limits.keep_alive_idle / 2)
+        self.handshake = Deadlines[TimedHandshake](
+            loop, limits.tls_handshake, lambda handshake: handshake.handshake_expired()
+        )
         self.head = Deadlines[Timed](loop, limits.head_time, lambda connection: connection.head_expired())
         self.soon = Deadlines[Timed](loop, soon, lambda connection: connection.idle_soon())
         self.idle = Deadlines[Timed](
@@ -195,10 +215,17 @@ class Services:
         """Stop all timers."""
         for limit in (self.head, self.soon, self.idle, self.body, self.stall, self.linger, self.probe, self.silence):
             limit.close()
+        self.handshake.close()
         self.cuts.close()
 
     def refusal(self, malformed: Malformed, peer: Peer, limit: str) -> bytes:
-        """The answer to what never became a request; it is counted, and logged, under the name of a limit."""
+        """The answer to what never became a request; it is counted, and logged, under the name of a limit.
+
+        Empty for a peer that speaks another protocol.
+        """
+        if malformed.status == NO_ANSWER:
+            self.cuts.count("refused without an answer", peer, malformed.reason)
+            return b""
         self.cuts.count(limit, peer, malformed.reason)
         headers, body = self.options.refusal(malformed.status, malformed.reason)
         writer = ResponseWriter("GET", "1.1", keep_alive=False)

@@ -11,7 +11,7 @@ from enum import Enum, auto
 from typing import NamedTuple, TypeAlias
 
 from ..errors import MisuseError
-from ..model.http import BodyChunk, BodyEnd, BodyEvent, Headers, Malformed, RequestHead
+from ..model.http import NO_ANSWER, BodyChunk, BodyEnd, BodyEvent, Headers, Malformed, RequestHead
 from .chunked import Chunked
 from .grammar import CONTENT_LENGTH
 from .heads import HeadScanner, request_head, with_content_length
@@ -30,7 +30,7 @@ _Memo: TypeAlias = tuple[bytes, bytes, bytes, RequestHead]
 """A head, as far as the digits of its Content-Length, from behind them, what it was read as."""
 _NOT_HTTP1 = {
     Sniffed.HTTP2: Malformed(505, "HTTP/2 is not served here; use HTTP/1.1"),
-    Sniffed.TLS: Malformed(400, "this port speaks plain HTTP, and a TLS handshake came; use http:// or ws://"),
+    Sniffed.TLS: Malformed(NO_ANSWER, "a TLS handshake came to a port that speaks plain HTTP; use http:// or ws://"),
     Sniffed.OTHER: Malformed(400, "this port speaks HTTP/1.1, and something else came"),
 }
 

@@ -298,6 +298,22 @@ def test_over_a_unix_socket(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "gateway run" in capsys.readouterr().err
 
 
+def test_over_a_unix_socket_with_tls(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = {"certPath": str(CERTIFICATE), "keyPath": str(CERTIFICATE)}
+    path = write_config(tmp_path, 1, bind=f"unix:{tmp_path / 'gw'}", tls=files)
+    with serving(path):
+        assert main(["agent", "--message", "hi", "--config", str(path)]) == 0
+        assert capsys.readouterr().out == "hi\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="abstract sockets are Linux's")
+def test_over_an_abstract_socket(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_config(tmp_path, 1, bind=f"unix:@gateway-test-{os.getpid()}")
+    with serving(path):
+        assert main(["agent", "--message", "hi", "--config", str(path)]) == 0
+        assert capsys.readouterr().out == "hi\n"
+
+
 def test_our_own_certificate_is_trusted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = {"certPath": str(CERTIFICATE), "keyPath": str(CERTIFICATE)}
     port = free_port()

@@ -296,6 +296,7 @@ def test_a_broken_dotenv_is_told(tmp_path: Path) -> None:
         ("[2001:DB8::1]", "2001:db8::1"),
         ("gateway.example", "gateway.example"),
         ("unix:/run/gateway.sock", "unix:/run/gateway.sock"),
+        ("unix:@gateway", "unix:@gateway"),
     ],
 )
 def test_bind(tmp_path: Path, bind: str, address: str) -> None:
@@ -304,7 +305,21 @@ def test_bind(tmp_path: Path, bind: str, address: str) -> None:
 
 @pytest.mark.parametrize(
     "bind",
-    ["", "127.0.0.1:80", "256.1.1.1", "1.2.3", "a b", "unix:sock", f"unix:/{'x' * 110}", "http://x", "-x", "custom"],
+    [
+        "",
+        "127.0.0.1:80",
+        "256.1.1.1",
+        "1.2.3",
+        "a b",
+        "unix:sock",
+        "unix:",
+        "unix:/",
+        "unix:@",
+        f"unix:/{'x' * 110}",
+        "http://x",
+        "-x",
+        "custom",
+    ],
 )
 def test_bind_refused(tmp_path: Path, bind: str) -> None:
     assert only_fault(tmp_path, f'{{gateway: {{bind: "{bind}"}}}}').startswith("main.json5:1:18: gateway.bind: ")
@@ -317,12 +332,43 @@ def test_bind_refused(tmp_path: Path, bind: str) -> None:
         ("keyPath: 'k'", "keyPath needs certPath"),
         ("enabled: true", "TLS needs certPath and keyPath"),
         ("enabled: true, autoGenerate: true", "no certificate is made for you"),
-        ("caPath: 'c'", "would let everybody in"),
+        ("caPath: 'c'", "client certificates need TLS: certPath and keyPath"),
+        ("certPath: 'c', keyPath: 'k', clientCertificates: 'required'", "needs caPath"),
+        ("certPath: 'c', keyPath: 'k', caPath: 'a', clientCertificates: 'no'", '"required" or "optional"'),
+        ("certPath: 'c', keyPath: 'k', handshakeTimeoutMs: -1", "from 0 to"),
         ("certPath: ''", "expected a file name"),
     ],
 )
 def test_tls_refused(tmp_path: Path, tls: str, problem: str) -> None:
     assert problem in only_fault(tmp_path, f"{{gateway: {{tls: {{{tls}}}}}}}")
+
+
+@pytest.mark.parametrize(
+    ("unix", "problem"),
+    [
+        ("path: 'relative'", "unixSocket.path: expected an absolute path"),
+        ("path: '/run/a\\0b'", "unixSocket.path: expected an absolute path"),
+        ("mode: 0x1b0", "unixSocket.mode: expected text"),
+        ("mode: '66'", "three octal digits"),
+        ("mode: '0888'", "three octal digits"),
+        ("mode: '4755'", "three octal digits"),
+        ("mode: '0444'", "nobody can connect"),
+    ],
+)
+def test_unix_sockets_refused(tmp_path: Path, unix: str, problem: str) -> None:
+    assert problem in only_fault(tmp_path, f"{{gateway: {{unixSocket: {{{unix}}}}}}}")
+
+
+def test_unix_sockets(tmp_path: Path) -> None:
+    text = "{gateway: {unixSocket: {path: '/run/gw.sock', mode: '660', owner: 'www', group: '33'}}}"
+    unix = read(tmp_path, text).config.gateway.unix_socket
+    assert (unix.path, unix.mode, unix.owner, unix.group) == ("/run/gw.sock", "660", "www", "33")
+
+
+def test_client_certificates(tmp_path: Path) -> None:
+    text = "{gateway: {tls: {certPath: '/c', keyPath: '/k', caPath: 'a', clientCertificates: 'optional'}}}"
+    tls = read(tmp_path, text).config.gateway.tls
+    assert (tls.ca_path, tls.client_certificates, tls.handshake_timeout_ms) == (f"{tmp_path}/a", "optional", 10_000)
 
 
 def test_tls_can_be_switched_off(tmp_path: Path) -> None:

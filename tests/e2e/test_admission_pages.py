@@ -480,7 +480,6 @@ def test_every_answer_carries_the_security_headers() -> None:
             await ask(gateway, "/nowhere"),
             await raw(gateway, b"nonsense\r\n\r\n"),
             await raw(gateway, b"GET / HTTP/1.1\r\n\r\n"),
-            await raw(gateway, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"),
             await raw(gateway, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
             await raw(gateway, b"GET / HTTP/1.1\r\nX: " + b"x" * 40_000),
             await raw(gateway, b"POST /v1/chat/completions HTTP/1.1\r\n" + head + b"Content-Length: 9999\r\n\r\n"),
@@ -581,7 +580,7 @@ def test_services_are_not_asked_for_what_is_off() -> None:
     async def test(gateway: Gateway) -> None:
         server = gateway._server
         assert server is not None
-        services: Services = server._services
+        services: Services = server.services
         assert services.options.handler.__qualname__ == "Router.route"
         assert services.options.is_proxy is None
 

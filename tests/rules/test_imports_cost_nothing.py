@@ -181,7 +181,7 @@ NOT_FOR_EMBEDDING = {
 SERVING_MODULES = 86
 """Loaded until an embedded gateway listens, beyond asyncio.  Each costs start-up and memory."""
 
-RUN_MODULES = 96
+RUN_MODULES = 97
 """Loaded until `gateway run` listens, beyond asyncio, argparse, dataclasses, logging and pathlib."""
 
 

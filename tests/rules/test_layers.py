@@ -27,6 +27,7 @@ RANK = {
     "agents": 4,
     "api": 5,
     "control": 5,
+    "listening": 5,
     "app": 6,
     "cli": 7,
     # Doors to the building: they may look at every floor, and no floor looks at them.

@@ -22,6 +22,7 @@ from typing import Any, TypeAlias, cast
 import pytest
 
 from gateway.errors import PeerGone, RequestError
+from gateway.model.http import NO_ANSWER
 from gateway.ports import Exchange, Handler
 from gateway.server.limits import Limits
 from gateway.server.server import Server
@@ -204,7 +205,6 @@ def test_the_last_answer_says_so_and_the_connection_is_closed(request_bytes: byt
 @pytest.mark.parametrize(
     ("data", "status"),
     [
-        (b"\x16\x03\x01\x02\x00", 400),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
         (b"SSH-2.0-x\r\n", 400),
         (b"GET / HTTP/1.1\r\n\r\n", 400),
@@ -243,6 +243,9 @@ def test_whatever_is_refused_is_answered_so_and_closed(path: Path) -> None:
             limits = Limits(http1=Http1Limits(**case.get("limits", {})))
             async with serving(limits=limits) as running:
                 said = await asyncio.wait_for(running.exchange(text.encode("latin-1")), 5)
+            if case["events"][-1][1] == NO_ANSWER:
+                assert said == b"", case["name"]
+                continue
             *_, last = re.finditer(rb"HTTP/1\.1 ([0-9]{3}) [A-Z].*?\r\n\r\n", said, re.DOTALL)
             assert int(last[1]) == case["events"][-1][1], case["name"]
             assert b"\r\nconnection: close\r\n" in last[0], case["name"]

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import socket
-import stat
-import subprocess
 from collections.abc import Callable, Coroutine
 from contextlib import closing
 from pathlib import Path
@@ -16,11 +13,8 @@ import pytest
 
 from gateway.errors import ConfigError
 from gateway.server.hangup import hung_up, peer_of
-from gateway.server.listeners import Listener, TcpAddress, UnixAddress, open_listener, parse_address
-from gateway.server.tls import server_context
+from gateway.server.listeners import Listener, TcpAddress, UnixAddress, open_listener, parse_address, require_listening
 from gateway.testing import MemoryTransport
-
-CERTIFICATE = str(Path(__file__).parent.parent / "data" / "tls" / "localhost.pem")
 
 
 def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -85,7 +79,7 @@ async def greeted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
     await writer.wait_closed()
 
 
-async def listen(address: TcpAddress | UnixAddress, **more: Any) -> Listener:
+async def listen(address: TcpAddress | socket.socket, **more: Any) -> Listener:
     return await open_listener(asyncio.get_running_loop(), Greeter, address, **more)
 
 
@@ -102,7 +96,7 @@ def test_port_zero_tells_which_one_it_took() -> None:
 
 def test_tls_shows_in_the_url() -> None:
     async def main() -> None:
-        listener = await listen(TcpAddress("127.0.0.1", 0), tls=server_context(CERTIFICATE, None))
+        listener = await listen(TcpAddress("127.0.0.1", 0), scheme="https")
         assert listener.url.startswith("https://127.0.0.1:")
         await listener.close()
 
@@ -128,86 +122,37 @@ def test_an_address_of_somebody_else() -> None:
     run(main)
 
 
-def test_a_unix_socket_is_for_its_user_and_goes_away(tmp_path: Path) -> None:
-    path = tmp_path / "gw.sock"
-
+def test_a_socket_that_somebody_else_opened(tmp_path: Path) -> None:
     async def main() -> None:
-        listener = await listen(UnixAddress(str(path)))
-        assert listener.url == f"unix:{path}"
-        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        tcp = socket.create_server(("127.0.0.1", 0))
+        port = tcp.getsockname()[1]
+        listener = await listen(tcp)
+        assert listener.url == f"http://127.0.0.1:{port}"
+        await greeted(*await asyncio.open_connection("127.0.0.1", port))
         await listener.close()
-        assert not path.exists()
-        await listener.close()
+        path = str(tmp_path / "s")
+        with socket.socket(socket.AF_UNIX) as theirs:
+            theirs.bind(path)
+            theirs.listen()
+            listener = await listen(theirs.dup())
+            assert listener.url == f"unix:{path}"
+            await greeted(*await asyncio.open_unix_connection(path))
+            await listener.close()
+            assert Path(path).is_socket(), "it is theirs, and they still listen"
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(path)
 
     run(main)
 
 
-def test_a_stale_unix_socket_is_replaced(tmp_path: Path) -> None:
-    path = tmp_path / "gw.sock"
-    with socket.socket(socket.AF_UNIX) as dead:
-        dead.bind(str(path))
-
-    async def main() -> None:
-        listener = await listen(UnixAddress(str(path)))
-        await greeted(*await asyncio.open_unix_connection(str(path)))
-        await listener.close()
-
-    assert path.is_socket()
-    run(main)
-
-
-@pytest.mark.parametrize("full", [True, False])
-def test_a_living_unix_socket_is_left_alone(tmp_path: Path, full: bool) -> None:
-    path = tmp_path / "gw.sock"
-
-    async def main() -> None:
-        with pytest.raises(ConfigError, match="somebody listens there already"):
-            await listen(UnixAddress(str(path)))
-
-    with socket.socket(socket.AF_UNIX) as other, socket.socket(socket.AF_UNIX) as first:
-        other.bind(str(path))
-        other.listen(0)
-        if full:
-            first.connect(str(path))
-        run(main)
-        assert path.is_socket()
-
-
-@pytest.mark.parametrize("kind", ["file", "folder"])
-def test_what_is_no_socket_is_left_alone(tmp_path: Path, kind: str) -> None:
-    path = tmp_path / "precious"
-    if kind == "file":
-        path.write_text("precious")
-    else:
-        path.mkdir()
-
-    async def main() -> None:
-        with pytest.raises(ConfigError, match="no socket"):
-            await listen(UnixAddress(str(path)))
-
-    run(main)
-    assert path.exists()
-
-
-@pytest.mark.parametrize(
-    ("path", "why"), [("no/such/folder/gw.sock", "No such file or directory"), ("x" * 200, "AF_UNIX path too long")]
-)
-def test_a_path_that_cannot_be(tmp_path: Path, path: str, why: str) -> None:
-    async def main() -> None:
-        with pytest.raises(ConfigError, match=f"cannot listen at unix:.*: {why}"):
-            await listen(UnixAddress(str(tmp_path / path)))
-
-    run(main)
-
-
-def test_certificates_that_cannot_be_used(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"gateway\.tls: .*missing.pem' or .* does not exist"):
-        server_context(str(tmp_path / "missing.pem"), None)
-    broken = tmp_path / "broken.pem"
-    broken.write_text("not a certificate")
-    with pytest.raises(ConfigError, match=r"gateway\.tls: .*broken.pem.* cannot be used"):
-        server_context(str(broken), None)
-    assert server_context(CERTIFICATE, CERTIFICATE).minimum_version.name == "TLSv1_2"
+def test_what_cannot_be_listened_at() -> None:
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        with socket.socket(socket.AF_INET, kind) as sock:
+            sock.bind(("127.0.0.1", 0))
+            with pytest.raises(ConfigError, match=r"is not one of TCP or unix streams that listens.*Accept=no"):
+                require_listening(sock)
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        assert require_listening(sock) is sock
 
 
 @pytest.mark.parametrize(
@@ -261,12 +206,3 @@ def test_hung_up() -> None:
             else:
                 pytest.fail("the reset was not noticed")
     assert hung_up(MemoryTransport(asyncio.Protocol()))  # without a socket there is nobody
-
-
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the command openssl")
-def test_an_encrypted_key_is_told_and_asks_nobody(tmp_path: Path) -> None:
-    key = tmp_path / "encrypted.pem"
-    command = ["openssl", "pkey", "-in", CERTIFICATE, "-aes256", "-passout", "pass:secret", "-out", str(key)]
-    subprocess.run(command, check=True, stdin=subprocess.DEVNULL, capture_output=True)
-    with pytest.raises(ConfigError, match=r"gateway\.tls: the key is encrypted"):
-        server_context(CERTIFICATE, str(key))
