@@ -173,6 +173,7 @@ def test_one_byte_at_a_time(target: Target, siege: Siege) -> None:
     assert all(one.answer.startswith(b"HTTP/1.1 200 ") and one.answer.endswith(b"}}") for one in ends)
 
 
+@pytest.mark.timeout(150)
 def test_connects(target: Target, siege: Siege) -> None:
     """200 connects per second; half of them say something, all leave at once."""
     seconds = 60 if FULL else 4
