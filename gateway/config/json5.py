@@ -238,7 +238,7 @@ def _number(src: str, pos: int) -> tuple[int, int | float]:
         value = -value if sign == "-" else value
     elif match := _DECIMAL.match(src, pos):
         text = match.group()
-        integer = match.lastindex is None and len(text) <= MAX_INTEGER_DIGITS
+        integer = match.lastindex is None and len(text.lstrip("+-")) <= MAX_INTEGER_DIGITS
         value = int(text) if integer else float(text)
     elif match := _NOT_FINITE.match(src, pos):
         sign, word = match.groups()

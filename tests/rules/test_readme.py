@@ -167,6 +167,24 @@ def test_the_commands(launch: Launch) -> None:
         assert flags == offered, f"gateway {command} has {sorted(offered)}, README.md lists {sorted(flags)}"
 
 
+def test_the_fuzzing_commands(tmp_path: Path) -> None:
+    commands = re.findall(r"^python -m fuzz\.run (.*)$", section("Fuzzing"), re.MULTILINE)
+    assert len(commands) == 3
+    (tmp_path / "crash-0123456789abcdef").write_bytes(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+    for command in commands:
+        quick = command.replace("--seconds 3600", "--seconds 1 --random")
+        done = subprocess.run(
+            ["/bin/sh", "-c", f"{sys.executable} -m fuzz.run {quick}"],
+            cwd=tmp_path,
+            env={"PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("name", tables())
 def test_the_tables(name: str) -> None:
     found = between(name).search(README)

@@ -6,129 +6,33 @@ import base64
 import json
 import os
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httptools
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.model.http import BodyChunk, BodyEnd, Malformed, RequestHead
+from fuzz.invariants import HttpEvent
+from fuzz.llhttp import compare_requests
+from gateway.model.http import Malformed
 from gateway.wire.http1 import Http1, Http1Limits
 
 DATA = Path(__file__).parent.parent / "data" / "http1"
 
 
-@dataclass
-class Message:
-    """One request, as either reader sees it."""
-
-    method: bytes = b""
-    target: bytes = b""
-    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
-    body: bytes = b""
-    trailers: list[tuple[bytes, bytes]] = field(default_factory=list)
-    complete: bool = False
-
-
-class Llhttp:
-    """Its callbacks, as messages.  `error` is its word for why it stopped."""
-
-    def __init__(self, data: bytes) -> None:
-        self.messages: list[Message] = []
-        self.error = ""
-        self._in_body = False
-        self._parser = httptools.HttpRequestParser(self)
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self.error = "upgrade"
-        except httptools.HttpParserError as error:
-            self.error = str(error)
-
-    def on_message_begin(self) -> None:
-        self.messages.append(Message())
-        self._in_body = False
-
-    def on_url(self, url: bytes) -> None:
-        self.messages[-1].target += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        message = self.messages[-1]
-        (message.trailers if self._in_body else message.headers).append((name.lower(), value.strip(b" \t")))
-
-    def on_headers_complete(self) -> None:
-        self.messages[-1].method = self._parser.get_method()
-        self._in_body = True
-
-    def on_body(self, body: bytes) -> None:
-        self.messages[-1].body += body
-
-    def on_message_complete(self) -> None:
-        self.messages[-1].complete = True
-
-
-class Ours:
-    """The same of our own reader."""
-
-    def __init__(self, data: bytes) -> None:
-        self.messages: list[Message] = []
-        self.malformed: Malformed | None = None
-        self.http = Http1(Http1Limits())
-        events = self.http.receive(data)
-        while events:
-            for event in events:
-                match event:
-                    case RequestHead():
-                        self.messages.append(Message(event.method.encode(), event.target.encode(), list(event.headers)))
-                    case BodyChunk(piece):
-                        self.messages[-1].body += piece
-                    case BodyEnd(trailers):
-                        self.messages[-1].complete = True
-                        self.messages[-1].trailers = list(trailers)
-                    case Malformed():
-                        self.malformed = event
-            events = self.http.restart() if self.http.complete else []
-
-
-def upgrade(ours: Ours) -> bool:
-    return any(message.method == b"CONNECT" or dict(message.headers).get(b"upgrade") for message in ours.messages)
-
-
-# What llhttp says, when it may, and why.
-ALLOWED: tuple[tuple[str, Callable[[Ours], bool], str], ...] = (
-    ("Invalid method encountered", lambda _: True, "llhttp has a list of methods; RFC 9110, 9.1 takes any token"),
-    (
-        "Expected",
-        lambda _: True,
-        "the same list: methods that begin like another one, PRI, SOURCE with another protocol",
-    ),
-    ("Invalid HTTP version", lambda ours: ours.malformed is not None, "a version behind what we have refused"),
-    (
-        "Data after `Connection: close`",
-        lambda ours: ours.http.over,
-        "what follows the last request is thrown away here",
-    ),
-    ("upgrade", upgrade, "llhttp stops where another protocol may begin; here the handler decides"),
-)
+def read(data: bytes) -> tuple[list[HttpEvent], bool]:
+    """The events of all requests in `data`, and whether nothing more will be read."""
+    http = Http1(Http1Limits())
+    events: list[HttpEvent] = [*http.receive(data)]
+    while http.complete:
+        events += http.restart()
+    return events, http.over
 
 
 def compare(data: bytes) -> None:
-    """What our reader accepted, to its end, llhttp accepted too.  What is unfinished here was not accepted yet."""
-    ours, theirs = Ours(data), Llhttp(data)
-    mine = [message for message in ours.messages if message.complete]
-    others = [message for message in theirs.messages if message.complete]
-    for one, other in zip(mine, others, strict=False):
-        assert one == other
-    if len(others) < len(mine):
-        reasons = [why for word, when, why in ALLOWED if theirs.error.startswith(word) and when(ours)]
-        assert reasons, f"we accept {data!r}, and llhttp says {theirs.error or 'nothing'}"
-    # We keep no connection of HTTP/1.0, and throw away what follows its request; llhttp reads on.
-    if not theirs.error and not ours.malformed and not ours.http.over:
-        assert len(others) == len(mine)
+    events, over = read(data)
+    compare_requests(data, events, over=over)
 
 
 def text_of(parts: Any) -> str:
@@ -159,8 +63,8 @@ SUITES = Path(os.environ.get("GATEWAY_CONFORMANCE", DATA.parents[3] / "shared" /
 
 def refused(data: bytes) -> tuple[int, str] | None:
     """Status and reason, if it is, without what a reason shows of the request."""
-    ours = Ours(data)
-    return (ours.malformed.status, re.sub(r"[0-9]+|`[^`]*`", "", ours.malformed.reason)) if ours.malformed else None
+    *_, last = [None, *read(data)[0]]
+    return (last.status, re.sub(r"[0-9]+|`[^`]*`", "", last.reason)) if isinstance(last, Malformed) else None
 
 
 def sent(parts: list[dict[str, Any]]) -> bytes:
