@@ -33,13 +33,12 @@ from .config.schema import AgentEntry as AgentConfig
 from .config.schema import Config
 from .config.values import agent_id
 from .errors import ConfigError, GatewayError
-from .model.http import Peer, RequestHead
 from .ports import Agent, Handler, Ids, LinkHandler, SessionStore
 from .server.connection import Connection
 from .server.limits import Limits
 from .server.listeners import Listener, TcpAddress, UnixAddress, open_listener, parse_address
 from .server.server import Server
-from .server.services import HostedLink, LinkCarrier, Options
+from .server.services import LinkOpener, Options
 from .sessions.lanes import Lanes
 from .sessions.store import MemoryStore
 from .throttle import Throttle, ThrottleLimits
@@ -69,7 +68,8 @@ class Gateway:
     `agents`: id to agent (`ports.Agent`), besides those of `config`.  `listen`: `host:port`, `unix:/path`, or several;
     none at all for a gateway on sockets that the caller opened (`loop.create_server(gw.protocol, sock=s)`).  `token`
     is the token or password that clients have to show; without one, only this machine may be listened to.  `links`:
-    path to WebSocket handler.  Without `config` the chat endpoint is on.
+    path to WebSocket handler; `compression`: of their messages, where the client can do it too, with
+    permessage-deflate.  Without `config` the chat endpoint is on.
 
     Raises ConfigError where the parts do not make a gateway.
     """
@@ -83,6 +83,7 @@ class Gateway:
         token: str | None = None,
         tls: SSLContext | None = None,
         links: Mapping[str, LinkHandler] | None = None,
+        compression: bool | None = None,
         limits: Limits | None = None,
         store: SessionStore | None = None,
         ids: Ids | None = None,
@@ -102,6 +103,7 @@ class Gateway:
         self._tls = tls or _tls(self.config)
         self._proxies = _proxies(self.config)
         self._links = dict(links or {})
+        self._compression = settings.ws.compression if compression is None else compression
         self._upstreams: dict[str, Any] = {}
         self._closers: list[Callable[[], Awaitable[None]]] = []
         if token is None:
@@ -238,13 +240,20 @@ class Gateway:
         return Options(
             handler=handler,
             refusal=refusal,
-            link_factory=_link,
+            link_factory=self._open_links,
             ids=self._ids,
             clock=self._clock,
             limits=self._limits,
             access_log=settings.http.access_log,
             is_proxy=None if self._proxies is None else self._proxies.trusts,
         )
+
+    def _open_links(self, loop: asyncio.AbstractEventLoop) -> LinkOpener:
+        # Loaded on demand: wsproto costs a third of the whole start, and most gateways see no WebSocket.
+        from .server.link import LinkLimits, Links
+        from .wire.extensions import Compression
+
+        return Links(LinkLimits(), loop, Compression() if self._compression else None).open
 
     def _router(self, guard: Guard) -> Router:
         health = Health(self._failing)
@@ -310,13 +319,6 @@ class Gateway:
             upstream = self._upstreams[provider_name] = Upstream(found.timeouts)
             self._closers.append(upstream.aclose)
         return OpenAIModel(found, model, upstream, system_prompt=config.system_prompt)
-
-
-def _link(carrier: LinkCarrier, head: RequestHead, peer: Peer, loop: asyncio.AbstractEventLoop) -> HostedLink:
-    # Loaded on demand: wsproto costs a third of the whole start, and most gateways see no WebSocket.
-    from .server.link import LinkLimits, WebSocketLink
-
-    return WebSocketLink(carrier, head, peer, LinkLimits(), loop)
 
 
 def _tls(config: Config) -> SSLContext | None:

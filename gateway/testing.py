@@ -16,13 +16,14 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
-from .model.http import Headers, Peer, RequestHead
+from .model.http import Headers
 from .model.run import RunEvent, RunInput
 from .ports import Exchange, TimerHandle
 from .server.limits import Limits
-from .server.link import LinkLimits, WebSocketLink
+from .server.link import LinkLimits, Links
 from .server.server import Server
-from .server.services import LinkCarrier, Options
+from .server.services import LinkOpener, Options
+from .wire.extensions import Compression
 from .wire.upgrade import is_websocket
 
 __all__ = ["ManualTimer", "MemoryTransport", "ScriptedAgent", "counting_ids", "echo", "echo_options", "main"]
@@ -184,22 +185,21 @@ async def echo(exchange: Exchange) -> None:
     exchange.respond(200, _TEXT, body)
 
 
-def echo_options(limits: Limits | None = None) -> Options:
+def echo_options(limits: Limits | None = None, compression: Compression | None = None) -> Options:
     """What a server of `echo` is made of."""
-    link_limits = LinkLimits()
 
-    def link(carrier: LinkCarrier, head: RequestHead, peer: Peer, loop: asyncio.AbstractEventLoop) -> WebSocketLink:
-        return WebSocketLink(carrier, head, peer, link_limits, loop)
+    def links(loop: asyncio.AbstractEventLoop) -> LinkOpener:
+        return Links(LinkLimits(), loop, compression).open
 
     def refusal(status: int, reason: str) -> tuple[Headers, bytes]:
         return _TEXT, f"{status} {reason}\n".encode()
 
-    return Options(echo, refusal, link, counting_ids(), time.time, limits or Limits())
+    return Options(echo, refusal, links, counting_ids(), time.time, limits or Limits())
 
 
-async def _serve(host: str, port: int) -> None:
+async def _serve(host: str, port: int, compression: Compression | None) -> None:
     loop = asyncio.get_running_loop()
-    server = Server(loop, echo_options())
+    server = Server(loop, echo_options(compression=compression))
     listener = await loop.create_server(server.protocol, host, port, backlog=1024)
     print(f"echo on http://{host}:{listener.sockets[0].getsockname()[1]}", flush=True)  # noqa: T201 - a command
     await listener.serve_forever()
@@ -212,9 +212,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     server = commands.add_parser("echo", help="serve the echo target for conformance suites")
     server.add_argument("--host", default="127.0.0.1")
     server.add_argument("--port", type=int, default=8080, help="0 takes a free one; the address is printed")
+    server.add_argument("--compression", action="store_true", help="take permessage-deflate where a client offers it")
     options = parser.parse_args(arguments)
     try:
-        asyncio.run(_serve(options.host, options.port))
+        asyncio.run(_serve(options.host, options.port, Compression() if options.compression else None))
     except KeyboardInterrupt:
         return 130
     return 0

@@ -17,7 +17,8 @@ settings.register_profile("dev", deadline=None)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE / "e2e"), str(HERE / "attacks"), str(HERE / "rules")]  # modules that several test files share
+# Modules that several test files share.
+sys.path[:0] = [str(HERE / folder) for folder in ("e2e", "attacks", "rules", "wire")]
 pytest_plugins = ["processes", "siege"]
 
 

@@ -50,6 +50,7 @@ __all__ = [
     "Session",
     "Shutdown",
     "Tls",
+    "Ws",
 ]
 
 _DAY_MS = 86_400_000
@@ -167,6 +168,15 @@ class ControlUi(SectionClass):
     )
 
 
+class Ws(SectionClass):
+    compression: bool = option(
+        False,
+        "Compress WebSocket messages (permessage-deflate) for clients that offer it: less traffic for more CPU and, "
+        "during a message, some 80 KB more memory.",
+        Boolean(),
+    )
+
+
 class Shutdown(SectionClass):
     drain_ms: int = option(
         25_000, "How long runs may go on after SIGTERM. In milliseconds; 0 ends them at once.", Integer(0, _DAY_MS)
@@ -195,6 +205,7 @@ class Gateway(SectionClass):
     tls: Tls = section(Tls)
     http: Http = section(Http)
     control_ui: ControlUi = section(ControlUi)
+    ws: Ws = section(Ws)
     shutdown: Shutdown = section(Shutdown)
 
 

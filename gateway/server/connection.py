@@ -17,7 +17,6 @@ from ..wire.http1 import Http1, Http1Event
 from ..wire.response import ResponseState
 from .accesslog import log_answer
 from .exchange import HttpExchange
-from .flow import AT_ONCE, SLICE
 from .hangup import look_for_reset
 from .phase import Phase, move
 from .sender import Sender
@@ -37,7 +36,7 @@ class Connection(Sender):
     """One connection, from its first byte to its last."""
 
     __slots__ = (
-        "_busy", "_eof", "_exchange", "_head_begun", "_later", "_lingering", "_link", "_link_reads", "_paused",
+        "_busy", "_eof", "_exchange", "_head_begun", "_lingering", "_link", "_link_reads", "_paused",
         "_reader", "_watched", "is_authenticated", "phase", "task",
     )  # fmt: skip
 
@@ -55,7 +54,6 @@ class Connection(Sender):
         self._busy = False
         self._paused = False
         self._lingering = 0
-        self._later = b""
         self._eof = False
 
     # -- what the transport says
@@ -76,8 +74,6 @@ class Connection(Sender):
         services.head.set(self)
 
     def data_received(self, data: bytes) -> None:
-        if (len(data) > SLICE or self._later) and not (data := self._now(data)):
-            return
         phase = self.phase
         if phase >= _LINK:
             if phase is _LINK and self._link is not None:
@@ -94,24 +90,9 @@ class Connection(Sender):
         if self._paused or not self._reader.complete or self._reader.buffered:
             self._update_reading()
 
-    def _now(self, data: bytes) -> bytes:
-        """The part of a long piece that is read now; nothing where it may hold hundreds of frames or chunks."""
-        if self.phase is _IDLE and len(data) > AT_ONCE and not self._later:
-            head = data[: self.services.limits.http1.head_bytes]
-            if self._reader.buffered or b"chunked" in head.lower():
-                self.data_received(data[:AT_ONCE])
-                data = data[AT_ONCE:]
-        if not self._later and self.phase is not _LINK and not self._reader.chunked:
-            return data
-        self._later += data
-        self._update_reading()
-        return b""
-
-    def take_slice(self) -> None:
-        data, self._later = self._later[:SLICE], self._later[SLICE:]
-        if self.phase is _LINK and self._link is not None:
-            self._link.data_received(data)
-        elif events := self._reader.receive(data):
+    def take_turn(self) -> None:
+        """Go on reading what is much work."""
+        if events := self._reader.receive(b""):
             self._advance(events)
         self._update_reading()
 
@@ -131,13 +112,14 @@ class Connection(Sender):
 
     def connection_lost(self, exc: Exception | None) -> None:
         services = self.services
+        if isinstance(exc, TimeoutError):  # from the kernel: see `limit_delivery`
+            services.cuts.count("write_stall", self.peer, "the peer takes nothing")
         if self in services.connections:
             services.admission.leave(self.peer, authenticated=self.is_authenticated)
         services.forget(self)
         services.read(self)
         self.phase = move(self.phase, Phase.CLOSED)
         self._transport = None
-        self._later = b""
         self._reader.detach()
         self._gate.open()
         if self._exchange is not None:
@@ -264,7 +246,7 @@ class Connection(Sender):
                 self.close()
             elif services.draining:  # the answer had promised more before
                 self.retire()
-        if self._paused:
+        if self._paused or self._reader.more:
             self._update_reading()
 
     def _refuse(self, malformed: Malformed, limit: str = "") -> None:
@@ -303,16 +285,16 @@ class Connection(Sender):
     def _update_reading(self) -> None:
         """The one place that decides whether bytes are wanted."""
         wanted = True
-        if self.phase is _IDLE and not self._paused and not self._later:
+        if self.phase is _IDLE and not self._paused:
             return
         if self.phase is _EXCHANGE and self._exchange is not None:
             room = self.services.limits.unread_bytes
             wanted = self._exchange.unread < room and self._reader.buffered < room
         elif self.phase is Phase.LINK:
             wanted = self._link_reads
-        if wanted and self._later:
+        if wanted and self._reader.more:
             self.services.turns.add(self)
-        wanted = wanted and not self._later
+            wanted = False
         if (
             wanted is self._paused
             and self._transport is not None
@@ -348,8 +330,8 @@ class Connection(Sender):
         self.is_authenticated = True
         self.services.admission.authenticated(self.peer)
 
-    def become_link(self, answer: bytes, head: RequestHead) -> HostedLink:
-        self._link = self.services.options.link_factory(self, head, (self._exchange or self).peer, self.loop)
+    def become_link(self, answer: bytes, link: HostedLink) -> None:
+        self._link = link
         self.phase = move(self.phase, Phase.LINK)
         self.send(answer)
         rest = self._reader.detach()
@@ -358,7 +340,6 @@ class Connection(Sender):
         if self._eof:  # it came while the handler made up its mind
             self._link.eof_received()
         self._update_reading()
-        return self._link
 
     def set_reading(self, wanted: bool) -> None:
         self._link_reads = wanted

@@ -9,8 +9,7 @@ from ..errors import MisuseError, PeerGone, RequestError
 from ..model.http import BodyChunk, BodyEnd, Headers, Malformed, Peer, RequestHead
 from ..ports import Link
 from ..wire.response import ResponseState, ResponseWriter, encode_headers
-from ..wire.upgrade import accept
-from .services import Services
+from .services import HostedLink, LinkCarrier, Services
 from .stream import StreamBody, StreamHost
 
 __all__ = ["ExchangeHost", "HttpExchange"]
@@ -20,7 +19,7 @@ _END = BodyEnd()
 _NEW = ResponseState.NEW
 
 
-class ExchangeHost(StreamHost, Protocol):
+class ExchangeHost(StreamHost, LinkCarrier, Protocol):
     """What an exchange needs of the connection that carries it."""
 
     peer: Peer
@@ -39,7 +38,8 @@ class ExchangeHost(StreamHost, Protocol):
 
     def authenticated(self) -> None: ...
 
-    def become_link(self, answer: bytes, head: RequestHead) -> Link: ...
+    def become_link(self, answer: bytes, link: HostedLink) -> None:
+        """Send `answer`, and hand the connection over."""
 
 
 class HttpExchange:
@@ -184,9 +184,12 @@ class HttpExchange:
         """See `ports.Exchange.accept_websocket`."""
         if self.started:
             raise MisuseError("the request has been answered")
-        line, end, rest = accept(self.head).partition(b"\r\n")
-        common = self._host.services.common_headers(self.request_id) + self._decoration
-        return self._host.become_link(self.writer.upgrade(line + end + common + rest), self.head)
+        host = self._host
+        answer, link = host.services.open_link(host, self.head, self.peer)
+        line, end, rest = answer.partition(b"\r\n")
+        common = host.services.common_headers(self.request_id) + self._decoration
+        host.become_link(self.writer.upgrade(line + end + common + rest), link)
+        return link
 
     def probe(self) -> None:
         """Send what every client has to skip: a peer that is gone will say so.

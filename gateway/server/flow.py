@@ -5,12 +5,8 @@ from __future__ import annotations
 from asyncio import AbstractEventLoop, Future
 from typing import Protocol
 
-__all__ = ["AT_ONCE", "REST", "SLICE", "WORK", "Gate", "Sliced", "Turns"]
+__all__ = ["REST", "WORK", "Expensive", "Gate", "Turns"]
 
-# Bytes of a request that are read without a look at what is in them: most requests are smaller.
-AT_ONCE = 4096
-# Bytes of frames or chunks read without a look at the clock: 170 of the smallest, which take a millisecond or two.
-SLICE = 1024
 # Seconds after which those who wait let others go first.
 WORK = 0.001
 # A quarter of the loop is for expensive input, when there is other work.
@@ -44,38 +40,38 @@ class Gate:
             await waiter
 
 
-class Sliced(Protocol):
-    """A connection with input that is not read yet."""
+class Expensive(Protocol):
+    """A connection with input that is much work to read."""
 
     def __hash__(self) -> int: ...
 
-    def take_slice(self) -> None:
-        """Read a slice, and `add` the connection again where there is another one to be read now."""
+    def take_turn(self) -> None:
+        """Do a small part of it, and `add` the connection again where another one is to be done now."""
 
 
 class Turns:
     """A bounded share of the loop for connections whose input is expensive to read.  One per server.
 
-    A read of 64 KiB can hold ten thousand frames or chunks, and those take 80 ms in which nobody else is served: one
-    peer that sends nothing else would multiply everybody's waiting.  So long reads of that kind are cut into slices,
-    and the connections that have slices left take turns: WORK seconds of reading, then REST times as long for others.
+    A read of 64 KiB can hold ten thousand chunks, and those take 70 ms in which nobody else is served: one peer that
+    sends nothing else would multiply everybody's waiting.  So such a read is done in parts, and the connections that
+    have parts left take turns: WORK seconds of reading, then REST times as long for others.
     """
 
     __slots__ = ("_armed", "_loop", "_waiting")
 
     def __init__(self, loop: AbstractEventLoop) -> None:
         self._loop = loop
-        self._waiting: dict[Sliced, None] = {}
+        self._waiting: dict[Expensive, None] = {}
         self._armed = False
 
-    def add(self, connection: Sliced) -> None:
-        """`connection` has slices left; does nothing where that is known."""
+    def add(self, connection: Expensive) -> None:
+        """`connection` has parts left; does nothing where that is known."""
         self._waiting[connection] = None
         if not self._armed:
             self._armed = True
             self._loop.call_soon(self._run)
 
-    def forget(self, connection: Sliced) -> None:
+    def forget(self, connection: Expensive) -> None:
         """The connection is over."""
         self._waiting.pop(connection, None)
 
@@ -85,7 +81,7 @@ class Turns:
         while self._waiting:
             connection = next(iter(self._waiting))
             del self._waiting[connection]  # to stand behind the others, where it comes back
-            connection.take_slice()
+            connection.take_turn()
             now = clock()
             if now - began > WORK:
                 self._loop.call_later(REST * (now - began), self._run)

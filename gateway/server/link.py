@@ -15,14 +15,18 @@ from typing import Protocol
 from ..errors import MisuseError, PeerGone
 from ..model.http import Peer, RequestHead
 from ..ports import Timer, TimerHandle
+from ..wire.extensions import Agreement, Compression, agree
+from ..wire.upgrade import accept
 from ..wire.websocket import Binary, Closed, Ping, Pong, State, Text, WebSocket
+from .turns import Turns
 
-__all__ = ["LinkHost", "LinkLimits", "WebSocketLink"]
+__all__ = ["LinkHost", "LinkLimits", "Links", "WebSocketLink"]
 
 # What is sent in one turn of the loop.  A message counts for more than its characters: a thousand empty ones are work.
 TURN_BYTES = 16_384
 MESSAGE_COST = 64
 
+_OPEN, _FAILING = State.OPEN, State.FAILING
 _ABNORMAL = 1006  # RFC 6455, 7.4.1: the connection ended without a close frame
 
 
@@ -34,7 +38,7 @@ class LinkLimits:
     """What OpenClaw's clients may send: a chat message with its attachments in base64."""
     queue_bytes: int = 1024 * 1024
     """Messages that nobody has read yet, in bytes or characters, before reading pauses; a reader that awaits
-    something for a moment must not stop the peer.  Overshoots by one message, or by one read of the transport."""
+    something for a moment must not stop the peer.  Overshoots by one message."""
     queue_messages: int = 256
     """The same, as a number: each message weighs some 100 bytes besides its content."""
     ping_interval: float = 25.0
@@ -42,7 +46,14 @@ class LinkLimits:
     pong_timeout: float = 25.0
     """How long a peer may be silent after a ping: longer than a mobile network needs to hand over."""
     close_timeout: float = 5.0
-    """How long the peer has for its close frame: a round trip on a bad mobile network; a drain must not wait longer."""
+    """How long the peer has for its close frame: a round trip on a bad mobile network; a drain must not wait longer.
+    As long as that, answers to what came before a broken frame can still be sent."""
+    slice_bytes: int = 128
+    """Handled at once, or else one frame: 21 of the smallest.  A read that holds more frames waits for its turns."""
+    turn_time: float = 0.00025
+    """Of the turns that all links of a server take, before the others get theirs: as long as a request."""
+    turn_share: float = 0.2
+    """The part of the time for these turns: 25,000 of the smallest frames in a second, however many links send them."""
 
 
 class LinkHost(Protocol):
@@ -71,30 +82,43 @@ class LinkHost(Protocol):
         """Close at once."""
 
 
+class Links:
+    """The links of one server."""
+
+    def __init__(self, limits: LinkLimits, timer: Timer, compression: Compression | None = None) -> None:
+        self._limits = limits
+        self._timer = timer
+        self._compression = compression
+        self._turns = Turns(timer, limits.turn_time, limits.turn_share)
+
+    def open(self, host: LinkHost, head: RequestHead, peer: Peer) -> tuple[bytes, WebSocketLink]:
+        """The answer to a handshake, and the link that follows it.  Raises RequestError as `wire.upgrade.accept`."""
+        agreement = agree(head, self._compression)
+        answer = accept(head, agreement=agreement)
+        link = WebSocketLink(host, head, peer, self._limits, self._timer, agreement=agreement, turns=self._turns)
+        return answer, link
+
+
 class WebSocketLink:
     """A `ports.Link`.  `close_code` is None until the connection is over; 1006 when it ended without a close frame."""
 
     __slots__ = (
-        "_burst",
-        "_flusher",
-        "_handle",
-        "_heard",
-        "_host",
-        "_limits",
-        "_over",
-        "_paused",
-        "_queue",
-        "_queued",
-        "_reader",
-        "_timer",
-        "_ws",
-        "close_code",
-        "close_reason",
-        "head",
-        "peer",
-    )
+        "_at", "_backlog", "_burst", "_flusher", "_full", "_handle", "_heard", "_host", "_limits", "_over", "_paused",
+        "_queue", "_queued", "_reader", "_timer", "_turns", "_verdict", "_waits", "_ws", "close_code", "close_reason",
+        "head", "peer",
+    )  # fmt: skip
 
-    def __init__(self, host: LinkHost, head: RequestHead, peer: Peer, limits: LinkLimits, timer: Timer) -> None:
+    def __init__(
+        self,
+        host: LinkHost,
+        head: RequestHead,
+        peer: Peer,
+        limits: LinkLimits,
+        timer: Timer,
+        *,
+        agreement: Agreement | None = None,
+        turns: Turns | None = None,
+    ) -> None:
         self.head = head
         self.peer = peer
         self.close_code: int | None = None
@@ -102,10 +126,16 @@ class WebSocketLink:
         self._host = host
         self._limits = limits
         self._timer = timer
-        self._ws = WebSocket(limits.max_message)
+        self._ws = WebSocket(limits.max_message, agreement=agreement)
         self._queue: deque[str | bytes] = deque()
         self._queued = 0
         self._burst = 0  # what was sent since the loop had its last turn
+        self._full = False  # of messages that nobody has read
+        self._backlog = b""  # read from the transport, and handled as far as `_at`
+        self._at = 0
+        self._waits = False  # for its turn
+        self._turns = turns or Turns(timer, limits.turn_time, limits.turn_share)
+        self._verdict: Closed | None = None  # on a broken frame, until the messages before it are read
         self._paused = False
         self._heard = False  # whether anything has come since the last ping
         self._reader: asyncio.Future[None] | None = None
@@ -123,6 +153,8 @@ class WebSocketLink:
     async def __anext__(self) -> str | bytes:
         queue = self._queue
         while not queue:
+            if self._verdict is not None and self.close_code is None:
+                self._closed(self._verdict)
             if self.close_code is not None:
                 raise StopAsyncIteration
             if self._reader is not None:
@@ -136,8 +168,9 @@ class WebSocketLink:
         self._queued -= len(message)
         # Down to half of it, so that a full queue does not stop and start the transport for each message.
         limits = self._limits
-        if self._paused and 2 * self._queued <= limits.queue_bytes and 2 * len(queue) <= limits.queue_messages:
-            self._read(wanted=True)
+        if self._full and 2 * self._queued <= limits.queue_bytes and 2 * len(queue) <= limits.queue_messages:
+            self._full = False
+            self._go_on()
         return message
 
     async def send(self, message: str | bytes) -> None:
@@ -158,16 +191,28 @@ class WebSocketLink:
         MisuseError for a `code` that must not be sent; a `reason` over 123 bytes is cut.
         """
         if self.close_code is None:
-            if self._ws.state is State.OPEN:
+            if self._ws.state is _OPEN:
                 self._host.write(self._ws.close(code, reason))
-                self._read(wanted=True)  # the peer's close frame may stand behind messages
                 self._arm(self._limits.close_timeout, self._give_up)
+                self._full = False  # the peer's close frame may stand behind messages
+                self._go_on()
+            elif self._verdict is not None:
+                self._closed(self._verdict)
             await asyncio.wait((self._over,))
 
     # For the connection
 
     def data_received(self, data: bytes) -> None:
         self._heard = True
+        if self._backlog:  # the transport gave more than it was asked for
+            self._backlog += data
+        elif len(data) <= self._limits.slice_bytes or len(data) <= self._ws.span(data):
+            self._receive(data)
+        else:
+            self._backlog = data
+            self._go_on()
+
+    def _receive(self, data: bytes) -> None:
         before = len(self._queue)
         owed = False
         for event in self._ws.receive(data):
@@ -179,20 +224,23 @@ class WebSocketLink:
                     owed = True
                 case Pong():
                     pass
-                case Closed(code, reason):
-                    self._closed(code, reason)
+                case Closed():
+                    self._judge(event)
                     return
         if owed:
             self._answer()
         if len(self._queue) > before:
             self._wake()
             if self._queued > self._limits.queue_bytes or len(self._queue) > self._limits.queue_messages:
+                self._full = True
                 self._read(wanted=False)
 
     def eof_received(self) -> None:
         """The peer has sent its FIN: without a close frame, nothing of the connection is left (RFC 6455, 7.1.5)."""
+        while self._backlog and self.close_code is None:
+            self._work()
         if self.close_code is None:
-            self._closed(_ABNORMAL, "")
+            self._closed(self._verdict or Closed(_ABNORMAL, ""))
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._flusher is not None:
@@ -201,8 +249,28 @@ class WebSocketLink:
 
     # Inside
 
+    def _go_on(self) -> None:
+        """Handle what was read before anything more is read."""
+        if self._backlog and not self._full and not self._waits:
+            self._waits = True
+            self._turns.add(self._work)
+        self._read(wanted=not self._backlog and not self._full and self._verdict is None)
+
+    def _work(self) -> bool:
+        """Handle a slice of the backlog; whether to be called for more."""
+        if backlog := self._backlog:  # the connection may be over
+            start = self._at
+            self._at = end = start + max(self._limits.slice_bytes, self._ws.span(backlog, start))
+            if end >= len(backlog):
+                self._backlog, self._at = b"", 0
+            self._receive(backlog[start:end])
+        self._waits = bool(self._backlog) and not self._full
+        if not self._waits:
+            self._go_on()
+        return self._waits
+
     def _require_open(self) -> None:
-        if self.close_code is not None or self._ws.state is not State.OPEN:
+        if self.close_code is not None or (self._ws.state is not _OPEN and self._ws.state is not _FAILING):
             raise PeerGone("the WebSocket is closed")
 
     def _read(self, *, wanted: bool) -> None:
@@ -224,21 +292,34 @@ class WebSocketLink:
     async def _answer_later(self) -> None:
         try:
             await self._host.drain()
-            if owed := self._ws.outgoing():
-                self._host.write(owed)
+            if self._verdict is None:  # else with the close frame
+                self._host.write(self._ws.outgoing())
         except PeerGone:
             pass  # `connection_lost` tells everybody
         finally:
             self._flusher = None
 
-    def _closed(self, code: int, reason: str) -> None:
-        """No more frames from the peer."""
+    def _judge(self, closed: Closed) -> None:
+        """No more frames from the peer.  After a broken one, what answers the messages before it still goes out."""
+        self._backlog, self._at = b"", 0
+        if self._ws.state is not _FAILING or not self._queue:
+            self._closed(closed)
+            return
+        self._verdict = closed
+        self._read(wanted=False)
+        self._arm(self._limits.close_timeout, lambda: self._closed(closed))
+        self._wake()
+
+    def _closed(self, closed: Closed) -> None:
         self._host.write(self._ws.outgoing())
-        self._finish(code, reason)
+        self._finish(closed.code, closed.reason)
         self._host.close()
 
     def _finish(self, code: int, reason: str) -> None:
+        self._backlog, self._at = b"", 0
         if self.close_code is None:
+            if self._verdict is not None:
+                code, reason = self._verdict.code, self._verdict.reason
             self.close_code = code
             self.close_reason = reason
             if self._handle is not None:

@@ -18,7 +18,7 @@ from .limits import Admission, Limits, within_files
 from .outbox import Outbox
 from .stream import StreamBody
 
-__all__ = ["HostedLink", "LinkCarrier", "LinkFactory", "Options", "Services", "Timed", "Unread"]
+__all__ = ["HostedLink", "LinkCarrier", "LinkFactory", "LinkOpener", "Options", "Services", "Timed", "Unread"]
 
 
 class Timed(Protocol):
@@ -31,7 +31,7 @@ class Timed(Protocol):
     def idle_soon(self) -> None: ...
     def idle_expired(self) -> None: ...
     def body_expired(self) -> None: ...
-    def take_slice(self) -> None: ...
+    def take_turn(self) -> None: ...
     def linger_expired(self) -> None: ...
     def probe_due(self) -> None: ...
     def retire(self) -> None: ...
@@ -67,7 +67,10 @@ class LinkCarrier(Protocol):
     def abort(self) -> None: ...
 
 
-LinkFactory: TypeAlias = Callable[[LinkCarrier, RequestHead, Peer, AbstractEventLoop], HostedLink]
+LinkOpener: TypeAlias = Callable[[LinkCarrier, RequestHead, Peer], tuple[bytes, HostedLink]]
+"""The handshake's answer and the link.  Raises RequestError where the handshake is not a good one."""
+LinkFactory: TypeAlias = Callable[[AbstractEventLoop], LinkOpener]
+"""Called once, with the first handshake, for all links of a server."""
 
 
 class Options(NamedTuple):
@@ -134,6 +137,7 @@ class Services:
         self.silence = Deadlines[StreamBody](loop, limits.silence, lambda stream: stream.expired())
         self._unsent: dict[Unread, int] = {}
         self._unsent_total = 0
+        self._opener: LinkOpener | None = None
         self._second = -1
         self._common = b""
 
@@ -153,6 +157,12 @@ class Services:
             self.await_reader(connection)
         else:
             connection.cut_off("write_stall", "the peer does not read")
+
+    def open_link(self, carrier: LinkCarrier, head: RequestHead, peer: Peer) -> tuple[bytes, HostedLink]:
+        """See `LinkOpener`."""
+        if self._opener is None:
+            self._opener = self.options.link_factory(self.loop)
+        return self._opener(carrier, head, peer)
 
     def bereave(self, task: Task[None] | None) -> None:
         """The connection of this task is over, and the task cleans up; who waits for all tasks waits for it too."""

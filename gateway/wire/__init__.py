@@ -9,7 +9,10 @@ response      their answers
 http1_client  a request and its response, as a client
 sse           server-sent events
 upgrade       the handshake of a WebSocket
+extensions    what is agreed upon there about compression
 websocket     its frames; the only importer of wsproto
+message       a message while its frames arrive
+deflate       compressed messages
 """
 
 from __future__ import annotations

@@ -11,6 +11,9 @@ from .grammar import CHUNK_LINE, field_line, line_fault
 
 __all__ = ["BulkChunked", "Chunked"]
 
+# Chunk lines, chunks and trailer lines read by one call: a piece of 64 KiB can hold ten thousand chunks, which take
+# 70 ms; so many take two, and then others may be served before the next call.
+STEPS = 512
 # One chunk line; extensions are in practice signatures of some hundred bytes.
 LINE_BYTES = 1024
 # All chunk extensions of a body together: without it, 20 MiB of body could come in 20 GiB of extensions.
@@ -31,13 +34,15 @@ class Chunked:
     """Reads one chunked body.
 
     `receive` gives the body chunks that a piece of input completes, then BodyEnd, or Malformed as the last event.
-    After BodyEnd, `rest` is what followed the body.  What is buffered stays below TRAILER_BYTES.
+    After BodyEnd, `rest` is what followed the body.  What is buffered stays below TRAILER_BYTES, unless `more` says
+    that what came held very many chunks: then `receive` is to be called again, with nothing or with what comes next.
     """
 
-    __slots__ = ("_buffer", "_extensions", "_left", "_over", "_state", "_trailer_bytes", "_trailers", "rest")
+    __slots__ = ("_buffer", "_extensions", "_left", "_over", "_state", "_trailer_bytes", "_trailers", "more", "rest")
 
     def __init__(self) -> None:
         self.rest = b""
+        self.more = False
         self._state = _State.SIZE
         self._over = False
         self._buffer = b""
@@ -53,7 +58,8 @@ class Chunked:
         buffer = self._buffer + data if self._buffer else data
         events: list[BodyEvent] = []
         pos = 0
-        while True:
+        self.more = False
+        for _ in range(STEPS):
             step = self._step(buffer, pos, events)
             if isinstance(step, Malformed):
                 self._over = True
@@ -64,8 +70,11 @@ class Chunked:
                 self._buffer, self.rest = b"", buffer[pos:]
                 return events
             if step == 0:
-                self._buffer = buffer[pos:]
-                return events
+                break
+        else:
+            self.more = True
+        self._buffer = buffer[pos:]
+        return events
 
     def _step(self, buffer: bytes, pos: int, events: list[BodyEvent]) -> int | Malformed:
         """Take one element of the grammar; how many bytes that took, 0 where more are needed."""
@@ -175,7 +184,7 @@ class BulkChunked:
 
     def receive(self, data: bytes) -> list[BodyEvent]:
         if self._strict is not None:
-            return self._strict.receive(data)
+            return self._read(self._strict, data)
         buffer = self._buffer + data if self._buffer else data
         pieces, buffer = self._alternate(buffer)
         start = 0
@@ -199,7 +208,14 @@ class BulkChunked:
             return events
         self._buffer = b""
         self._strict = Chunked()
-        return events + self._strict.receive(buffer[start:])
+        return events + self._read(self._strict, buffer[start:])
+
+    @staticmethod
+    def _read(strict: Chunked, data: bytes) -> list[BodyEvent]:
+        events = strict.receive(data)
+        while strict.more:
+            events += strict.receive(b"")
+        return events
 
     def _alternate(self, buffer: bytes) -> tuple[list[bytes], bytes]:
         """The data of leading chunks that hold no CRLF, so that splitting there gives size, data, size, data ...

@@ -123,9 +123,9 @@ class Http1:
         return self._state is _State.OVER
 
     @property
-    def chunked(self) -> bool:
-        """In the middle of a body in chunks."""
-        return self._state is _State.CHUNKED
+    def more(self) -> bool:
+        """What came is not read to its end, since that is much work: `receive` is to be called again, with nothing."""
+        return self._chunked is not None and self._chunked.more
 
     @property
     def remaining(self) -> int | None:

@@ -1,7 +1,6 @@
 """The opening handshake of a WebSocket, read and answered as a server (RFC 6455, section 4.2), without I/O.
 
-The head has been read as HTTP before; the bytes after it belong to `websocket`.  No extension is negotiated:
-permessage-deflate would need an inflater with a cap.
+The head has been read as HTTP before; the bytes after it belong to `websocket`.
 """
 
 from __future__ import annotations
@@ -12,7 +11,8 @@ from re import compile as pattern
 
 from ..errors import MisuseError, RequestError
 from ..model.http import RequestHead
-from .grammar import tokens
+from .extensions import Agreement, offers
+from .grammar import TOKEN, tokens
 
 __all__ = ["accept", "accept_token", "is_websocket"]
 
@@ -30,12 +30,12 @@ def is_websocket(head: RequestHead) -> bool:
     return b"websocket" in tokens(fields.get(b"upgrade")) and b"upgrade" in tokens(fields.get(b"connection"))
 
 
-def accept(head: RequestHead, subprotocol: str | None = None) -> bytes:
+def accept(head: RequestHead, subprotocol: str | None = None, agreement: Agreement | None = None) -> bytes:
     """The complete 101 response.
 
-    `subprotocol` must be one that the client offered, else MisuseError.  Raises RequestError for a handshake that is
-    not a good one: 405 for another method than GET, 426 for a request without upgrade or for another version than 13,
-    400 for the rest.
+    `subprotocol` must be one that the client offered, else MisuseError; `agreement` is what `extensions.agree` found.
+    Raises RequestError for a handshake that is not a good one: 405 for another method than GET, 426 for a request
+    without upgrade or for another version than 13, 400 for the rest.
     """
     fields = head.fields
     if not is_websocket(head):
@@ -65,12 +65,26 @@ def accept(head: RequestHead, subprotocol: str | None = None) -> bytes:
         b"Connection: Upgrade",
         b"Sec-WebSocket-Accept: " + accept_token(key),
     ]
+    subprotocols = _subprotocols(fields.get(b"sec-websocket-protocol"))
     if subprotocol is not None:
-        offered = fields.get(b"sec-websocket-protocol", b"").decode("latin-1").split(",")
-        if not subprotocol or subprotocol not in [name.strip(" \t") for name in offered]:
+        if subprotocol not in subprotocols:
             raise MisuseError(f"the client did not offer the subprotocol {subprotocol!r}")
-        lines.append(b"Sec-WebSocket-Protocol: " + subprotocol.encode("latin-1"))
+        lines.append(b"Sec-WebSocket-Protocol: " + subprotocol.encode())
+    if agreement is not None:
+        lines.append(b"Sec-WebSocket-Extensions: " + agreement.answer)
+    elif b"sec-websocket-extensions" in fields:
+        offers(fields[b"sec-websocket-extensions"])  # of no interest, but RFC 6455, 9.1 lets no bad list pass
     return b"\r\n".join((*lines, b"", b""))
+
+
+def _subprotocols(value: bytes | None) -> list[str]:
+    """RFC 6455, 4.1, item 10: tokens, none of them twice."""
+    if value is None:
+        return []
+    names = [name for part in value.split(b",") if (name := part.strip(b" \t"))]
+    if not names or len(set(names)) < len(names) or not all(map(TOKEN.fullmatch, names)):
+        raise RequestError(400, "Sec-WebSocket-Protocol is not a list of different tokens")
+    return [name.decode("ascii") for name in names]
 
 
 def accept_token(key: bytes) -> bytes:

@@ -6,13 +6,14 @@ decodes text before anybody could count it, defers some invalid UTF-8 to the nex
 
     state     what happened                            next
     OPEN      close(): our close frame is written      CLOSING
-    OPEN      the peer's close frame, or a violation   CLOSED (the answer is in `outgoing`)
+    OPEN      the peer's close frame                   CLOSED (the answer is in `outgoing`)
+    OPEN      a violation                              FAILING (nothing more is read; we may still send)
+    FAILING   `outgoing` takes our close frame out     CLOSED
     CLOSING   the peer's close frame, or a violation   CLOSED
 """
 
 from __future__ import annotations
 
-from codecs import IncrementalDecoder, getincrementaldecoder
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,15 +21,23 @@ from enum import Enum, auto
 from struct import pack
 from typing import TypeAlias
 
-from wsproto.frame_protocol import CloseReason, FrameDecoder, Opcode, ParseFailed, XorMaskerSimple
+from wsproto.extensions import Extension
+from wsproto.frame_protocol import (
+    CloseReason,
+    FrameDecoder,
+    FrameProtocol,
+    Opcode,
+    ParseFailed,
+    RsvBits,
+    XorMaskerSimple,
+)
 
 from ..errors import MisuseError
+from .deflate import Deflater, Inflater
+from .extensions import Agreement
+from .message import Assembly, Fault
 
 __all__ = ["Binary", "Closed", "Event", "Ping", "Pong", "State", "Text", "WebSocket"]
-
-# Frames in one message.  The fragments themselves are free of overhead here, but each costs time, an empty one too.
-# Twice what the Autobahn test suite sends (4 MiB in fragments of 64 bytes).
-_MAX_FRAMES = 131_072
 
 # Pings that may wait for their pong; of more, the oldest go unanswered, which section 5.5.3 allows.  8 KiB at most.
 _MAX_PONGS = 64
@@ -39,8 +48,12 @@ _MAX_REASON = _MAX_CONTROL - 2
 
 class State(Enum):
     OPEN = auto()
+    FAILING = auto()
     CLOSING = auto()
     CLOSED = auto()
+
+
+_OPEN, _FAILING, _CLOSING, _CLOSED = State
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,30 +99,33 @@ class WebSocket:
     `receive` never raises on what a peer sends, and how the bytes are cut never changes the events.  After it,
     `outgoing()` holds what the protocol demands to be written back.  A message over `max_message` bytes closes with
     1009.  A client passes as `mask` where its masking keys come from: 4 bytes that nobody can predict (section 5.3).
+    `agreement` tells what was agreed upon about compression.
     """
 
     __slots__ = (
-        "_decoder",
-        "_frames",
-        "_fresh",
-        "_mask",
-        "_max_message",
-        "_parts",
-        "_pongs",
-        "_reply",
-        "_size",
-        "state",
-    )
+        "_decoder", "_deflater", "_fresh", "_inflater", "_mask", "_max_message", "_message", "_pongs", "_reply",
+        "_rsv1", "state",
+    )  # fmt: skip
 
-    def __init__(self, max_message: int, mask: Callable[[], bytes] | None = None) -> None:
-        self.state = State.OPEN
+    def __init__(
+        self, max_message: int, mask: Callable[[], bytes] | None = None, agreement: Agreement | None = None
+    ) -> None:
+        self.state = _OPEN
         self._max_message = max_message
         self._mask = mask
-        self._decoder = FrameDecoder(client=mask is not None)
+        self._rsv1: _Rsv1 | None = None
+        self._deflater: Deflater | None = None
+        self._inflater: Inflater | None = None
+        if agreement is not None:
+            self._rsv1 = _Rsv1()
+            server = (agreement.server_bits, agreement.server_takeover)
+            client = (agreement.client_bits, agreement.client_takeover)
+            ours, theirs = (server, client) if mask is None else (client, server)
+            self._deflater = Deflater(*ours, agreement.compression)
+            self._inflater = Inflater(*theirs)
+        self._decoder = self._new_decoder()
         self._fresh = True  # whether the next thing the decoder finds is the beginning of a frame
-        self._parts: _Parts | None = None  # of the message that is not complete
-        self._size = 0  # of that message, with all of the frame that is under way
-        self._frames = 0
+        self._message: Assembly | None = None  # the one that is not complete
         self._pongs: deque[bytes] | None = None
         self._reply = b""
 
@@ -117,20 +133,14 @@ class WebSocket:
         """The events in `data`.  A message that was good before a bad frame comes before the Closed of that frame."""
         events: list[Event] = []
         decoder = self._decoder
-        if (
-            self._mask is None
-            and self._fresh
-            and self._parts is None
-            and self.state is State.OPEN
-            and not decoder.buffer
-        ):
+        if self._mask is None and self._fresh and self._message is None and self.state is _OPEN and not decoder.buffer:
             text = _whole_text(data)
             if text is not None and len(data) - 6 <= self._max_message:
                 return [Text(text)]
-        if self.state is not State.CLOSED:
+        if self.state is _OPEN or self.state is _CLOSING:
             decoder.receive_bytes(data)
         try:
-            while self.state is not State.CLOSED:
+            while self.state is _OPEN or self.state is _CLOSING:
                 frame = decoder.process_buffer()
                 if self._fresh:
                     header = decoder.header  # None again once the frame is complete
@@ -145,15 +155,37 @@ class WebSocket:
                     break
                 self._fresh = frame.frame_finished
                 assert isinstance(frame.payload, bytes)
-                event = self._event(frame.opcode, frame.payload, frame.frame_finished and frame.message_finished)
+                event = self._event(frame.opcode, frame.payload, frame.frame_finished, frame.message_finished)
                 if event is not None:
                     events.append(event)
-        except ParseFailed as violation:
+        except (ParseFailed, Fault) as violation:
             events.append(self._fail(violation.code, str(violation)))
         return events
 
+    def span(self, data: bytes, start: int = 0) -> int:
+        """How many bytes, from `start` of `data` on, belong to the frame that is under way there.
+
+        Handling those costs little; 0 where nothing of the kind can be said.
+        """
+        decoder = self._decoder
+        if self._rsv1 is not None:  # inflating costs what it likes
+            return 0
+        if decoder.header is not None:
+            return decoder.header.payload_len - decoder.payload_consumed - len(decoder.buffer)
+        if decoder.buffer or len(data) - start < 2:
+            return 0
+        length = data[start + 1] & 0x7F
+        if length < 126:
+            return 6 + length
+        if length == 126:
+            return 8 + int.from_bytes(data[start + 2 : start + 4])
+        return 14 + int.from_bytes(data[start + 2 : start + 10])
+
     def outgoing(self) -> bytes:
-        """What has to be written back by now, pongs and the answering close frame; empty if nothing.  Takes it out."""
+        """What has to be written back by now, pongs and the answering close frame; empty if nothing.  Takes it out.
+
+        After a violation, what answers the messages before it can still be sent: until this is called.
+        """
         if not self._pongs:
             data = b""
         else:
@@ -161,13 +193,15 @@ class WebSocket:
             self._pongs = None
         data += self._reply
         self._reply = b""
+        if self.state is _FAILING:
+            self.state = _CLOSED
         return data
 
     def send_text(self, text: str) -> bytes:
         """A text message.  Raises MisuseError for text that UTF-8 cannot carry (half a surrogate pair)."""
         self._require_open()
         try:
-            return self._frame(0x80 | Opcode.TEXT, text.encode())
+            return self._data(Opcode.TEXT, text.encode())
         except UnicodeEncodeError as error:
             raise MisuseError(
                 f"half a surrogate pair at {error.start} of a text message: send whole characters"
@@ -175,7 +209,7 @@ class WebSocket:
 
     def send_binary(self, data: bytes) -> bytes:
         self._require_open()
-        return self._frame(0x80 | Opcode.BINARY, data)
+        return self._data(Opcode.BINARY, data)
 
     def ping(self, payload: bytes = b"") -> bytes:
         """A ping; `payload`, up to 125 bytes, comes back in the Pong."""
@@ -187,40 +221,39 @@ class WebSocket:
     def close(self, code: int, reason: str = "") -> bytes:
         """Our close frame, after the pongs that are still owed.  What the peer sends until its own is discarded.
 
-        A `reason` over 123 bytes is cut at a character.  MisuseError for a code that must not be sent (section 7.4).
+        After a violation the frame tells of that, whatever is given here.  A `reason` over 123 bytes is cut at a
+        character.  MisuseError for a code that must not be sent (section 7.4).
         """
         self._require_open()
         if not _may_be_sent(code):
             raise MisuseError(f"{code} is not a close code that may be sent: take 1000, 1001, 1011 or 4000 to 4999")
+        if self.state is _FAILING:
+            return self.outgoing()
         data = self.outgoing() + self._close_frame(code, reason)
-        self.state = State.CLOSING
-        self._parts = None
+        self.state = _CLOSING
+        self._message = None
         return data
 
     def _begin(self, opcode: Opcode, length: int) -> None:
         """Check a frame by its header, before any of its payload is kept: then the verdict cannot depend on cuts."""
-        if opcode.iscontrol() or self.state is State.CLOSING:
+        if opcode.iscontrol() or self.state is _CLOSING:
             return
         if opcode is Opcode.CONTINUATION:
-            if self._parts is None:
+            if self._message is None:
                 raise ParseFailed("a continuation frame without a message to continue")
-        elif self._parts is not None:
+        elif self._message is not None:
             raise ParseFailed("a new message inside an unfinished one")
         else:
-            self._parts = _Parts(opcode is Opcode.TEXT)
-            self._size = self._frames = 0
-        self._size += length
-        self._frames += 1
-        if self._size > self._max_message:
-            raise ParseFailed(f"a message is longer than {self._max_message} bytes", CloseReason.MESSAGE_TOO_BIG)
-        if self._frames > _MAX_FRAMES:
-            raise ParseFailed(f"a message has more than {_MAX_FRAMES} frames", CloseReason.MESSAGE_TOO_BIG)
+            compressed = self._rsv1 is not None and self._rsv1.seen
+            inflater = self._inflater if compressed else None
+            self._message = Assembly(opcode is Opcode.TEXT, self._max_message, inflater)
+        self._message.frame(length)
 
-    def _event(self, opcode: Opcode, payload: bytes, complete: bool) -> Event | None:
-        """`payload` is a piece of a data frame, or a whole control frame."""
+    def _event(self, opcode: Opcode, payload: bytes, frame_over: bool, final: bool) -> Event | None:
+        """`payload` is a piece of a data frame, or a whole control frame; the message is over with a `final` one."""
         if opcode is Opcode.PING:
             # Nothing follows our close frame; the peer answers that one, not a pong behind it.
-            if self.state is State.OPEN:
+            if self.state is _OPEN:
                 if self._pongs is None:
                     self._pongs = deque(maxlen=_MAX_PONGS)
                 self._pongs.append(payload)
@@ -229,14 +262,15 @@ class WebSocket:
             return Pong(payload)
         if opcode is Opcode.CLOSE:
             return self._peer_closes(payload)
-        parts = self._parts
-        if parts is None:  # we are closing: nobody reads messages any more
+        message = self._message
+        if message is None:  # we are closing: nobody reads messages any more
             return None
-        if not complete:
-            parts.add(payload)
+        if not (frame_over and final):
+            message.add(payload, frame_over)
             return None
-        self._parts = None
-        return parts.finish(payload)
+        self._message = None
+        data = message.finish(payload)
+        return Text(data) if isinstance(data, str) else Binary(data)
 
     def _peer_closes(self, payload: bytes) -> Closed:
         code, reason = CloseReason.NO_STATUS_RCVD.value, ""
@@ -250,25 +284,37 @@ class WebSocket:
                 raise ParseFailed(
                     "invalid UTF-8 in the reason of a close frame", CloseReason.INVALID_FRAME_PAYLOAD_DATA
                 ) from None
-        if self.state is State.OPEN:
+        if self.state is _OPEN:
             self._reply = self._frame(0x80 | Opcode.CLOSE, payload[:2])
         return self._end(code, reason)
 
     def _fail(self, code: int, reason: str) -> Closed:
         """Section 7.1.7: fail the connection."""
-        if self.state is State.OPEN:
-            self._reply = self._close_frame(code, reason)
-        return self._end(int(code), reason)
+        if self.state is _CLOSING:
+            return self._end(int(code), reason)
+        self._reply = self._close_frame(code, reason)
+        return self._end(int(code), reason, _FAILING)
 
-    def _end(self, code: int, reason: str) -> Closed:
-        self.state = State.CLOSED
-        self._parts = None
-        self._decoder = FrameDecoder(client=self._mask is not None)  # lets go of what it had buffered
+    def _end(self, code: int, reason: str, state: State = _CLOSED) -> Closed:
+        self.state = state
+        # Lets go of what had come.
+        self._message = self._inflater = None
+        self._decoder = self._new_decoder()
         return Closed(code, reason)
 
+    def _new_decoder(self) -> FrameDecoder:
+        return FrameDecoder(self._mask is not None, None if self._rsv1 is None else [self._rsv1])
+
     def _require_open(self) -> None:
-        if self.state is not State.OPEN:
+        if self.state is not _OPEN and self.state is not _FAILING:
             raise MisuseError(f"nothing can be sent in state {self.state.name}")
+
+    def _data(self, opcode: int, payload: bytes) -> bytes:
+        if self._deflater is not None:
+            deflated = self._deflater.message(payload)
+            if deflated is not None:
+                return self._frame(0xC0 | opcode, deflated)
+        return self._frame(0x80 | opcode, payload)
 
     def _close_frame(self, code: int, reason: str) -> bytes:
         text = reason.encode("utf-8", "replace")[:_MAX_REASON].decode("utf-8", "ignore").encode()
@@ -290,44 +336,21 @@ class WebSocket:
         return b"".join((header, key, XorMaskerSimple(key).process(bytearray(payload))))
 
 
-class _Parts:
-    """A message while it arrives: one buffer, so that a million fragments weigh what their bytes weigh.
+class _Rsv1(Extension):
+    """Lets wsproto's decoder take the bit of a compressed message, on its first frame only (RFC 7692, section 6)."""
 
-    Raises ParseFailed as soon as no continuation could make a text valid.
-    """
+    seen = False
+    """On the frame that was begun last."""
 
-    __slots__ = ("_data", "_is_text", "_utf8")
+    def offer(self) -> bool:
+        return False  # the handshake is not wsproto's
 
-    def __init__(self, is_text: bool) -> None:
-        self._is_text = is_text
-        self._data: bytearray | None = None
-        self._utf8: IncrementalDecoder  # as `_data`, made only for a message that comes in pieces
-
-    def add(self, payload: bytes, complete: bool = False) -> None:
-        if self._data is None:
-            self._data = bytearray()
-            self._utf8 = getincrementaldecoder("utf-8")()
-        self._data += payload
-        if not self._is_text:
-            return
-        try:
-            self._utf8.decode(payload, complete)
-        except UnicodeDecodeError:
-            raise _not_utf8() from None
-        pending = self._utf8.getstate()[0]
-        if pending[:1] == b"\xed" and pending[1:2] > b"\x9f":  # half a surrogate pair, which Python decides on later
-            raise _not_utf8()
-
-    def finish(self, payload: bytes) -> Text | Binary:
-        if self._data is not None:
-            self.add(payload, complete=True)
-            return Text(self._data.decode()) if self._is_text else Binary(bytes(self._data))
-        if not self._is_text:
-            return Binary(payload)
-        try:
-            return Text(payload.decode())
-        except UnicodeDecodeError:
-            raise _not_utf8() from None
+    def frame_inbound_header(
+        self, proto: FrameDecoder | FrameProtocol, opcode: Opcode, rsv: RsvBits, payload_length: int
+    ) -> RsvBits:
+        del proto, payload_length
+        self.seen = rsv.rsv1
+        return RsvBits(opcode is Opcode.TEXT or opcode is Opcode.BINARY, rsv2=False, rsv3=False)
 
 
 def _whole_text(data: bytes) -> str | None:
@@ -359,7 +382,3 @@ def _whole_text(data: bytes) -> str | None:
 def _may_be_sent(code: int) -> bool:
     """Section 7.4 and https://www.iana.org/assignments/websocket: the codes that a close frame may carry."""
     return 1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999
-
-
-def _not_utf8() -> ParseFailed:
-    return ParseFailed("invalid UTF-8 in a text message", CloseReason.INVALID_FRAME_PAYLOAD_DATA)

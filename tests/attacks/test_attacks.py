@@ -155,6 +155,7 @@ GET = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 FLOODS: dict[str, tuple[bytes, bytes]] = {
     "requests": (b"", GET * 1000),
     "chunks of one byte": (CHUNKED, b"1\r\nx\r\n" * 5000),
+    "pipelined chunks of one byte": (b"", GET + CHUNKED + b"1\r\nx\r\n" * 5000 + b"0\r\n\r\n"),
     "tiny frames": (UPGRADE("/echo"), frame(0x81, b"x") * 5000),
     "pings": (UPGRADE("/echo"), frame(0x89, b"p" * 125) * 1000),
     "pongs": (UPGRADE("/echo"), frame(0x8A) * 5000),

@@ -66,6 +66,11 @@ class Running:
         status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
         return int(re.findall(r"VmRSS:\s+(\d+) kB", status)[0]) * 1024
 
+    def peak_memory(self) -> int:
+        """The most resident memory it ever had, in bytes (Linux)."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
+        return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) * 1024
+
     def stop(self) -> int:
         """End it: a second signal where the first one has to wait for runs."""
         for patience in (0.5, 5):

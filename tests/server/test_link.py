@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import struct
+import zlib
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
@@ -14,7 +15,8 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from gateway.errors import MisuseError, PeerGone
 from gateway.model.http import Peer, RequestHead
-from gateway.server.link import LinkLimits, WebSocketLink
+from gateway.server.link import LinkLimits, Links, WebSocketLink
+from gateway.wire.extensions import Compression
 from gateway.wire.heads import read_request_head
 from gateway.wire.upgrade import accept
 
@@ -34,10 +36,11 @@ def frame(first: int, payload: bytes = b"") -> bytes:
 CLOSE = frame(0x88, b"\x03\xe8")
 
 
-def a_head() -> RequestHead:
+def a_head(more: bytes = b"") -> RequestHead:
     head = read_request_head(
         b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        + more
+        + b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
     )
     assert isinstance(head, RequestHead)
     return head
@@ -174,13 +177,60 @@ def test_messages_then_close() -> None:
     drive(test)
 
 
+BROKEN = frame(0x81, b"a") + frame(0x89, b"?") + frame(0x81, b"b") + frame(0x83) + frame(0x81, b"c")
+
+
 def test_what_came_before_the_end_can_still_be_read() -> None:
     async def test(rig: Rig) -> None:
-        rig.link.data_received(frame(0x81, b"a") + frame(0x81, b"b") + frame(0x83))
+        rig.link.data_received(BROKEN)
         rig.link.connection_lost(None)
         assert await read_all(rig.link) == ["a", "b"]
         assert rig.link.close_code == 1002
-        assert rig.host.sent()[2:4] == b"\x03\xea"
+        assert rig.host.sent() == b""
+        assert rig.clock.pending() == 0
+
+    drive(test)
+
+
+def test_answers_to_what_came_before_a_broken_frame_go_out_before_the_close() -> None:
+    async def test(rig: Rig) -> None:
+        rig.link.data_received(BROKEN)
+        assert rig.host.log == ["pause"]
+        rig.link.data_received(frame(0x81, b"more"))
+        async for message in rig.link:
+            await rig.link.send(message)
+        sent = rig.host.sent()
+        assert sent.startswith(b"\x81\x01a\x81\x01b\x8a\x01?\x88")
+        assert sent[11:13] == b"\x03\xea"
+        assert rig.host.log == ["pause", "close"]
+        assert rig.link.close_code == 1002
+        with pytest.raises(PeerGone):
+            await rig.link.send("late")
+
+    drive(test)
+
+
+@pytest.mark.parametrize("way", ["time", "close", "eof"])
+def test_a_broken_frame_does_not_wait_long_for_them(way: str) -> None:
+    async def test(rig: Rig) -> None:
+        rig.link.data_received(BROKEN)
+        await rig.link.send("first")
+        assert rig.host.sent() == b"\x81\x05first"
+        if way == "time":
+            rig.clock.forward(LIMITS.close_timeout - 0.1)
+            assert rig.host.sent() == b""
+            rig.clock.forward(0.1)
+        elif way == "close":
+            await rig.link.close(4000)
+        else:
+            rig.link.eof_received()
+        sent = rig.host.sent()
+        assert (sent[:4], sent[5:7]) == (b"\x8a\x01?\x88", b"\x03\xea")
+        assert rig.host.log == ["pause", "close"]
+        assert await read_all(rig.link) == ["a", "b"]
+        assert rig.link.close_code == 1002
+        assert rig.host.sent() == b""
+        assert rig.clock.pending() == 0
 
     drive(test)
 
@@ -307,6 +357,161 @@ def test_a_paused_link_reads_again_to_be_closed() -> None:
         assert await read_all(rig.link) == ["."] * 3
 
     drive(test, queue_messages=2)
+
+
+# A flood waits for its turns
+
+
+class SlowClock(Clock):
+    """A millisecond passes whenever somebody asks for the time."""
+
+    def time(self) -> float:
+        self.now += 0.001
+        return self.now
+
+
+def slow(**limits: Any) -> Rig:
+    rig = Rig(**limits)
+    rig.clock = SlowClock()
+    rig.link = WebSocketLink(rig.host, a_head(), PEER, LinkLimits(ping_interval=0, **limits), rig.clock)
+    return rig
+
+
+FLOOD = [frame(0x89, b"%03d" % number) for number in range(200)]
+
+
+def test_a_flood_is_handled_bit_by_bit_while_nothing_more_is_read() -> None:
+    async def test(_: Rig) -> None:
+        rig = slow(slice_bytes=20)
+        rig.link.data_received(b"".join(FLOOD))
+        assert rig.host.log == ["pause"]
+        sent = rig.host.sent()
+        assert 0 < len(sent) <= 3 * 5
+        rounds = 0
+        while rig.host.log == ["pause"]:
+            rig.clock.forward(0.01)
+            more = rig.host.sent()
+            assert len(more) <= 20 * 5
+            sent += more
+            rounds += 1
+        assert rounds >= 10
+        assert rig.host.log == ["pause", "read"]
+        assert sent == b"".join(b"\x8a\x03%03d" % number for number in range(200))
+
+    drive(test)
+
+
+def test_what_comes_while_a_flood_waits_keeps_its_place() -> None:
+    async def test(_: Rig) -> None:
+        rig = slow(slice_bytes=20)
+        rig.link.data_received(b"".join(frame(0x81, b"%d" % number) for number in range(50)))
+        rig.link.data_received(frame(0x81, b"last") + CLOSE)  # transports may give what they have read already
+        reader = asyncio.create_task(read_all(rig.link))
+        await settle()
+        assert not reader.done()
+        rig.clock.forward(10)
+        assert await reader == [*(str(number) for number in range(50)), "last"]
+        assert rig.link.close_code == 1000
+        assert rig.host.log == ["pause", "close"]
+
+    drive(test)
+
+
+def test_a_long_frame_is_no_flood() -> None:
+    async def test(_: Rig) -> None:
+        rig = slow()
+        sent = frame(0x82, bytes(200_000))
+        for start in range(0, len(sent), 65_536):
+            rig.link.data_received(sent[start : start + 65_536])
+        assert await anext(aiter(rig.link)) == bytes(200_000)
+        assert rig.host.log == []
+
+    drive(test)
+
+
+def test_a_flood_that_fills_the_queue_waits_for_its_reader() -> None:
+    async def test(_: Rig) -> None:
+        rig = slow(queue_messages=4, slice_bytes=20)
+        rig.link.data_received(b"".join(frame(0x81, b"%02d" % number) for number in range(100)))
+        rig.clock.forward(10)
+        assert rig.host.log == ["pause"]
+        messages = aiter(rig.link)
+        for number in range(100):
+            assert await anext(messages) == f"{number:02}"
+            rig.clock.forward(1)
+        assert rig.host.log == ["pause", "read"]
+
+    drive(test)
+
+
+@pytest.mark.parametrize("way", ["close", "eof", "lost"])
+def test_the_end_while_a_flood_waits(way: str) -> None:
+    async def test(_: Rig) -> None:
+        rig = slow(queue_messages=4, slice_bytes=20)
+        rig.link.data_received(b"".join(frame(0x81, b"%02d" % number) for number in range(100)) + CLOSE)
+        if way == "eof":  # all that came before it is there
+            rig.link.eof_received()
+            assert len(await read_all(rig.link)) == 100
+            assert rig.link.close_code == 1000
+        elif way == "lost":
+            rig.link.connection_lost(ConnectionResetError())
+            rig.clock.forward(10)
+            assert len(await read_all(rig.link)) < 10
+            assert rig.link.close_code == 1006
+        else:
+            closer = asyncio.create_task(rig.link.close())
+            await settle()
+            rig.clock.forward(4)
+            await closer
+            assert rig.link.close_code == 1000
+            assert len(await read_all(rig.link)) < 10
+        rig.clock.forward(10)
+        assert rig.clock.pending() == 0
+
+    drive(test)
+
+
+def test_links_of_a_server_share_their_turns() -> None:
+    async def test(_: Rig) -> None:
+        clock = SlowClock()
+        links = Links(LinkLimits(ping_interval=0, slice_bytes=20), clock)
+        hosts = [Host() for _ in range(5)]
+        for host in hosts:
+            answer, link = links.open(host, a_head(), PEER)
+            assert answer.startswith(b"HTTP/1.1 101 ")
+            link.data_received(b"".join(FLOOD))
+        began = clock.now
+        clock.forward(0.4)
+        handled = sum(len(host.sent()) // 5 for host in hosts)
+        assert handled * 9 / 20 * 0.001 < 0.3 * (clock.now - began)  # each slice takes a millisecond
+        clock.forward(10)
+        assert {len(host.sent()) > 0 for host in hosts} == {True}
+
+    drive(test)
+
+
+def test_a_message_that_inflates_far_is_read_slice_by_slice() -> None:
+    async def test(_: Rig) -> None:
+        host, clock = Host(), SlowClock()
+        head = a_head(b"Sec-WebSocket-Extensions: permessage-deflate\r\n")
+        answer, link = Links(LinkLimits(), clock, Compression()).open(host, head, PEER)
+        assert b"\r\nSec-WebSocket-Extensions: permessage-deflate; " in answer
+        stream = zlib.compressobj(9, zlib.DEFLATED, -15)
+        bomb = (stream.compress(bytes(1_000_000)) + stream.flush(zlib.Z_SYNC_FLUSH))[:-4]
+        link.data_received(frame(0xC2, bomb) * 60)  # a read of 60 KB that holds 60 MB
+        clock.forward(10)
+        assert host.log == ["pause"]
+        seen = 0
+        async for message in link:
+            assert message == bytes(1_000_000)
+            seen += 1
+            assert link._queued <= 2_000_000
+            clock.forward(1)
+            if seen == 60:
+                break
+        assert host.log == ["pause", "read"]
+
+    drive(test)
 
 
 # Closing
