@@ -115,6 +115,8 @@ class Connection(Sender):
 
     def connection_lost(self, exc: Exception | None) -> None:
         services = self.services
+        if isinstance(exc, TimeoutError):  # from the kernel: see `limit_delivery`
+            services.cuts.count("write_stall", self.peer, "the peer takes nothing")
         if self in services.connections:
             services.admission.leave(self.peer, authenticated=self.is_authenticated)
         services.forget(self)

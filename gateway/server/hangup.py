@@ -14,7 +14,7 @@ from typing import Any
 from ..addresses import is_loopback
 from ..model.http import Peer
 
-__all__ = ["hung_up", "look_for_reset", "peer_of", "reset"]
+__all__ = ["hung_up", "limit_delivery", "look_for_reset", "peer_of", "reset"]
 
 # A reset takes a round trip; on a loaded machine it is looked for again.
 _LOOKS = (0.05, 0.25, 1.0)
@@ -68,6 +68,17 @@ def hung_up(transport: BaseTransport) -> bool:
     poll = select.poll()
     poll.register(sock.fileno(), 0)
     return any(event & (select.POLLHUP | select.POLLERR) for _, event in poll.poll(0))
+
+
+def limit_delivery(transport: BaseTransport, seconds: float) -> None:
+    """Let the kernel give up on a peer that has taken nothing of what was sent to it for so long.
+
+    By itself it would go on for a quarter of an hour with a peer that has vanished, and for minutes, after our close,
+    with one that does not read.
+    """
+    sock = transport.get_extra_info("socket")
+    if sock is not None and sock.family in {socket.AF_INET, socket.AF_INET6} and hasattr(socket, "TCP_USER_TIMEOUT"):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(1000 * seconds))
 
 
 def reset(transport: Transport) -> None:

@@ -9,7 +9,7 @@ from typing import cast
 from ..errors import PeerGone
 from ..model.http import Peer
 from .flow import Gate
-from .hangup import peer_of, reset
+from .hangup import limit_delivery, peer_of, reset
 from .services import Services
 
 __all__ = ["Sender"]
@@ -36,6 +36,7 @@ class Sender(Protocol):
         # would be memory for each peer that does not read.  (1 and not 0: for asyncio's TLS, nothing is not below 0.)
         taken.set_write_buffer_limits(high=1, low=0)
         self.peer = peer_of(taken)
+        limit_delivery(taken, 2 * self.services.limits.write_stall)  # ours comes first, and tells the peer
         return taken
 
     def pause_writing(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -99,6 +100,30 @@ def test_slow_readers_of_large_answers(aim: Aim, siege: Siege) -> None:
     assert sum(cuts.values()) >= CROWD
 
 
+def test_the_kernel_gives_up_too(target: Target) -> None:
+    """What the kernel has taken of an answer is closed behind by the gateway: the kernel must not keep it for long."""
+
+    def left() -> int:
+        """Sockets of the gateway in FIN-WAIT-1: closed, but not with all that was sent taken."""
+        lines = [line.split() for line in Path("/proc/net/tcp").read_text("ascii").splitlines()[1:]]
+        return sum(line[1].endswith(f":{target.port:04X}") and line[3] == "04" for line in lines)
+
+    async def main() -> None:
+        peers = [await connect(target.port, buffer=2048) for _ in range(20)]
+        for peer in peers:
+            await peer.send(chat("large", "100000"))
+        await target.quiet()  # cut by keep_alive_idle
+        end = time.monotonic() + 8
+        assert left() > 10
+        while left():
+            assert time.monotonic() < end, f"{left()} sockets are left"
+            await asyncio.sleep(0.05)
+        for peer in peers:
+            peer.close()
+
+    asyncio.run(main())
+
+
 # What has no end.
 
 TOO_LONG = {
@@ -174,6 +199,7 @@ def test_one_byte_at_a_time(target: Target, siege: Siege) -> None:
     assert all(one.answer.startswith(b"HTTP/1.1 200 ") and one.answer.endswith(b"}}") for one in ends)
 
 
+@pytest.mark.timeout(150)
 def test_connects(target: Target, siege: Siege) -> None:
     """200 connects per second; half of them say something, all leave at once."""
     seconds = 60 if FULL else 4

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Awaitable, Callable
 
 import pytest
 from attackers import CHUNKED, UPGRADE, End, Peer, chat, crowd, drip, stay
+from processes import TOKEN, Launch, configuration
 from siege import FULL, NEEDS_PROC, Aim
 
 from gateway.app import _limits
@@ -86,3 +88,27 @@ def test_by_waiting(aim: Aim) -> None:
     cuts = asyncio.run(target.quiet())["cuts"]
     assert cuts.pop("linger", 0) <= 100
     assert cuts == {"head_time": 100, "body_idle": 50, "keep_alive_idle": 50, "write_stall": 50}
+
+
+def test_a_configured_limit_strikes_and_says_so(launch: Launch) -> None:
+    """With `gateway run`, as its users have it."""
+    config = configuration()
+    config["gateway"]["http"]["limits"] = {"headTimeoutMs": 300, "bodyIdleTimeoutMs": 500}
+    running = launch(config)
+    body = CHUNKED.replace(b"attacked-secret", TOKEN.encode())
+
+    async def main() -> None:
+        silent, slow = await asyncio.gather(
+            crowd(running.port, stay(b""), 20), crowd(running.port, drip(body, b"1\r\nx\r\n", 0.1), 20)
+        )
+        assert all(0.25 < end.seconds < 2 and end.how != "open" for end in silent)
+        assert all(0.45 < end.seconds < 2 and end.answer.startswith(b"HTTP/1.1 408 ") for end in slow)
+
+    asyncio.run(main())
+    running.process.send_signal(signal.SIGTERM)
+    assert running.process.wait(10) == 0
+    log = running.text()
+    assert log.count("head_time: 127.0.0.1: nothing came") == 1, log
+    assert "head_time: 19 more within 10 s" in log, log
+    assert "body_idle: 127.0.0.1: the request body stopped coming" in log, log
+    assert "body_idle: 19 more within 10 s" in log, log
