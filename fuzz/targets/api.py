@@ -21,7 +21,7 @@ from gateway.wire.sse import SseDecoder, SseEvent
 __all__ = ["one_input"]
 
 TOKEN = "s3cret"  # noqa: S105 - of this target alone
-ALLOWED = {200, 204, 400, 401, 404, 405, 408, 411, 413, 414, 417, 426, 429, 431, 501, 505}
+ALLOWED = {200, 204, 400, 401, 403, 404, 405, 408, 411, 413, 414, 417, 421, 426, 429, 431, 501, 505}
 OPEN = {"/", "/health", "/healthz", "/ready", "/readyz"}
 ERROR = {"message", "type", "param", "code"}
 
