@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from contextlib import suppress
+from copy import deepcopy
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -74,18 +75,18 @@ class Mutator:
         if isinstance(value, list | dict) and value and random.random() < 0.85:
             keys: list[Any] = list(value) if isinstance(value, dict) else list(range(len(value)))
             key = random.choice(keys)
-            other = random.choice(self._values)
+            other = deepcopy(random.choice(self._values))
             match random.randrange(6):
                 case 0 if isinstance(value, dict) and isinstance(other, dict):
                     value.update(other)
                 case 1 if isinstance(value, list):
-                    value.insert(key, value[key] if random.random() < 0.5 else other)
+                    value.insert(key, deepcopy(value[key]) if random.random() < 0.5 else other)
                 case 2:
                     del value[key]
                 case _:
                     value[key] = self._changed(value[key], random)
             return value
-        return random.choice((random.choice(self._values), [value], {"type": value}, str(value), value))
+        return random.choice((deepcopy(random.choice(self._values)), [value], {"type": value}, str(value), value))
 
     def _one(self, raw: bytearray, random: Random) -> None:
         at = random.randint(0, len(raw))

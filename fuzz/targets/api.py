@@ -21,7 +21,7 @@ from gateway.wire.sse import SseDecoder, SseEvent
 __all__ = ["one_input"]
 
 TOKEN = "s3cret"  # noqa: S105 - of this target alone
-ALLOWED = {200, 204, 400, 401, 404, 405, 408, 411, 413, 414, 417, 426, 429, 431, 501, 505}
+ALLOWED = {200, 204, 400, 401, 403, 404, 405, 408, 411, 413, 414, 417, 421, 426, 429, 431, 501, 505}
 OPEN = {"/", "/health", "/healthz", "/ready", "/readyz"}
 ERROR = {"message", "type", "param", "code"}
 
@@ -75,7 +75,8 @@ def _asked(data: bytes) -> _Asked:
             # Refused before its body has come, or not: that depends on the cuts.
             return _Asked(heads, sure=False)
         has_body = head.content_length or head.chunked or head.expects_continue
-        if has_body and (head.method != "POST" or not _allowed(head)):
+        is_read = head.method == "POST" and _allowed(head) and head.path == "/v1/chat/completions"
+        if has_body and not is_read and (head.expects_continue or head.method != "POST" or not _allowed(head)):
             return _Asked(heads, sure=False)
         if not head.keep_alive or head.method == "CONNECT":
             return _Asked(heads, sure=True)
