@@ -79,7 +79,7 @@ def _compressed(head: RequestHead, compression: Compression) -> None:
     assert any(_answers(dict(answer), dict(offer)) for offer in offered), f"{answer} to {offered}"
     assert agreement.server_takeover == ("server_no_context_takeover" not in dict(answer))
     assert agreement.client_takeover == ("client_no_context_takeover" not in dict(answer))
-    assert b"Sec-WebSocket-Extensions: " + agreement.answer + b"\r\n" in accept(head, None, agreement)
+    assert b"Sec-WebSocket-Extensions: " + agreement.answer + b"\r\n" in accept(head, None, agreement.answer)
 
 
 def _takes(offer: Sequence[tuple[str, str | None]]) -> bool:
