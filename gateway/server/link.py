@@ -94,7 +94,7 @@ class Links:
     def open(self, host: LinkHost, head: RequestHead, peer: Peer) -> tuple[bytes, WebSocketLink]:
         """The answer to a handshake, and the link that follows it.  Raises RequestError as `wire.upgrade.accept`."""
         agreement = agree(head, self._compression)
-        answer = accept(head, agreement=agreement)
+        answer = accept(head, extensions=agreement and agreement.answer)
         link = WebSocketLink(host, head, peer, self._limits, self._timer, agreement=agreement, turns=self._turns)
         return answer, link
 

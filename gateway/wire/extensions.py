@@ -5,26 +5,12 @@ One is known, permessage-deflate.  Here it is agreed upon; `deflate` carries it 
 
 from __future__ import annotations
 
-from re import compile as pattern
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
-from ..errors import RequestError
 from ..model.http import RequestHead
+from .upgrade import offers
 
-__all__ = ["Agreement", "Compression", "Offer", "agree", "offers"]
-
-Offer: TypeAlias = tuple[bytes, list[tuple[bytes, bytes | None]]]
-"""The name of an extension and its parameters, in order; None where a parameter has no value."""
-
-# RFC 6455, 9.1: extension-param = token [ "=" (token | quoted-string) ], what is quoted being a token as well.  White
-# space as in RFC 2616, 2.1, which the section builds on, and empty list elements as there; but not nothing else.
-_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
-_QUOTED = rb'"(?:\\?[!#$%&\'*+\-.^_`|~0-9A-Za-z])++"'
-_PARAMETER = rb"[ \t]*;[ \t]*(" + _TOKEN + rb")(?:[ \t]*=[ \t]*(" + _TOKEN + rb"|" + _QUOTED + rb"))?"
-_EXTENSION = rb"(" + _TOKEN + rb")((?:" + _PARAMETER + rb")*+)"
-_LIST = pattern(rb"[ \t,]*+" + _EXTENSION + rb"(?:[ \t]*,[ \t,]*+" + _EXTENSION + rb")*+[ \t,]*+")
-_EACH_EXTENSION = pattern(_EXTENSION)
-_EACH_PARAMETER = pattern(_PARAMETER)
+__all__ = ["Agreement", "Compression", "agree"]
 
 _NAME = b"permessage-deflate"
 _SERVER_ALONE = b"server_no_context_takeover"
@@ -64,20 +50,6 @@ class Agreement(NamedTuple):
     client_bits: int
     answer: bytes
     """The value of Sec-WebSocket-Extensions that tells the client."""
-
-
-def offers(value: bytes) -> list[Offer]:
-    """The extensions in the value of Sec-WebSocket-Extensions.  Raises RequestError 400 where it breaks the grammar."""
-    if _LIST.fullmatch(value) is None:
-        raise RequestError(400, "Sec-WebSocket-Extensions is not a list of `name; parameter=value`")
-    found: list[Offer] = []
-    for extension in _EACH_EXTENSION.finditer(value):
-        parameters = [
-            (parameter[1], parameter[2] and parameter[2].strip(b'"').replace(b"\\", b""))
-            for parameter in _EACH_PARAMETER.finditer(extension[2])
-        ]
-        found.append((extension[1], parameters))
-    return found
 
 
 def agree(head: RequestHead, compression: Compression | None) -> Agreement | None:

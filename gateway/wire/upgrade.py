@@ -8,17 +8,30 @@ from __future__ import annotations
 from base64 import b64encode
 from hashlib import sha1
 from re import compile as pattern
+from re import finditer, fullmatch
+from typing import TypeAlias
 
 from ..errors import MisuseError, RequestError
 from ..model.http import RequestHead
-from .extensions import Agreement, offers
 from .grammar import TOKEN, tokens
 
-__all__ = ["accept", "accept_token", "is_websocket"]
+__all__ = ["Offer", "accept", "accept_token", "is_websocket", "offers"]
+
+Offer: TypeAlias = tuple[bytes, list[tuple[bytes, bytes | None]]]
+"""The name of an extension and its parameters, in order; None where a parameter has no value."""
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1.3
 _KEY = pattern(rb"[A-Za-z0-9+/]{22}==")  # RFC 6455, section 4.1: the base64 form of 16 bytes
 _VERSION = pattern(rb"[0-9]{1,3}")  # RFC 6455, section 4.3: version = DIGIT | (NZDIGIT DIGIT) | ...
+
+# RFC 6455, 9.1: extension-param = token [ "=" (token | quoted-string) ], what is quoted being a token as well.  White
+# space as in RFC 2616, 2.1, which the section builds on, and empty list elements as there; but not nothing else.
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
+_QUOTED = rb'"(?:\\?[!#$%&\'*+\-.^_`|~0-9A-Za-z])++"'
+_PARAMETER = rb"[ \t]*;[ \t]*(" + _TOKEN + rb")(?:[ \t]*=[ \t]*(" + _TOKEN + rb"|" + _QUOTED + rb"))?"
+_EXTENSION = rb"(" + _TOKEN + rb")((?:" + _PARAMETER + rb")*+)"
+# Left to be compiled when they are used.
+_LIST = rb"[ \t,]*+" + _EXTENSION + rb"(?:[ \t]*,[ \t,]*+" + _EXTENSION + rb")*+[ \t,]*+"
 
 # RFC 9110, 15.5.22 and RFC 6455, 4.4: what a 426 has to name.
 _UPGRADE = ((b"upgrade", b"websocket"), (b"connection", b"upgrade"), (b"sec-websocket-version", b"13"))
@@ -30,10 +43,10 @@ def is_websocket(head: RequestHead) -> bool:
     return b"websocket" in tokens(fields.get(b"upgrade")) and b"upgrade" in tokens(fields.get(b"connection"))
 
 
-def accept(head: RequestHead, subprotocol: str | None = None, agreement: Agreement | None = None) -> bytes:
+def accept(head: RequestHead, subprotocol: str | None = None, extensions: bytes | None = None) -> bytes:
     """The complete 101 response.
 
-    `subprotocol` must be one that the client offered, else MisuseError; `agreement` is what `extensions.agree` found.
+    `subprotocol` must be one that the client offered, else MisuseError; `extensions` is what was taken of its `offers`.
     Raises RequestError for a handshake that is not a good one: 405 for another method than GET, 426 for a request
     without upgrade or for another version than 13, 400 for the rest.
     """
@@ -70,11 +83,25 @@ def accept(head: RequestHead, subprotocol: str | None = None, agreement: Agreeme
         if subprotocol not in subprotocols:
             raise MisuseError(f"the client did not offer the subprotocol {subprotocol!r}")
         lines.append(b"Sec-WebSocket-Protocol: " + subprotocol.encode())
-    if agreement is not None:
-        lines.append(b"Sec-WebSocket-Extensions: " + agreement.answer)
+    if extensions is not None:
+        lines.append(b"Sec-WebSocket-Extensions: " + extensions)
     elif b"sec-websocket-extensions" in fields:
         offers(fields[b"sec-websocket-extensions"])  # of no interest, but RFC 6455, 9.1 lets no bad list pass
     return b"\r\n".join((*lines, b"", b""))
+
+
+def offers(value: bytes) -> list[Offer]:
+    """The extensions in the value of Sec-WebSocket-Extensions.  Raises RequestError 400 where it breaks the grammar."""
+    if fullmatch(_LIST, value) is None:
+        raise RequestError(400, "Sec-WebSocket-Extensions is not a list of `name; parameter=value`")
+    found: list[Offer] = []
+    for extension in finditer(_EXTENSION, value):
+        parameters = [
+            (parameter[1], parameter[2] and parameter[2].strip(b'"').replace(b"\\", b""))
+            for parameter in finditer(_PARAMETER, extension[2])
+        ]
+        found.append((extension[1], parameters))
+    return found
 
 
 def _subprotocols(value: bytes | None) -> list[str]:

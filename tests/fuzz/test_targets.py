@@ -177,7 +177,7 @@ PLANTED: list[tuple[str, str, str, str]] = [
     ("http1_client", "wire/grammar.py", r'FIELD_VALUE = pattern(rb"[\t', r'FIELD_VALUE = pattern(rb"[\n\t'),
     ("upgrade", "wire/upgrade.py", "{22}==", "{21,22}==?"),
     ("websocket", "wire/websocket.py", "len(data) - 6 <= self._max_message", "len(data) - 8 <= self._max_message"),
-    ("websocket", "wire/websocket.py", 'pending[:1] == b"\\xed"', 'pending[:1] == b"\\xee"'),
+    ("websocket", "wire/message.py", 'pending[:1] == b"\\xed"', 'pending[:1] == b"\\xee"'),
     ("websocket", "wire/websocket.py", "1007 <= code <= 1014", "1007 <= code <= 1015"),
     ("sse", "wire/sse.py", "if self._skip_lf and data[0] == 0x0A:", "if data[0] == 0x0A:"),
     (

@@ -10,8 +10,9 @@ from websockets.headers import build_extension, parse_extension
 
 from gateway.errors import RequestError
 from gateway.model.http import RequestHead
-from gateway.wire.extensions import Agreement, Compression, agree, offers
+from gateway.wire.extensions import Agreement, Compression, agree
 from gateway.wire.heads import read_request_head
+from gateway.wire.upgrade import offers
 
 SMALL = Compression(window_bits=12)
 WITH_TAKEOVER = Compression(window_bits=12, takeover=True)
