@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 from codecs import IncrementalDecoder, getincrementaldecoder
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import product
 from typing import NamedTuple
 
+from websockets.extensions.permessage_deflate import PerMessageDeflate as TheirDeflate
 from websockets.frames import Close, Frame, Opcode
 from websockets.protocol import Protocol, Side
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, TextMessage
 from wsproto.events import Ping as TheirPing
 from wsproto.events import Pong as TheirPong
+from wsproto.extensions import Extension, PerMessageDeflate
 
-from gateway.wire.websocket import Binary, Closed, Event, Ping, Pong, Text
+from gateway.wire.extensions import Agreement
+from gateway.wire.websocket import Binary, Closed, Event, Ping, Pong, Text, WebSocket
 
-__all__ = ["LIMIT", "Reading", "as_websockets", "as_wsproto", "compare", "frames_of", "hopeless"]
+__all__ = [
+    "LIMIT",
+    "Piece",
+    "Reader",
+    "Reading",
+    "as_websockets",
+    "as_wsproto",
+    "compare",
+    "frames_of",
+    "hopeless",
+    "split",
+]
 
 LIMIT = 65_536
 """Of a message, in bytes, for all readers."""
@@ -40,16 +54,53 @@ class Reading(NamedTuple):
         return cls(events, None)
 
 
-def frames_of(data: bytes, *, server: bool) -> tuple[list[Frame], Protocol]:
-    """The frames that websockets finds, reading as a server or as a client."""
-    protocol = Protocol(Side.SERVER if server else Side.CLIENT, max_size=LIMIT)
+class Reader(NamedTuple):
+    """Who reads: a server or a client, after what was agreed upon about compression."""
+
+    server: bool
+    agreement: Agreement | None = None
+
+    @property
+    def other(self) -> Reader:
+        return self._replace(server=not self.server)
+
+    def ours(self, limit: int = LIMIT) -> WebSocket:
+        return WebSocket(limit, None if self.server else _mask, self.agreement)
+
+    def websockets(self) -> Protocol:
+        protocol = Protocol(Side.SERVER if self.server else Side.CLIENT, max_size=LIMIT)
+        if (agreed := self.agreement) is not None:
+            client, server = (not agreed.client_takeover, not agreed.server_takeover)
+            bits = (agreed.client_bits, agreed.server_bits)
+            remote, local = ((client, server), bits) if self.server else ((server, client), bits[::-1])
+            protocol.extensions = [TheirDeflate(*remote, *local)]
+        return protocol
+
+    def wsproto(self) -> Connection:
+        extensions: list[Extension] = []
+        if (agreed := self.agreement) is not None:
+            extension = PerMessageDeflate(
+                not agreed.client_takeover, agreed.client_bits, not agreed.server_takeover, agreed.server_bits
+            )
+            extension._enabled = True
+            extensions.append(extension)
+        return Connection(ConnectionType.SERVER if self.server else ConnectionType.CLIENT, extensions)
+
+
+def _mask() -> bytes:
+    return b"\x01\x80\xff\x7f"
+
+
+def frames_of(data: bytes, reader: Reader) -> tuple[list[Frame], Protocol]:
+    """The frames that websockets finds."""
+    protocol = reader.websockets()
     protocol.receive_data(data)
     return [event for event in protocol.events_received() if isinstance(event, Frame)], protocol
 
 
-def as_websockets(data: bytes, *, server: bool) -> Reading:
+def as_websockets(data: bytes, reader: Reader) -> Reading:
     """Putting messages together, and decoding them, websockets leaves to its callers: that is done here."""
-    frames, protocol = frames_of(data, server=server)
+    frames, protocol = frames_of(data, reader)
     events: list[Event] = []
     parts = b""
     is_text = False
@@ -79,8 +130,8 @@ def as_websockets(data: bytes, *, server: bool) -> Reading:
     return Reading(events, None)
 
 
-def as_wsproto(data: bytes, *, server: bool) -> Reading:
-    connection = Connection(ConnectionType.SERVER if server else ConnectionType.CLIENT)
+def as_wsproto(data: bytes, reader: Reader) -> Reading:
+    connection = reader.wsproto()
     connection.receive_data(data)
     events: list[Event] = []
     texts: list[str] = []
@@ -108,7 +159,7 @@ def as_wsproto(data: bytes, *, server: bool) -> Reading:
     return Reading(events, None)
 
 
-def compare(read: Callable[[bytes], Reading], theirs: Reading, data: bytes, *, server: bool) -> None:
+def compare(read: Callable[[bytes], Reading], theirs: Reading, data: bytes, reader: Reader) -> None:
     """The same messages in the same order; where one of us stops, so does the other, or `_why` says why not."""
     ours = read(data)
     if ours.code is None and theirs.code in {1002, 1009} and read(data + HEADER).code in {1002, 1009}:
@@ -116,10 +167,10 @@ def compare(read: Callable[[bytes], Reading], theirs: Reading, data: bytes, *, s
     both = min(len(ours.events), len(theirs.events))
     assert ours.events[:both] == theirs.events[:both], f"ours {ours}\ntheirs {theirs}"
     if ours.code != theirs.code or len(ours.events) != len(theirs.events):
-        assert _why(ours, theirs, data, server=server), f"ours {ours}\ntheirs {theirs}\n{data!r}"
+        assert _why(ours, theirs, data, reader), f"ours {ours}\ntheirs {theirs}\n{data!r}"
 
 
-def _why(ours: Reading, theirs: Reading, data: bytes, *, server: bool) -> str:
+def _why(ours: Reading, theirs: Reading, data: bytes, reader: Reader) -> str:
     stops_first = len(ours.events) <= len(theirs.events)
     if "incomplete fragmented message" in theirs.reason:
         return "websockets refuses a close frame within a message, where RFC 6455, 5.4 lets control frames stand"
@@ -127,7 +178,7 @@ def _why(ours: Reading, theirs: Reading, data: bytes, *, server: bool) -> str:
         return "IANA has registered 1014, and wsproto does not know it"
     if not stops_first or ours.code is None:
         return ""
-    if ours.code == 1007 and hopeless(data, server=server):
+    if ours.code == 1007 and hopeless(data, reader):
         return "a text fails in the frame that breaks it, which the others notice at its end, or at the next frame"
     if ours.code == 1009:
         return "a message is too long as soon as a header says so; wsproto has no limit"
@@ -143,33 +194,48 @@ def _why(ours: Reading, theirs: Reading, data: bytes, *, server: bool) -> str:
     return ""
 
 
-def hopeless(data: bytes, *, server: bool) -> bool:
-    """Whether a text message in `data`, as far as it has come, can no longer become valid UTF-8.
+class Piece(NamedTuple):
+    """A frame as far as it has come, unmasked; `reserved` are its bits RSV1 to RSV3."""
 
-    Reads frames without judging them, so it takes only what has been judged.
-    """
-    pos, text = 0, b""
-    is_text = False
+    fin: bool
+    reserved: int
+    opcode: int
+    payload: bytes
+    whole: bool
+
+
+def split(data: bytes, reader: Reader) -> Iterator[Piece]:
+    """The frames in `data`, the last one too if its header has come.  Nothing is judged: that has been done."""
+    pos = 0
     while pos + 2 <= len(data):
-        opcode, fin, length = data[pos] & 15, data[pos] >= 0x80, data[pos + 1] & 127
+        first, length = data[pos], data[pos + 1] & 127
         pos += 2
         if length > 125:
             extended = 2 if length == 126 else 8
+            if pos + extended > len(data):
+                return
             length = int.from_bytes(data[pos : pos + extended])
             pos += extended
-        key = data[pos : pos + 4] if server else b""
-        pos += len(key)
-        payload = data[pos : pos + length]
-        if key:
-            payload = bytes(byte ^ key[at % len(key)] for at, byte in enumerate(payload))
+        key = data[pos : pos + 4] if reader.server else b"\0"
+        if reader.server:
+            pos += 4
+        if pos > len(data):
+            return
+        payload = bytes(byte ^ key[at % len(key)] for at, byte in enumerate(data[pos : pos + length]))
         pos += length
-        if opcode > 2:
+        yield Piece(first >= 0x80, first >> 4 & 7, first & 15, payload, pos <= len(data))
+
+
+def hopeless(data: bytes, reader: Reader) -> bool:
+    """Whether a text message in `data`, as far as it has come, can no longer become valid UTF-8."""
+    is_text, text = False, b""
+    for piece in split(data, reader):
+        if piece.opcode > 2:
             continue
-        if opcode:
-            is_text, text = opcode == 1, b""
-        text += payload
-        whole = fin and pos <= len(data)
-        if is_text and (not _decodes(text) if whole else not _continues(text)):
+        if piece.opcode:
+            is_text, text = piece.opcode == 1, b""
+        text += piece.payload
+        if is_text and (not _decodes(text) if piece.fin and piece.whole else not _continues(text)):
             return True
     return False
 

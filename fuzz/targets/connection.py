@@ -10,7 +10,7 @@ from typing import NamedTuple
 from websockets.frames import Opcode
 
 from fuzz.driver import Answer, Written, drive, read_answers
-from fuzz.frames import Reading, frames_of
+from fuzz.frames import Reader, Reading, frames_of
 from fuzz.invariants import HttpEvent, cuttings, merged, random_of
 from fuzz.loop import run
 from gateway.errors import RequestError
@@ -19,9 +19,10 @@ from gateway.ports import Exchange
 from gateway.server.limits import Limits
 from gateway.server.server import Server
 from gateway.testing import ECHO_BODY_BYTES, echo, echo_options
+from gateway.wire.extensions import Compression, agree
 from gateway.wire.http1 import Http1, Http1Limits
 from gateway.wire.upgrade import accept, is_websocket
-from gateway.wire.websocket import Binary, Text, WebSocket
+from gateway.wire.websocket import Binary, Text
 
 __all__ = ["one_input"]
 
@@ -31,6 +32,7 @@ LIMIT = 65_536
 TIGHT = Limits(unread_bytes=100, drain_bytes=50, linger_bytes=500)
 
 
+COMPRESSION = Compression(threshold=0)
 TOO_LARGE = {"/stream": LIMIT}
 
 
@@ -42,6 +44,8 @@ class Wanted(NamedTuple):
     """Status and body; None for a body that says why a request was refused."""
     frames: bytes | None
     """The bytes behind the handshake of a WebSocket."""
+    client: Reader
+    """Who reads what is written then."""
     sure: bool
     """Nothing depends on when the bytes come."""
     unfinished: bool
@@ -79,7 +83,7 @@ async def _handler(exchange: Exchange) -> None:
 
 
 async def _serve(pieces: Iterable[bytes], moods: Random | None = None, *, eof: bool = False) -> Written:
-    options = echo_options(TIGHT if moods else None)
+    options = echo_options(TIGHT if moods else None, COMPRESSION)
     server = Server(asyncio.get_running_loop(), options._replace(handler=_handler, clock=lambda: 0.0))
     written = await drive(server.protocol, pieces, moods, eof=eof)
     await server.close()
@@ -89,7 +93,7 @@ async def _serve(pieces: Iterable[bytes], moods: Random | None = None, *, eof: b
 def _wanted(data: bytes) -> Wanted:
     http = Http1(Http1Limits())
     events: list[HttpEvent] = [*http.receive(data)]
-    wanted = Wanted([], [], None, True, False)
+    wanted = Wanted([], [], None, Reader(server=False), sure=True, unfinished=False)
     while True:
         events = merged(events)
         head = events[0] if events else None
@@ -105,11 +109,12 @@ def _wanted(data: bytes) -> Wanted:
         waits = head.method != "OPTIONS" and head.path not in {"/early", "/refused"}
         if is_websocket(head) and head.path not in {"/early", "/refused", "/stream"}:
             try:
-                accept(head)
+                agreement = agree(head, COMPRESSION)
+                accept(head, None, None if agreement is None else agreement.answer)
             except RequestError as error:
                 wanted.answers.append((error.status, None))
                 return wanted._replace(sure=False)
-            return wanted._replace(frames=http.detach())
+            return wanted._replace(frames=http.detach(), client=Reader(server=False, agreement=agreement))
         if waits and (head.content_length or 0) > TOO_LARGE.get(head.path, ECHO_BODY_BYTES):
             wanted.answers.append((413, None))
             return wanted
@@ -163,7 +168,7 @@ def _check(data: bytes, wanted: Wanted, written: Written, *, eof: bool = False) 
     more = [answer.status for answer in answers[len(expected) :]]
     if wanted.frames is not None:
         assert more == [101], story
-        _check_frames(wanted.frames, rest, eof=eof)
+        _check_frames(wanted.frames, rest, wanted.client, eof=eof)
     elif wanted.sure or not more or more[-1] != 101:
         assert rest == b"", f"{rest!r} behind the last answer"
         if wanted.unfinished:
@@ -174,11 +179,11 @@ def _check(data: bytes, wanted: Wanted, written: Written, *, eof: bool = False) 
     return answers
 
 
-def _check_frames(sent: bytes, written: bytes, *, eof: bool) -> None:
+def _check_frames(sent: bytes, written: bytes, client: Reader, *, eof: bool) -> None:
     """Each message comes back, in order, until the peer closes; then one close frame, with nothing behind it."""
-    frames, protocol = frames_of(written, server=False)
+    frames, protocol = frames_of(written, client)
     assert protocol.parser_exc is None, protocol.parser_exc
-    ours = Reading.of(WebSocket(25 * 2**20).receive(sent))
+    ours = Reading.of(client.other.ours(25 * 2**20).receive(sent))
     messages = [
         event.data.encode() if isinstance(event, Text) else event.data
         for event in ours.events

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from h11 import CLIENT, Connection, InformationalResponse, Request
 from websockets.datastructures import Headers
-from websockets.exceptions import InvalidHandshake
+from websockets.exceptions import InvalidHandshake, NegotiationError
+from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
+from websockets.headers import parse_extension
 from websockets.http11 import Request as TheirRequest
 from websockets.server import ServerProtocol
 from wsproto.utilities import generate_accept_token
 
 from gateway.errors import RequestError
 from gateway.model.http import Malformed, RequestHead
+from gateway.wire.extensions import Compression, agree
 from gateway.wire.heads import read_request_head
 from gateway.wire.upgrade import accept, is_websocket
 
 __all__ = ["one_input"]
 
+NAME = "permessage-deflate"
 STATUSES = {400, 405, 426}
 
 _LISTS = ("Connection", "Upgrade", "Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions")
@@ -52,6 +56,58 @@ def one_input(data: bytes) -> None:
             _refused(head, error)
         else:
             _accepted(head, answer, subprotocol)
+            for takeover in (True, False):
+                _compressed(head, Compression(takeover=takeover))
+
+
+def _compressed(head: RequestHead, compression: Compression) -> None:
+    """What is agreed upon was offered; where websockets takes an offer, we do, but for what it does not hold to."""
+    try:
+        agreement = agree(head, compression)
+    except RequestError as error:
+        assert error.status == 400
+        return
+    value = head.fields.get(b"sec-websocket-extensions", b"").decode("latin-1")
+    offered = [parameters for name, parameters in parse_extension(value) if name == NAME] if value else []
+    if agreement is None:
+        assert not any(map(_takes, offered)), f"websockets takes one of {offered}"
+        return
+    assert offered
+    ((name, answer),) = parse_extension(agreement.answer.decode())
+    assert name == NAME
+    assert len(dict(answer)) == len(answer)
+    assert any(_answers(dict(answer), dict(offer)) for offer in offered), f"{answer} to {offered}"
+    assert agreement.server_takeover == ("server_no_context_takeover" not in dict(answer))
+    assert agreement.client_takeover == ("client_no_context_takeover" not in dict(answer))
+    assert b"Sec-WebSocket-Extensions: " + agreement.answer + b"\r\n" in accept(head, None, agreement.answer)
+
+
+def _takes(offer: Sequence[tuple[str, str | None]]) -> bool:
+    factory = ServerPerMessageDeflateFactory(server_max_window_bits=12, client_max_window_bits=12)
+    try:
+        factory.process_request_params(offer, [])
+    except NegotiationError:
+        return False
+    return True
+
+
+def _answers(answer: dict[str, str | None], offer: dict[str, str | None]) -> bool:
+    """RFC 7692, 7.1: what a server may say to an offer."""
+    if (
+        answer.keys()
+        - offer.keys()
+        - {"client_no_context_takeover", "server_no_context_takeover", "server_max_window_bits"}
+    ):
+        return False
+    if "server_no_context_takeover" in offer and "server_no_context_takeover" not in answer:
+        return False
+    for bits in ("server_max_window_bits", "client_max_window_bits"):
+        given, taken = offer.get(bits), answer.get(bits)
+        if given is not None and (taken is None or int(taken) > int(given)):
+            return False
+        if taken is not None and not 8 <= int(taken) <= 15:
+            return False
+    return True
 
 
 def _refused(head: RequestHead, error: RequestError) -> None:

@@ -7,60 +7,54 @@ from functools import partial
 
 from websockets.frames import Close, Opcode
 
-from fuzz.frames import LIMIT, Reading, as_websockets, as_wsproto, compare, frames_of, hopeless
+from fuzz.frames import LIMIT, Reader, Reading, as_websockets, as_wsproto, compare, frames_of, hopeless
 from fuzz.invariants import every_cutting_gives
-from gateway.wire.websocket import Binary, Closed, Event, Ping, State, Text, WebSocket
+from gateway.wire.websocket import Binary, Closed, Event, Ping, State, Text
 
-__all__ = ["one_input"]
+__all__ = ["closing", "limited", "one_input", "owed", "read", "round_trip"]
 
 SMALL = 40
 # Pings that wait for their pong; of more, the oldest go unanswered.
 PONGS = 64
 # What is kept besides a message: a frame's header, or a control frame.
 BESIDES = 14 + 125
-# Nothing more is read; after a violation, until our close frame is taken out, we may still send.
-OVER = {State.FAILING, State.CLOSED}
+# And of a compressed one, a block that is not inflated yet.
+BLOCK = 4096
 
 
 def one_input(data: bytes) -> None:
-    for server in (True, False):
-        ours = every_cutting_gives(data, partial(_read, LIMIT, server))
-        compare(partial(_whole, server), as_websockets(data, server=server), data, server=server)
-        compare(partial(_whole, server), as_wsproto(data, server=server), data, server=server)
-        assert ours.code is not None or not hopeless(data, server=server), "a text that cannot become UTF-8 is read on"
-        _limited(ours, every_cutting_gives(data, partial(_read, SMALL, server)))
-        _owed(ours, data, server=server)
-        _closing(ours, data, server=server)
-        _round_trip(ours.events, server=server)
+    for reader in (Reader(server=True), Reader(server=False)):
+        ours = every_cutting_gives(data, partial(read, LIMIT, reader))
+        compare(partial(_whole, reader), as_websockets(data, reader), data, reader)
+        compare(partial(_whole, reader), as_wsproto(data, reader), data, reader)
+        assert ours.code is not None or not hopeless(data, reader), "a text that cannot become UTF-8 is read on"
+        limited(ours, every_cutting_gives(data, partial(read, SMALL, reader)))
+        owed(ours, data, reader)
+        closing(ours, data, reader)
+        round_trip(ours.events, reader)
 
 
-def _mask() -> bytes:
-    return b"\x01\x80\xff\x7f"
-
-
-def _socket(server: bool, limit: int = LIMIT) -> WebSocket:
-    return WebSocket(limit, None if server else _mask)
-
-
-def _read(limit: int, server: bool, pieces: Iterable[bytes]) -> Reading:
-    ws = _socket(server, limit)
+def read(limit: int, reader: Reader, pieces: Iterable[bytes]) -> Reading:
+    ws = reader.ours(limit)
     events: list[Event] = []
     for piece in pieces:
-        closed = ws.state in OVER
+        closed = ws.state not in {State.OPEN, State.CLOSING}
         found = ws.receive(piece)
         assert not (closed and found), "events after Closed"
         events += found
         kept = len(ws._decoder.buffer)
         if ws._message is not None and ws._message._data is not None:
             kept += len(ws._message._data)
+        if ws._inflater is not None:
+            kept += len(ws._inflater._block) - BLOCK
         assert kept <= limit + BESIDES, f"{kept} bytes are kept of messages of at most {limit}"
     assert all(not isinstance(event, Closed) for event in events[:-1]), "an event after Closed"
-    assert (ws.state in OVER) == (bool(events) and isinstance(events[-1], Closed))
+    assert (ws.state is not State.OPEN) == (bool(events) and isinstance(events[-1], Closed))
     return Reading.of(events)
 
 
-def _whole(server: bool, data: bytes) -> Reading:
-    return Reading.of(_socket(server).receive(data))
+def _whole(reader: Reader, data: bytes) -> Reading:
+    return Reading.of(reader.ours().receive(data))
 
 
 def _size(event: Event) -> int:
@@ -73,7 +67,7 @@ def _size(event: Event) -> int:
             return 0
 
 
-def _limited(ours: Reading, limited: Reading) -> None:
+def limited(ours: Reading, limited: Reading) -> None:
     """A lower limit changes nothing but where it ends: before the first message that is longer."""
     assert limited.events == ours.events[: len(limited.events)]
     assert all(_size(event) <= SMALL for event in limited.events)
@@ -82,13 +76,14 @@ def _limited(ours: Reading, limited: Reading) -> None:
         assert all(_size(event) <= SMALL for event in ours.events)
 
 
-def _owed(ours: Reading, data: bytes, *, server: bool) -> None:
+def owed(ours: Reading, data: bytes, reader: Reader) -> None:
     """What is written back: a pong for each of the last pings, then the close frame that answers."""
-    ws = _socket(server)
+    ws = reader.ours()
     ws.receive(data)
-    owed = ws.outgoing()
+    written = ws.outgoing()
     assert ws.outgoing() == b""
-    frames, protocol = frames_of(owed, server=not server)
+    assert (ws.state is State.CLOSED) == (ours.code is not None)
+    frames, protocol = frames_of(written, reader.other)
     assert protocol.parser_exc is None, protocol.parser_exc
     pings = [event.data for event in ours.events if isinstance(event, Ping)]
     pongs = [bytes(frame.data) for frame in frames if frame.opcode is Opcode.PONG]
@@ -100,9 +95,9 @@ def _owed(ours: Reading, data: bytes, *, server: bool) -> None:
         assert frames[-1].opcode is Opcode.CLOSE, "something follows the close frame"
 
 
-def _closing(ours: Reading, data: bytes, *, server: bool) -> None:
+def closing(ours: Reading, data: bytes, reader: Reader) -> None:
     """Once we have closed, messages are thrown away, and nothing is written any more."""
-    ws = _socket(server)
+    ws = reader.ours()
     ws.close(1000)
     events = ws.receive(data)
     assert ws.outgoing() == b""
@@ -114,9 +109,9 @@ def _closing(ours: Reading, data: bytes, *, server: bool) -> None:
         assert ours.code in {1002, 1007, 1009}
 
 
-def _round_trip(events: list[Event], *, server: bool) -> None:
-    """What we write of these messages, everybody reads as these messages; `server`: the other side."""
-    ours = _socket(not server)
+def round_trip(events: list[Event], reader: Reader) -> None:
+    """What we write of these messages, everybody reads as these messages; `reader` reads it."""
+    ours = reader.other.ours()
     written: list[bytes] = []
     sent: list[Event] = []
     for event in events:
@@ -134,9 +129,9 @@ def _round_trip(events: list[Event], *, server: bool) -> None:
     wanted = Reading([*sent], 1000, "done")
     stream += ours.close(1000, "done")
     for found in (
-        _read(LIMIT, server, [stream]),
-        _read(LIMIT, server, [*written, stream[sum(map(len, written)) :]]),
-        as_websockets(stream, server=server),
-        as_wsproto(stream, server=server),
+        read(LIMIT, reader, [stream]),
+        read(LIMIT, reader, [*written, stream[sum(map(len, written)) :]]),
+        as_websockets(stream, reader),
+        as_wsproto(stream, reader),
     ):
         assert found == wanted, f"{found}\n{wanted}"

@@ -119,6 +119,8 @@ class Inflater:
 
     def _require_complete(self) -> None:
         """Of a block that was broken off, zlib waits for the rest, and says nothing; every other reader takes that."""
-        probe = None if self._stream is None else self._stream.copy()
-        if probe is None or probe.decompress(_FINAL) or not probe.eof or probe.unused_data:
+        if self._stream is None:  # a final block without content, whose end is what the sender had cut off (7.2.1)
+            return
+        probe = self._stream.copy()
+        if probe.decompress(_FINAL) or not probe.eof or probe.unused_data:
             raise zlib.error("a message ends inside a deflate block")

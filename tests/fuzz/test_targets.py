@@ -17,7 +17,7 @@ from fuzz.mutate import read_dictionary
 from fuzz.run import MAX_INPUT, load, main, mutator_of, run_at_random
 
 CORPUS = [path for name in names() for path in sorted((FOLDER / "corpus" / name).iterdir())]
-RUNS = {"api": 50, "connection": 60, "http1": 250, "http1_client": 120, "websocket": 120}
+RUNS = {"api": 50, "connection": 60, "deflate": 80, "http1": 250, "http1_client": 120, "websocket": 120}
 """How many random inputs; the others are quicker and get 600."""
 FILES = 60
 BYTES = 100_000
@@ -179,6 +179,14 @@ PLANTED: list[tuple[str, str, str, str]] = [
     ("websocket", "wire/websocket.py", "len(data) - 6 <= self._max_message", "len(data) - 8 <= self._max_message"),
     ("websocket", "wire/message.py", 'pending[:1] == b"\\xed"', 'pending[:1] == b"\\xee"'),
     ("websocket", "wire/websocket.py", "1007 <= code <= 1014", "1007 <= code <= 1015"),
+    (
+        "deflate",
+        "wire/deflate.py",
+        "if not self._takeover:\n            self._stream",
+        "if False:\n            self._stream",
+    ),
+    ("deflate", "wire/deflate.py", "(stream.compress(data) + ", "(stream.compress(data[:7]) + "),
+    ("upgrade", "wire/extensions.py", "min(server_bits, _BITS[given[_SERVER_BITS]])", "server_bits"),
     ("sse", "wire/sse.py", "if self._skip_lf and data[0] == 0x0A:", "if data[0] == 0x0A:"),
     (
         "json5",
