@@ -110,7 +110,7 @@ def _wanted(data: bytes) -> Wanted:
         if is_websocket(head) and head.path not in {"/early", "/refused", "/stream"}:
             try:
                 agreement = agree(head, COMPRESSION)
-                accept(head, None, agreement and agreement.answer)
+                accept(head, None, None if agreement is None else agreement.answer)
             except RequestError as error:
                 wanted.answers.append((error.status, None))
                 return wanted._replace(sure=False)

@@ -15,6 +15,7 @@ from gateway.wire.websocket import Binary, Event, Text
 
 __all__ = ["one_input"]
 
+SMALL = 40
 # What a sender cuts off a message, and what ends a stream that was broken off nowhere.
 TAIL, END = b"\0\0\xff\xff", b"\x03\0"
 # No message is too short to be compressed.
@@ -38,9 +39,6 @@ def one_input(data: bytes) -> None:
             owed(ours, data, reader)
             closing(ours, data, reader)
             round_trip(ours.events, reader)
-
-
-SMALL = 40
 
 
 class _Plain(NamedTuple):
