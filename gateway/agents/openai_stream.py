@@ -105,8 +105,7 @@ class CompletionReader:
 
     def _alike(self, joined: str) -> list[str]:
         """The texts of events that follow the template.  `joined` begins and ends within the first and last of them."""
-        between = f"{self._tail}{self._head}"
-        texts = joined.split(between)
+        texts = self._split(joined)
         self._lessons = LESSONS
         if _PLAIN.fullmatch("".join(texts)):
             return texts if all(texts) else [text for text in texts if text]
@@ -123,6 +122,18 @@ class CompletionReader:
             if self.ended:
                 break
         return found
+
+    def _split(self, joined: str) -> list[str]:
+        """`joined` at each tail with the next head."""
+        if "\n" not in joined:
+            return [joined]
+        # Cut at line feeds, then at the lengths of head and tail, and looked at whether that was right: Python finds a
+        # long separator with an algorithm that prepares itself anew for each piece, at three times the cost.
+        head, tail = self._head, self._tail
+        lines = f"{head}{joined}{tail}".split("\n")
+        texts = [line[len(head) : 2 - len(tail)] for line in lines[:-1:2]]
+        between = f"{tail}{head}"
+        return texts if between.join(texts) == joined else joined.split(between)
 
     def _events(self, data: bytes) -> list[str]:
         texts: list[str] = []
