@@ -73,6 +73,16 @@ class Router:
 
     def _handler(self, exchange: Exchange) -> Handler:
         head = exchange.head
+        route = self._routes.get(head.path)
+        if route is None or head.method not in route.methods:
+            return self._search(exchange)
+        if route.guarded:
+            self._guard.check(exchange)
+        return route.methods[head.method]
+
+    def _search(self, exchange: Exchange) -> Handler:
+        """The handler of what is not simply there."""
+        head = exchange.head
         if head.method == "CONNECT":  # RFC 9110, 9.3.6
             raise RequestError(501, "This is no proxy: CONNECT is not served.")
         if head.target == "*":  # RFC 9110, 9.3.7: about the server as a whole

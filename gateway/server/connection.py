@@ -88,7 +88,7 @@ class Connection(Sender):
         elif phase is _IDLE and not self._head_begun:
             self._head_begun = True
             self.services.head.set(self)
-        if self._paused or not self._reader.complete or self._reader.buffered:
+        if self._paused or not self._reader.complete or self._reader.pending:
             self._update_reading()
 
     def _read_on(self) -> bool:
@@ -221,7 +221,7 @@ class Connection(Sender):
         elif self._reader.complete and exchange.writer.keep_alive:
             self._next()
         elif not exchange.writer.keep_alive or self._reader.over:
-            if self._reader.complete and not self._reader.buffered:
+            if self._reader.complete and not self._reader.pending:
                 self.close()
             else:
                 self._linger()
@@ -241,7 +241,7 @@ class Connection(Sender):
             services.soon.set(self)
         if events := self._reader.restart():
             self._advance(events)
-        elif self._reader.buffered:
+        elif self._reader.pending:
             self._head_begun = True
             services.head.set(self)
         if self.phase is _IDLE:
@@ -315,7 +315,7 @@ class Connection(Sender):
     # -- what exchanges, streams and links ask for
 
     def may_keep_alive(self) -> bool:
-        if self.services.draining or (self._eof and not self._reader.buffered):
+        if self.services.draining or (self._eof and not self._reader.pending):
             return False
         if self._reader.complete:
             return True
@@ -364,7 +364,7 @@ class Connection(Sender):
     def head_expired(self) -> None:
         if self.phase is not Phase.IDLE or not self._head_begun:
             return
-        if self._reader.buffered:
+        if self._reader.pending:
             self._refuse(Malformed(408, "the request head did not come in time"), "head_time")
         else:
             self.services.cuts.count("head_time", self.peer, "nothing came")
@@ -410,5 +410,5 @@ class Connection(Sender):
 
     def retire(self) -> None:
         """The server is draining: close as soon as nothing is under way."""
-        if self.phase is Phase.IDLE and not self._reader.buffered:
+        if self.phase is Phase.IDLE and not self._reader.pending:
             self.close()

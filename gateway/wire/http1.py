@@ -83,7 +83,6 @@ class Http1:
     """Reads the requests of one connection, one at a time."""
 
     __slots__ = (
-        "_buffer",
         "_chunked",
         "_keep_alive",
         "_left",
@@ -94,6 +93,7 @@ class Http1:
         "_skipped",
         "_state",
         "complete",
+        "pending",
     )
 
     def __init__(self, limits: Http1Limits) -> None:
@@ -101,7 +101,8 @@ class Http1:
         self._state = _State.HEAD
         self.complete = False
         """The request has been read to its end."""
-        self._buffer: bytes | bytearray = b""
+        self.pending: bytes | bytearray = b""
+        """What came and is not yet part of an event: of an unfinished head, or of requests to come."""
         self._scanner: HeadScanner | None = None
         self._skipped = 0
         self._keep_alive = False
@@ -114,8 +115,8 @@ class Http1:
 
     @property
     def buffered(self) -> int:
-        """Bytes that came and are not yet part of an event: of an unfinished head, or of requests to come."""
-        return len(self._buffer)
+        """Bytes of `pending`."""
+        return len(self.pending)
 
     @property
     def over(self) -> bool:
@@ -138,9 +139,9 @@ class Http1:
 
     def detach(self) -> bytes:
         """What followed the request, for the protocol that takes over.  Nothing is read here from now on."""
-        rest = bytes(self._buffer)
+        rest = bytes(self.pending)
         self._state = _State.OVER
-        self._buffer = b""
+        self.pending = b""
         self._chunked = None
         self._memo = None
         return rest
@@ -152,13 +153,13 @@ class Http1:
         self.complete = False
         if not self._keep_alive:
             self._state = _State.OVER
-            self._buffer = b""
+            self.pending = b""
             return []
         self._state = _HEAD
         self._repeats = True
-        if not self._buffer:
+        if not self.pending:
             return []
-        data, self._buffer = self._buffer, b""
+        data, self.pending = self.pending, b""
         return self.receive(bytes(data))
 
     def receive(self, data: bytes) -> list[Http1Event]:
@@ -166,21 +167,21 @@ class Http1:
         state = self._state
         if state is _HEAD:
             memo = self._memo
-            if memo is not None and not self._buffer and (known := self._remembered(memo, data)) is not None:
+            if memo is not None and not self.pending and (known := self._remembered(memo, data)) is not None:
                 return self._begin(*known)
             return self._read_head(data)
         if state is _COMPLETE:
-            self._buffer = self._buffer + data if self._buffer else data
+            self.pending = self.pending + data if self.pending else data
             return []
         return [] if state is _State.OVER else self._read_body(data)
 
     def _read_head(self, data: bytes) -> list[Http1Event]:
-        if self._buffer:
-            buffer = self._buffer if isinstance(self._buffer, bytearray) else bytearray(self._buffer)
+        if self.pending:
+            buffer = self.pending if isinstance(self.pending, bytearray) else bytearray(self.pending)
             buffer += data
-            self._buffer = buffer
+            self.pending = buffer
         else:
-            self._buffer = data
+            self.pending = data
         if self._scanner is None:
             verdict = self._sniff()
             if verdict is Sniffed.MORE:
@@ -189,12 +190,12 @@ class Http1:
                 return self._fail(_NOT_HTTP1[verdict])
             limits = self._limits
             self._scanner = HeadScanner(limits.head_bytes, limits.line_bytes, limits.header_count)
-        end = self._scanner.scan(self._buffer)
+        end = self._scanner.scan(self.pending)
         if isinstance(end, Malformed):
             return self._fail(end)
         if not end:
             return []
-        raw, rest = bytes(self._buffer[:end]), bytes(self._buffer[end:])
+        raw, rest = bytes(self.pending[:end]), bytes(self.pending[end:])
         start, fields = self._scanner.start, self._scanner.fields
         if start is None:
             raise MisuseError("a head without a request line")
@@ -206,15 +207,15 @@ class Http1:
         return self._begin(scanned, rest)
 
     def _sniff(self) -> Sniffed:
-        while self._buffer[:2] == b"\r\n" and self._skipped < LEADING_EMPTY_LINES:
-            self._buffer = self._buffer[2:]
+        while self.pending[:2] == b"\r\n" and self._skipped < LEADING_EMPTY_LINES:
+            self.pending = self.pending[2:]
             self._skipped += 1
-        if self._buffer == b"\r" and self._skipped < LEADING_EMPTY_LINES:
+        if self.pending == b"\r" and self._skipped < LEADING_EMPTY_LINES:
             return Sniffed.MORE
-        return sniff(self._buffer)
+        return sniff(self.pending)
 
     def _begin(self, head: RequestHead, rest: bytes) -> list[Http1Event]:
-        self._buffer = b""
+        self.pending = b""
         self._scanner = None
         self._skipped = 0
         self._keep_alive = head.keep_alive
@@ -233,7 +234,7 @@ class Http1:
         else:
             self._state = _COMPLETE
             self.complete = True
-            self._buffer = rest
+            self.pending = rest
             events.append(_END)
             return events
         if rest:
@@ -250,7 +251,7 @@ class Http1:
         self._left = 0
         self._state = _COMPLETE
         self.complete = True
-        self._buffer = data[left:]
+        self.pending = data[left:]
         return [BodyChunk(data[:left]), _END]
 
     def _read_chunked(self, chunked: Chunked, data: bytes) -> list[Http1Event]:
@@ -264,7 +265,7 @@ class Http1:
                     self._chunked = None
                     self._state = _COMPLETE
                     self.complete = True
-                    self._buffer = chunked.rest
+                    self.pending = chunked.rest
                 case Malformed():
                     self._chunked = None
                     self._state = _State.OVER
@@ -274,7 +275,7 @@ class Http1:
 
     def _fail(self, malformed: Malformed) -> list[Http1Event]:
         self._state = _State.OVER
-        self._buffer = b""
+        self.pending = b""
         self._scanner = None
         return [malformed]
 

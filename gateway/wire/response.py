@@ -41,7 +41,7 @@ class ResponseState(Enum):
 
 
 # Members of an Enum are looked up in Python up to 3.11.
-_NEW, _DONE = ResponseState.NEW, ResponseState.DONE
+_NEW, _CHUNKED, _DONE = ResponseState.NEW, ResponseState.CHUNKED, ResponseState.DONE
 
 _STATUS_LINES = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode() for s in HTTPStatus if s >= 200}
 # 101 is not among them: what follows it is another protocol.
@@ -115,7 +115,7 @@ class ResponseWriter:
             self._left = length
             framing = b"content-length: %d\r\n" % length
         elif self._version == "1.1":
-            self.state = ResponseState.BODILESS if self._method == "HEAD" else ResponseState.CHUNKED
+            self.state = ResponseState.BODILESS if self._method == "HEAD" else _CHUNKED
             framing = b"transfer-encoding: chunked\r\n"
         else:
             self.state = ResponseState.BODILESS if self._method == "HEAD" else ResponseState.CLOSE
@@ -129,7 +129,7 @@ class ResponseWriter:
         if self.state is not _NEW or self._method == "HEAD" or status in {204, 304}:
             head = self.head(status, common, headers, len(body))
             return head + self.data(body) + self.end()
-        line, fields = _status_line(status), encode_headers(headers)
+        line, fields = _STATUS_LINES.get(status) or _status_line(status), encode_headers(headers)
         self.status = status
         self.state = _DONE
         close = b"" if self.keep_alive else b"connection: close\r\n"
@@ -137,9 +137,9 @@ class ResponseWriter:
 
     def data(self, data: bytes) -> bytes:
         """A piece of the body, framed."""
+        if self.state is _CHUNKED:
+            return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
         match self.state:
-            case ResponseState.CHUNKED:
-                return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
             case ResponseState.LENGTH:
                 left = self._left - len(data)
                 if left < 0:
@@ -150,7 +150,7 @@ class ResponseWriter:
                 return data
             case ResponseState.BODILESS:
                 return b""
-            case ResponseState.NEW | ResponseState.DONE:
+            case _:
                 raise MisuseError(f"data in state {self.state.name}")
 
     def end(self) -> bytes:
@@ -161,7 +161,7 @@ class ResponseWriter:
         if state is ResponseState.LENGTH and self._left:
             raise MisuseError("the body is shorter than its Content-Length")
         self.state = _DONE
-        return b"0\r\n\r\n" if state is ResponseState.CHUNKED else b""
+        return b"0\r\n\r\n" if state is _CHUNKED else b""
 
     def _require(self, state: ResponseState) -> None:
         if self.state is not state:
