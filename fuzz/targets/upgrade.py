@@ -22,6 +22,7 @@ from gateway.wire.upgrade import accept, is_websocket
 __all__ = ["one_input"]
 
 NAME = "permessage-deflate"
+BITS = {"8", "9", "10", "11", "12", "13", "14", "15"}
 STATUSES = {400, 405, 426}
 
 _LISTS = ("Connection", "Upgrade", "Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions")
@@ -103,9 +104,9 @@ def _answers(answer: dict[str, str | None], offer: dict[str, str | None]) -> boo
         return False
     for bits in ("server_max_window_bits", "client_max_window_bits"):
         given, taken = offer.get(bits), answer.get(bits)
-        if given is not None and (taken is None or int(taken) > int(given)):
+        if given is not None and (given not in BITS or taken is None or int(taken) > int(given)):
             return False
-        if taken is not None and not 8 <= int(taken) <= 15:
+        if taken is not None and taken not in BITS:
             return False
     return True
 
