@@ -106,6 +106,7 @@ class CompletionReader:
     def _alike(self, joined: str) -> list[str]:
         """The texts of events that follow the template.  `joined` begins and ends within the first and last of them."""
         texts = self._split(joined)
+        head, tail = self._head, self._tail  # of these events, whatever is learned while they are read
         self._lessons = LESSONS
         if _PLAIN.fullmatch("".join(texts)):
             return texts if all(texts) else [text for text in texts if text]
@@ -118,7 +119,7 @@ class CompletionReader:
                 if value:
                     found.append(value)
             else:  # other events, which end where this one does; none of them is under way before or after
-                found += self._events(f"{self._head}{text}{self._tail}".encode())
+                found += self._events(f"{head}{text}{tail}".encode())
             if self.ended:
                 break
         return found

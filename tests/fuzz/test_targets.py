@@ -187,6 +187,8 @@ PLANTED: list[tuple[str, str, str, str]] = [
     ),
     ("deflate", "wire/deflate.py", "(stream.compress(data) + ", "(stream.compress(data[:7]) + "),
     ("upgrade", "wire/extensions.py", "min(server_bits, _BITS[given[_SERVER_BITS]])", "server_bits"),
+    ("openai_stream", "agents/openai_stream.py", "{head}{text}{tail}", "{self._head}{text}{self._tail}"),
+    ("openai_stream", "agents/openai_stream.py", 'if _PLAIN.fullmatch("".join(texts)):', "if True:"),
     ("sse", "wire/sse.py", "if self._skip_lf and data[0] == 0x0A:", "if data[0] == 0x0A:"),
     (
         "json5",
