@@ -20,6 +20,7 @@ from .model.run import RunEvent, RunInput
 __all__ = [
     "Agent",
     "BodyWriter",
+    "Encode",
     "Exchange",
     "Handler",
     "Ids",
@@ -30,6 +31,9 @@ __all__ = [
     "Timer",
     "TimerHandle",
 ]
+
+
+Encode: TypeAlias = Callable[[list[str]], bytes]
 
 
 class BodyWriter(Protocol):
@@ -43,6 +47,15 @@ class BodyWriter(Protocol):
 
     def write(self, data: bytes) -> None:
         """Append to the body.  Raises PeerGone when there is nobody to read it."""
+
+    def put(self, piece: str) -> None:
+        """Append a piece that is to be encoded: all those that are sent together at once, by `encode` of `stream`.
+
+        That costs a third of a `write` for each.  Raises PeerGone as `write` does.
+        """
+
+    def put_all(self, pieces: list[str]) -> None:
+        """`put` for several."""
 
     def flush(self) -> None:
         """Send what was written so far at once.  Raises PeerGone."""
@@ -83,8 +96,11 @@ class Exchange(Protocol):
     def respond(self, status: int, headers: Headers, body: bytes = b"") -> None:
         """Send a complete answer.  Framing, Date, request id and the security headers are added."""
 
-    def stream(self, status: int, headers: Headers) -> BodyWriter:
-        """Send the head of an answer whose body follows piece by piece."""
+    def stream(self, status: int, headers: Headers, encode: Encode | None = None) -> BodyWriter:
+        """Send the head of an answer whose body follows piece by piece.
+
+        `encode` makes bytes of a list of what was `put`; where it is None, only `write` is of use.
+        """
 
     def admit(self) -> None:
         """Tell that this peer has proved who it is: the connection no longer counts as unauthenticated."""

@@ -94,7 +94,7 @@ class Chat:
     async def _stream(
         exchange: Exchange, events: AsyncGenerator[RunEvent, None], encoder: ChunkEncoder, *, include_usage: bool
     ) -> None:
-        body = exchange.stream(200, _SSE)
+        body = exchange.stream(200, _SSE, encoder.texts)
         body.fill_silence(KEEP_ALIVE)
         body.write(encoder.role())
         body.flush()  # before the agent has said anything: clients wait only so long for a first byte
@@ -103,11 +103,11 @@ class Chat:
             async for event in events:
                 match event:
                     case str():
-                        body.write(encoder.text(event))
+                        body.put(event)
                         if body.full:
                             await body.drain()
                     case list():
-                        body.write(encoder.texts(event))
+                        body.put_all(event)
                         if body.full:
                             await body.drain()
                     case Usage():

@@ -12,7 +12,7 @@ from ..api.problem import render
 from ..app import Gateway, random_ids
 from ..errors import MisuseError, RequestError
 from ..model.http import Headers, Peer, RequestHead
-from ..ports import Link
+from ..ports import Encode, Link
 from .ask import CHAT_PATH, Post
 
 __all__ = ["local"]
@@ -62,6 +62,7 @@ class _Exchange:
         self.begun = asyncio.Event()
         self.full = False  # true while a piece waits to be read: each is shown before the next is made
         self._body = body
+        self._encode: Encode | None = None
         self._pieces: list[bytes] = []
         self._news = asyncio.Event()
         self._room = asyncio.Event()
@@ -104,8 +105,9 @@ class _Exchange:
         self.status = status
         self.write(body)
 
-    def stream(self, status: int, _headers: Headers) -> _Exchange:
+    def stream(self, status: int, _headers: Headers, encode: Encode | None = None) -> _Exchange:
         self.status = status
+        self._encode = encode
         return self
 
     def admit(self) -> None:
@@ -119,6 +121,14 @@ class _Exchange:
         self.full = True
         self.begun.set()
         self._news.set()
+
+    def put(self, piece: str) -> None:
+        self.put_all([piece])
+
+    def put_all(self, pieces: list[str]) -> None:
+        if self._encode is None:
+            raise MisuseError("pieces were put into a stream that cannot encode them")
+        self.write(self._encode(pieces))
 
     def flush(self) -> None:
         """Nothing is held back here."""

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from ..errors import MisuseError, PeerGone, RequestError
 from ..model.http import BodyChunk, BodyEnd, Headers, Malformed, Peer, RequestHead
-from ..ports import Link
+from ..ports import Encode, Link
 from ..wire.response import ResponseState, ResponseWriter, encode_headers
 from .services import HostedLink, LinkCarrier, Services
 from .stream import StreamBody, StreamHost
@@ -169,13 +169,15 @@ class HttpExchange:
         common = host.services.common_headers(self.request_id) + self._decoration
         host.send(writer.whole(status, common, headers, body))
 
-    def stream(self, status: int, headers: Headers) -> StreamBody:
+    def stream(self, status: int, headers: Headers, encode: Encode | None = None) -> StreamBody:
         """See `ports.Exchange.stream`."""
         writer, host = self.writer, self._host
         writer.keep_alive = writer.keep_alive and host.may_keep_alive()
         common = host.services.common_headers(self.request_id) + self._decoration
         host.send(writer.head(status, common, headers, None))
-        self.body_stream = StreamBody(host, writer, host.loop, host.services.limits.coalesce, host.services.silence)
+        services = host.services
+        coalesce, silence = services.limits.coalesce, services.silence
+        self.body_stream = StreamBody(host, writer, host.loop, coalesce, silence, encode=encode)
         return self.body_stream
 
     def admit(self) -> None:

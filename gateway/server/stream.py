@@ -6,14 +6,17 @@ from asyncio import AbstractEventLoop, Handle, sleep
 from typing import Protocol
 
 from ..deadlines import Deadlines
-from ..errors import PeerGone
+from ..errors import MisuseError, PeerGone
+from ..ports import Encode
 from ..wire.response import ResponseWriter
 
 __all__ = ["StreamBody", "StreamHost"]
 
 # A producer that never waits is stopped after this much, for one turn of the loop: others want to be served, and
 # nothing leaves before.
-TURN_BYTES = 16_384
+TURN_BYTES = 49_152
+# What a piece counts for besides its characters: as much as an event of a chat completion has around its text.
+PIECE_BYTES = 200
 
 
 class StreamHost(Protocol):
@@ -41,8 +44,8 @@ class StreamBody:
     """
 
     __slots__ = (
-        "_coalesce", "_filler", "_first", "_handle", "_host", "_last", "_loop", "_pending", "_silence", "_size",
-        "_writer", "full",
+        "_coalesce", "_encode", "_filler", "_first", "_handle", "_host", "_last", "_loop", "_pending", "_pieces",
+        "_silence", "_size", "_writer", "full",
     )  # fmt: skip
 
     def __init__(
@@ -52,6 +55,8 @@ class StreamBody:
         loop: AbstractEventLoop,
         coalesce: float,
         silence: Deadlines[StreamBody],
+        *,
+        encode: Encode | None = None,
     ) -> None:
         self._host = host
         self._writer = writer
@@ -59,7 +64,9 @@ class StreamBody:
         self._coalesce = coalesce
         self._silence = silence
         self._filler = b""
+        self._encode = encode
         self._pending: list[bytes] = []
+        self._pieces: list[str] = []  # behind what is pending
         self._size = 0
         self._handle: Handle | None = None
         self._first = True
@@ -68,12 +75,38 @@ class StreamBody:
 
     def write(self, data: bytes) -> None:
         """See `ports.BodyWriter.write`."""
+        if self._pieces:
+            self._gather()
         self._pending.append(data)
         self._size += len(data)
+        if self._handle is None or self._size >= TURN_BYTES:
+            self._arrange()
+
+    def put(self, piece: str) -> None:
+        """See `ports.BodyWriter.put`."""
+        self._pieces.append(piece)
+        self._size += len(piece) + PIECE_BYTES
+        if self._handle is None or self._size >= TURN_BYTES:
+            self._arrange()
+
+    def put_all(self, pieces: list[str]) -> None:
+        """See `ports.BodyWriter.put_all`."""
+        self._pieces += pieces
+        self._size += sum(map(len, pieces)) + len(pieces) * PIECE_BYTES
+        if self._handle is None or self._size >= TURN_BYTES:
+            self._arrange()
+
+    def _gather(self) -> None:
+        if self._encode is None:
+            raise MisuseError("pieces were put into a stream that cannot encode them")
+        self._pending.append(self._encode(self._pieces))
+        self._pieces = []
+
+    def _arrange(self) -> None:
         if self._size >= TURN_BYTES:
             self._send()
             self.full = True
-        elif self._handle is None:
+        else:
             self._schedule()
 
     def _schedule(self) -> None:
@@ -94,6 +127,7 @@ class StreamBody:
             self._send()
         except PeerGone:  # whoever writes next is told
             self._pending.clear()
+            self._pieces.clear()
 
     def flush(self) -> None:
         """See `ports.BodyWriter.flush`."""
@@ -105,6 +139,8 @@ class StreamBody:
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
+        if self._pieces:
+            self._gather()
         if not self._pending:
             return
         data = b"".join(self._pending)
@@ -132,6 +168,8 @@ class StreamBody:
     def probe(self) -> None:
         """Write what fills silences, now: a peer that is gone will say so."""
         if self._filler:
+            if self._pieces:
+                self._gather()
             self._pending.append(self._filler)
             self._on_time()
 
@@ -145,6 +183,8 @@ class StreamBody:
     async def end(self) -> None:
         """See `ports.BodyWriter.end`."""
         self.close()
+        if self._pieces:
+            self._gather()
         data = b"".join(self._pending)
         self._pending.clear()
         self._host.send(self._writer.data(data) + self._writer.end())

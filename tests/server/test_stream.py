@@ -10,8 +10,8 @@ from typing import Any, cast
 import pytest
 
 from gateway.deadlines import Deadlines
-from gateway.errors import PeerGone
-from gateway.server.stream import TURN_BYTES, StreamBody
+from gateway.errors import MisuseError, PeerGone
+from gateway.server.stream import PIECE_BYTES, TURN_BYTES, StreamBody
 from gateway.testing import ManualTimer
 from gateway.wire.response import ResponseWriter
 
@@ -252,3 +252,48 @@ def test_close_stops_all_timers() -> None:
     rig.loop.advance(3 * SILENCE)
     assert rig.left() == [chunk(b"a")]
     assert len(rig.silence) == 0
+
+
+def test_pieces_that_leave_together_are_encoded_together() -> None:
+    rig = Rig()
+    asked: list[list[str]] = []
+
+    def encode(pieces: list[str]) -> bytes:
+        asked.append(pieces)
+        return "+".join(pieces).encode()
+
+    writer = ResponseWriter("GET", "1.1", keep_alive=True)
+    writer.head(200, b"", (), None)
+    loop = cast("AbstractEventLoop", rig.loop)
+    stream = StreamBody(rig.host, writer, loop, COALESCE, rig.silence, encode=encode)
+    stream.put("a")  # the first piece leaves at once
+    assert rig.left() == [chunk(b"a")]
+    stream.put("b")
+    stream.put_all(["c", "d"])
+    stream.write(b"|")  # behind what was put
+    stream.put("e")
+    assert rig.left() == []
+    rig.loop.advance(COALESCE)
+    assert rig.left() == [chunk(b"b+c+d|e")]
+    assert asked == [["a"], ["b", "c", "d"], ["e"]]
+    stream.put("f")
+    asyncio.run(stream.end())
+    assert rig.left() == [chunk(b"f") + b"0\r\n\r\n"]
+
+
+def test_many_pieces_end_the_turn() -> None:
+    rig = Rig()
+    writer = ResponseWriter("GET", "1.1", keep_alive=True)
+    writer.head(200, b"", (), None)
+    loop = cast("AbstractEventLoop", rig.loop)
+    stream = StreamBody(rig.host, writer, loop, COALESCE, rig.silence, encode=lambda pieces: b"x" * len(pieces))
+    count = 0
+    while not stream.full:
+        stream.put("")
+        count += 1
+    assert count <= TURN_BYTES // PIECE_BYTES + 2, "a piece counts for more than its characters"
+
+
+def test_pieces_need_an_encoder() -> None:
+    with pytest.raises(MisuseError, match="cannot encode"):
+        Rig().stream.put("a")
