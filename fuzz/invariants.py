@@ -14,6 +14,7 @@ __all__ = ["HttpEvent", "check_messages", "cuttings", "every_cutting_gives", "me
 
 HttpEvent = RequestHead | ResponseHead | BodyChunk | BodyEnd | Malformed
 T = TypeVar("T")
+E = TypeVar("E", bound=HttpEvent)
 
 
 def random_of(data: bytes) -> Random:
@@ -40,9 +41,9 @@ def every_cutting_gives(data: bytes, read: Callable[[Iterable[bytes]], T]) -> T:
     return whole
 
 
-def merged(events: Iterable[HttpEvent]) -> list[HttpEvent]:
+def merged(events: Iterable[E]) -> list[E | BodyChunk]:
     """Adjacent pieces of a body as one: only there may the cuts show."""
-    out: list[HttpEvent] = []
+    out: list[E | BodyChunk] = []
     for is_chunk, group in groupby(events, lambda event: isinstance(event, BodyChunk)):
         if is_chunk:
             pieces = [event.data for event in group if isinstance(event, BodyChunk)]

@@ -5,7 +5,7 @@ What we accept, llhttp accepts too and reads as the same messages.  ALLOWED hold
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -112,7 +112,7 @@ ALLOWED: tuple[tuple[str, Callable[[_Reading], bool], str], ...] = (
 """(how llhttp's error begins, when it may say so about what we accept, why)."""
 
 
-def compare_requests(data: bytes, events: list[HttpEvent], *, over: bool) -> None:
+def compare_requests(data: bytes, events: Sequence[HttpEvent], *, over: bool) -> None:
     """What our reader accepted, to its end, llhttp accepted too.  What is unfinished here was not accepted yet."""
     theirs = Llhttp(data)
     malformed = bool(events) and isinstance(events[-1], Malformed)

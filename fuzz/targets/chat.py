@@ -128,10 +128,10 @@ def _answer(request: ChatRequest) -> None:
     assert whole["model"] == model
 
     encoder = ChunkEncoder("chatcmpl-1", 1, model, include_usage=True)
-    together = SseDecoder().receive(encoder.texts(texts))
-    assert together == SseDecoder().receive(b"".join(map(encoder.text, texts)))
+    apart = [encoder.texts([text]) for text in texts]
+    assert encoder.texts(texts) == b"".join(apart)
     failed = RunFailed(texts[-1], "code", 500)
-    pieces = [encoder.role(), *map(encoder.text, texts), encoder.finish("stop"), encoder.usage(1, 2)]
+    pieces = [encoder.role(), *apart, encoder.finish("stop"), encoder.usage(1, 2)]
     stream = b"".join((*pieces, encoder.error(failed), DONE))
     events = SseDecoder().receive(stream)
     assert len(events) == len(texts) + 5

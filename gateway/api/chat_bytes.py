@@ -27,8 +27,7 @@ def completion(run_id: str, created: int, model: str, answer: Answer, finish_rea
     return (
         f'{{"id":"chatcmpl-{run_id}","object":"chat.completion","created":{created},"model":{encode_basestring(model)},'
         f'"choices":[{{"index":0,"message":{{"role":"assistant","content":{encode_basestring(text)},"refusal":null}},'
-        f'"logprobs":null,"finish_reason":{encode_basestring(finish_reason)}}}],"usage":{{"prompt_tokens":{prompt},'
-        f'"completion_tokens":{completed},"total_tokens":{prompt + completed}}}}}'
+        f'"logprobs":null,"finish_reason":{encode_basestring(finish_reason)}}}],"usage":{_usage(prompt, completed)}}}'
     ).encode("utf-8", "replace")
 
 
@@ -53,20 +52,13 @@ class ChunkEncoder:
         """The first chunk."""
         return self._choice('{"role":"assistant","content":""}', "null")
 
-    def text(self, text: str) -> bytes:
-        """A piece of the answer."""
-        try:
-            return f"{self._before}{encode_basestring(text)}{self._after}".encode()
-        except UnicodeEncodeError:  # half of a surrogate pair, which UTF-8 cannot hold
-            return self.text(text.encode("utf-8", "replace").decode())
-
     def texts(self, texts: list[str]) -> bytes:
-        """Several pieces, each in a chunk of its own."""
-        try:
-            joined = f"{self._after}{self._before}".join(map(encode_basestring, texts))
-            return f"{self._before}{joined}{self._after}".encode()
-        except UnicodeEncodeError:
-            return b"".join(map(self.text, texts))
+        """Pieces of the answer, each in a chunk of its own.
+
+        `?` stands for half of a surrogate pair, which UTF-8 cannot hold, here as in the other chunks.
+        """
+        joined = f"{self._after}{self._before}".join(map(encode_basestring, texts))
+        return f"{self._before}{joined}{self._after}".encode("utf-8", "replace")
 
     def finish(self, reason: str) -> bytes:
         """The chunk that tells why the answer ends; exactly one in a good stream."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from ..errors import RequestError
+from ..model.http import RequestHead
 from ..ports import Exchange, Handler, LinkHandler
 from .guard import Guard
 from .problem import render
@@ -30,6 +31,9 @@ class Route(NamedTuple):
 
 async def _server_options(exchange: Exchange) -> None:
     exchange.respond(204, ((b"allow", _ALL_METHODS),))
+
+
+_SERVER = Route({"OPTIONS": _server_options}, guarded=False)
 
 
 def link_route(handler: LinkHandler, check: Callable[[Exchange], None]) -> Route:
@@ -74,19 +78,19 @@ class Router:
     def _handler(self, exchange: Exchange) -> Handler:
         head = exchange.head
         route = self._routes.get(head.path)
-        if route is None or head.method not in route.methods:
-            return self._search(exchange)
+        handler = None if route is None else route.methods.get(head.method)
+        if route is None or handler is None:
+            route, handler = self._search(head)
         if route.guarded:
             self._guard.check(exchange)
-        return route.methods[head.method]
+        return handler
 
-    def _search(self, exchange: Exchange) -> Handler:
-        """The handler of what is not simply there."""
-        head = exchange.head
+    def _search(self, head: RequestHead) -> tuple[Route, Handler]:
+        """What is not simply there."""
         if head.method == "CONNECT":  # RFC 9110, 9.3.6
             raise RequestError(501, "This is no proxy: CONNECT is not served.")
         if head.target == "*":  # RFC 9110, 9.3.7: about the server as a whole
-            return _server_options
+            return _SERVER, _server_options
         route = self._routes.get(head.path) or self._tree(head.path)
         if route is None:
             raise RequestError(404, f"There is nothing at `{head.path}`.", code="not_found")
@@ -95,9 +99,7 @@ class Router:
         if handler is None:
             message = f"`{head.path}` does not serve {head.method}, only {route.allow.decode()}."
             raise RequestError(405, message, headers=((b"allow", route.allow),))
-        if route.guarded:
-            self._guard.check(exchange)
-        return handler
+        return route, handler
 
     def _tree(self, path: str) -> Route | None:
         for prefix, route in self._trees.items():

@@ -115,15 +115,16 @@ class HttpExchange:
 
     async def body(self, limit: int) -> bytes:
         """See `ports.Exchange.body`."""
-        if self._end.__class__ is BodyEnd and self._size <= limit:  # it came with the head, as mostly
-            body, self._body = self._body, b""
-            return bytes(body)
-        length = self.head.content_length
-        if length is not None and length > limit:
-            self._end = _too_large(limit)
-        return await self._read(limit)
+        if self._end.__class__ is not BodyEnd or self._size > limit:  # else it came with the head, as mostly
+            length = self.head.content_length
+            if length is not None and length > limit:
+                self._end = _too_large(limit)
+            await self._complete(limit)
+        body, self._body = self._body, b""  # a run may take minutes: who wants the body for so long keeps it
+        return bytes(body)
 
-    async def _read(self, limit: int) -> bytes:
+    async def _complete(self, limit: int) -> None:
+        """Wait for the end of the body."""
         if self._size > limit:
             self._end = _too_large(limit)
         if self._end is None:
@@ -143,8 +144,6 @@ class HttpExchange:
             raise RequestError(self._end.status, self._end.reason)
         if self._end is None:
             raise PeerGone("the peer left before its request was complete")
-        body, self._body = self._body, b""  # a run may take minutes: who wants the body for so long keeps it
-        return bytes(body)
 
     async def settle(self) -> None:
         """See `ports.Exchange.settle`."""
@@ -153,7 +152,7 @@ class HttpExchange:
         self._kept = False
         self._body = b""
         try:
-            await self._read(self._host.services.limits.drain_bytes)
+            await self._complete(self._host.services.limits.drain_bytes)
         except RequestError as error:
             if error.status != 413:
                 raise

@@ -51,7 +51,7 @@ def utf8(text: str) -> str:
 @settings(max_examples=400, deadline=None)
 @given(TEXTS, TEXTS.map(utf8), st.booleans())
 def test_any_text_is_one_event(text: str, model: str, usage: bool) -> None:
-    chunk = event(encoder(model, include_usage=usage).text(text))
+    chunk = event(encoder(model, include_usage=usage).texts([text]))
     assert chunk["choices"][0]["delta"] == {"content": utf8(text)}
     assert chunk["model"] == model
 
@@ -60,7 +60,7 @@ def test_any_text_is_one_event(text: str, model: str, usage: bool) -> None:
 @given(st.lists(TEXTS, min_size=1), st.booleans())
 def test_several_texts_are_as_many_events(texts: list[str], usage: bool) -> None:
     one = encoder(include_usage=usage)
-    assert one.texts(texts) == b"".join(map(one.text, texts))
+    assert one.texts(texts) == b"".join(one.texts([text]) for text in texts)
 
 
 @settings(max_examples=200, deadline=None)
@@ -75,7 +75,7 @@ def test_any_text_is_one_completion(text: str, model: str, reason: str) -> None:
 @pytest.mark.parametrize("text", ODD)
 @pytest.mark.parametrize("usage", [False, True])
 def test_odd_texts(text: str, usage: bool) -> None:
-    assert event(encoder(text, include_usage=usage).text(text))["choices"][0]["delta"]["content"] == text
+    assert event(encoder(text, include_usage=usage).texts([text]))["choices"][0]["delta"]["content"] == text
     assert event(encoder(text, include_usage=usage).finish(text))["choices"][0]["finish_reason"] == text
     assert event(ChunkEncoder.error(RunFailed(text, text, 500)))["error"]["message"] == text
 
@@ -106,7 +106,7 @@ def test_the_completion_object() -> None:
 @pytest.mark.parametrize("usage", [False, True])
 def test_the_chunks(usage: bool) -> None:
     made = encoder(include_usage=usage)
-    chunks = [event(made.role()), event(made.text("hi")), event(made.finish("stop"))]
+    chunks = [event(made.role()), event(made.texts(["hi"])), event(made.finish("stop"))]
     for chunk in chunks:
         ChatCompletionChunk.model_validate(chunk, strict=True)
         assert (chunk["id"], chunk["object"], chunk["created"]) == (

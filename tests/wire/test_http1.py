@@ -11,7 +11,6 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Iterator
-from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -20,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gateway
+from fuzz.invariants import merged
 from gateway.errors import MisuseError
 from gateway.model.http import BodyChunk, BodyEnd, Malformed, RequestHead
 from gateway.wire.http1 import Http1, Http1Event, Http1Limits
@@ -62,19 +62,6 @@ def feed(http: Http1, data: bytes) -> list[Http1Event]:
     while http.complete:
         events += http.restart()
     return events
-
-
-def merged(events: list[Http1Event]) -> list[Http1Event]:
-    """Adjacent pieces of a body as one."""
-    out: list[Http1Event] = []
-    for is_chunk, group in groupby(events, lambda event: isinstance(event, BodyChunk)):
-        if is_chunk:
-            pieces = [event.data for event in group if isinstance(event, BodyChunk)]
-            assert all(pieces), "an empty piece of a body"
-            out.append(BodyChunk(b"".join(pieces)))
-        else:
-            out += group
-    return out
 
 
 def read(http: Http1, *pieces: bytes) -> list[Http1Event]:
