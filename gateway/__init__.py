@@ -22,11 +22,14 @@ Layout, from the lowest floor to the highest; each imports only from lower ones:
     throttle           failed authentications, counted
     wire               protocols without I/O: HTTP/1.1, WebSocket, server-sent events
     config             the JSON5 reader, the option table
-    sessions           keys, lanes, stores
+    sessions           keys, lanes, stores, histories
     server             asyncio: connections, listeners, limits
-    agents             the registry of agents, the run, providers
+    providers          models behind HTTP APIs
+    tools              what agents can do besides talking
+    agents             the registry of agents, the run, its session
     api                HTTP handlers
     listening          where a gateway listens, by its configuration
+    assembly           agents, models and sessions, by its configuration
     app                the Gateway, which joins them all
     cli, testing       the command `gateway`; doubles for tests
 

@@ -10,14 +10,12 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from ssl import SSLContext
 from types import TracebackType
 from typing import Any, Self
 
-from .agents.function import echo, load_target
-from .agents.registry import AgentEntry, Registry
 from .agents.run import Runs
 from .api.chat import Chat
 from .api.guard import Guard
@@ -28,10 +26,8 @@ from .api.origins import Origins
 from .api.problem import refusal
 from .api.root import Root
 from .api.router import Route, Router, link_route
-from .config.fields import Wrong
-from .config.schema import AgentEntry as AgentConfig
+from .assembly import Assembly
 from .config.schema import Config
-from .config.values import agent_id
 from .errors import ConfigError, GatewayError
 from .listening import Listen, addresses_of, own_names, require_local, require_named_origins
 from .ports import Agent, Handler, Ids, LinkHandler, SessionStore
@@ -40,8 +36,6 @@ from .server.limits import Limits
 from .server.listeners import Listener, SocketFile, UnixAddress, open_listener
 from .server.server import Server
 from .server.services import LinkOpener, Options
-from .sessions.lanes import Lanes
-from .sessions.store import MemoryStore
 from .throttle import Throttle, ThrottleLimits
 from .wire.http1 import Http1Limits
 
@@ -106,24 +100,14 @@ class Gateway:
         self._proxies = _proxies(self.config)
         self._links = dict(links or {})
         self._compression = settings.ws.compression if compression is None else compression
-        self._upstreams: dict[str, Any] = {}
-        self._closers: list[Callable[[], Awaitable[None]]] = []
         if token is None:
             require_local(self._addresses)
             require_named_origins(self.config)
         else:
             _require_usable(token)
-        entries = [AgentEntry(_agent_id(agent_id), agent) for agent_id, agent in (agents or {}).items()]
-        taken = {entry.id for entry in entries}
-        entries += [
-            AgentEntry(one.id, self._configured(one, environ or {}), one.aliases, one.default)
-            for one in _agent_configs(self.config, has_agents=bool(entries))
-            if one.id not in taken
-        ]
-        self.registry = Registry(entries)
-        if store is None:
-            store = MemoryStore(self.config.session.max_sessions, self.config.session.max_chars)
-        self.runs = Runs(self.registry, store, Lanes())
+        self._assembly = Assembly(self.config, agents or {}, environ or {})
+        self.registry = self._assembly.registry
+        self.runs = Runs(self.registry, self._assembly.conversations(store, clock))
         self._listeners: list[Listener] = []
         self._server: Server | None = None
         self._state = "new"
@@ -205,8 +189,7 @@ class Gateway:
             await listener.close()
         if self._server is not None:
             await self._server.close()
-        for close in self._closers:
-            await close()
+        await self._assembly.aclose()
         if self._closed is not None:
             self._closed.set()
 
@@ -297,49 +280,6 @@ class Gateway:
     def _failing(self) -> list[str]:
         return {"started": [], "new": ["starting"], "starting": ["starting"]}.get(self._state, ["draining"])
 
-    def _configured(self, config: AgentConfig, environ: Mapping[str, str]) -> Agent:
-        match config.runtime.type:
-            case "echo":
-                return echo
-            case "python":
-                return load_target(config.runtime.target or "", f"agents: {config.id}: runtime.target")
-            case _:
-                return self._model(config, environ)
-
-    def _model(self, config: AgentConfig, environ: Mapping[str, str]) -> Agent:
-        # Loaded on demand: a gateway of Python agents needs no HTTP client.
-        from .agents.openai import OpenAIModel
-        from .agents.providers import Timeouts, provider
-        from .agents.upstream import Upstream
-
-        place = f"agents: {config.id}"
-        full_name = config.model or self.config.agents.defaults.model
-        if full_name is None:
-            raise ConfigError(f'{place}: has neither a model ("provider/model") nor a runtime')
-        provider_name, _, model = full_name.partition("/")
-        settings = self.config.models.providers.get(provider_name)
-        if settings is None:
-            found = provider(provider_name, environment=environ)
-        else:
-            found = provider(
-                provider_name,
-                base_url=settings.base_url,
-                api_key=settings.api_key,
-                headers=settings.headers,
-                timeouts=Timeouts(
-                    settings.connect_timeout_ms / 1000,
-                    settings.first_byte_timeout_ms / 1000,
-                    settings.idle_timeout_ms / 1000,
-                ),
-                max_retries=settings.max_retries,
-                environment=environ,
-            )
-        upstream = self._upstreams.get(provider_name)
-        if upstream is None:
-            upstream = self._upstreams[provider_name] = Upstream(found.timeouts)
-            self._closers.append(upstream.aclose)
-        return OpenAIModel(found, model, upstream, system_prompt=config.system_prompt)
-
 
 def _certificate(config: Config) -> Any:
     settings = config.gateway.tls
@@ -375,25 +315,6 @@ def _require_usable(token: str) -> None:
             "the token is empty, begins or ends with a blank, or holds control characters: no header could carry it; "
             "give another, or none"
         )
-
-
-def _agent_id(text: str) -> str:
-    try:
-        return agent_id(text)
-    except Wrong as error:
-        raise ConfigError(f"agents: {text!r}: {error}") from None
-
-
-def _agent_configs(config: Config, *, has_agents: bool) -> Iterable[AgentConfig]:
-    configs = config.agents.list
-    if configs or has_agents:
-        return configs
-    if config.agents.defaults.model is None:
-        raise ConfigError(
-            'agents: there is no agent. Set agents.defaults.model to "provider/model", '
-            "or add an entry with a model or a runtime to agents.list"
-        )
-    return [AgentConfig(id="main", model=config.agents.defaults.model)]
 
 
 def _throttle_limits(config: Config) -> ThrottleLimits:

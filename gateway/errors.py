@@ -4,13 +4,14 @@ GatewayError
 +-- ConfigError        the configuration cannot be used; holds every problem found
 +-- RequestError       a request that is answered with an OpenAI-shaped error
 +-- AgentError         a run that failed; agents may raise it to choose code and status
+|   +-- StoreError     a session that could not be read or kept
 +-- PeerGone           the peer left, or was cut off, before its answer was complete
 +-- MisuseError        our own code called a state machine in a state that does not allow it
 """
 
 from __future__ import annotations
 
-__all__ = ["AgentError", "ConfigError", "GatewayError", "MisuseError", "PeerGone", "RequestError"]
+__all__ = ["AgentError", "ConfigError", "GatewayError", "MisuseError", "PeerGone", "RequestError", "StoreError"]
 
 
 class GatewayError(Exception):
@@ -65,6 +66,13 @@ class AgentError(GatewayError):
         self.code = code
         self.status = status
         self.retry_after = retry_after
+
+
+class StoreError(AgentError):
+    """A session that could not be read or kept; the message tells why and what would help."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, code="session_store_unavailable", status=503)
 
 
 class PeerGone(GatewayError):

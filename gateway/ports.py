@@ -13,9 +13,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Protocol, TypeAlias
 
-from .model.chat import Message
+from .model.caller import Caller
 from .model.http import Headers, Peer, RequestHead
 from .model.run import RunEvent, RunInput
+from .model.session import Session, SessionInfo, Turn
 
 __all__ = [
     "Agent",
@@ -76,6 +77,8 @@ class Exchange(Protocol):
     head: RequestHead
     peer: Peer
     request_id: str
+    caller: Caller
+    """Who asks: OPERATOR until `admit` tells."""
 
     async def body(self, limit: int) -> bytes:
         """The whole request body; it is given once.
@@ -102,7 +105,7 @@ class Exchange(Protocol):
         `encode` makes bytes of a list of what was `put`; where it is None, only `write` is of use.
         """
 
-    def admit(self) -> None:
+    def admit(self, caller: Caller) -> None:
         """Tell that this peer has proved who it is: the connection no longer counts as unauthenticated."""
 
     async def accept_websocket(self) -> Link:
@@ -132,13 +135,37 @@ Refusal: TypeAlias = Callable[[int, str], tuple[Headers, bytes]]
 
 
 class SessionStore(Protocol):
-    """The turns of sessions.  A turn is what one run adds: the new messages and the answer."""
+    """The turns of sessions, by key.
 
-    async def load(self, key: str) -> tuple[Message, ...]:
-        """All messages of the session, oldest first; empty for a key never seen."""
+    Each method may raise StoreError (see `errors`): then nothing was changed, and what was there before is whole.
+    """
 
-    async def append(self, key: str, turn: tuple[Message, ...]) -> None:
-        """Add one turn, whole or not at all."""
+    async def load(self, key: str) -> Session:
+        """What is known of the session; an empty one for a key never seen."""
+
+    async def commit(self, key: str, turn: Turn, *, drop: int = 0, keep: int | None = None) -> None:
+        """Add one turn, whole or not at all; when this returns, it is kept.
+
+        Of the turns that are there, the first `drop` go, and those from number `keep` on (counted before that) too.
+        """
+
+    async def choose_model(self, key: str, model: str | None) -> None:
+        """Keep the model that the session's runs shall use."""
+
+    async def locate(self, run_id: str) -> tuple[str, int] | None:
+        """Where the turn of a run is: the key, and the number of turns up to it, itself included."""
+
+    async def fork(self, key: str, turns: int, new_key: str) -> None:
+        """Begin a session with the first `turns` of another."""
+
+    async def sessions(self) -> tuple[SessionInfo, ...]:
+        """All there are, the last used first."""
+
+    async def delete(self, key: str) -> bool:
+        """Forget a session; false where there was none."""
+
+    async def aclose(self) -> None:
+        """Give back what it holds; what was committed is kept."""
 
 
 Agent: TypeAlias = Callable[[RunInput], AsyncIterator[RunEvent] | Awaitable[str]]

@@ -16,6 +16,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
+from .model.caller import OPERATOR
 from .model.http import Headers
 from .model.run import RunEvent, RunInput
 from .ports import Exchange, TimerHandle
@@ -163,7 +164,7 @@ class ScriptedAgent:
 async def echo(exchange: Exchange) -> None:
     """The handler of the echo server."""
     head = exchange.head
-    exchange.admit()
+    exchange.admit(OPERATOR)
     if is_websocket(head):
         link = await exchange.accept_websocket()
         async for message in link:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -17,6 +18,11 @@ settings.register_profile("dev", deadline=None)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 HERE = Path(__file__).parent
+# A shell that runs these tests in the background has them, and all the processes they start, ignore these signals.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
 # Modules that several test files share.
 sys.path[:0] = [str(HERE / folder) for folder in ("e2e", "attacks", "rules", "server", "wire")]
 pytest_plugins = ["processes", "siege"]

@@ -301,7 +301,7 @@ def test_the_store_of_the_caller_is_used() -> None:
 
     async def test(gateway: Gateway) -> None:
         await chat(gateway, user="Ann")
-        assert len(await store.load("agent:main:openai-user:Ann")) == 2
+        assert len((await store.load("agent:main:openai-user:Ann")).turns) == 1
 
     serving(test, agents={"main": shout}, store=store)
 

@@ -7,10 +7,11 @@ from typing import Any
 
 from fuzz.targets.json5 import same
 from gateway.api.chat_bytes import DONE, ChunkEncoder, completion
-from gateway.api.parse import DIGITS, MESSAGES, MODEL_CHARACTERS, chat_request, json_body
+from gateway.api.json_body import DIGITS, json_body
+from gateway.api.parse import MESSAGES, MODEL_CHARACTERS, chat_request
 from gateway.errors import RequestError
 from gateway.model.chat import ROLES, ChatRequest
-from gateway.model.run import Answer, RunDone, RunFailed
+from gateway.model.run import Answer, RunDone, RunFailed, Usage
 from gateway.wire.sse import SseDecoder, SseEvent
 
 __all__ = ["one_input"]
@@ -123,7 +124,7 @@ def _answer(request: ChatRequest) -> None:
     """What we write of these texts, json and a reader of event streams read as these texts."""
     model = request.model or "openclaw"
     texts = [message.text for message in request.messages]
-    whole = json.loads(completion("1", 1, model, Answer("".join(texts), 1, 2, RunDone()), "stop"))
+    whole = json.loads(completion("1", 1, model, Answer("".join(texts), Usage(1, 2), RunDone()), "stop"))
     assert whole["choices"][0]["message"]["content"] == "".join(texts)
     assert whole["model"] == model
 
@@ -131,7 +132,7 @@ def _answer(request: ChatRequest) -> None:
     apart = [encoder.texts([text]) for text in texts]
     assert encoder.texts(texts) == b"".join(apart)
     failed = RunFailed(texts[-1], "code", 500)
-    pieces = [encoder.role(), *apart, encoder.finish("stop"), encoder.usage(1, 2)]
+    pieces = [encoder.role(), *apart, encoder.finish("stop"), encoder.usage(Usage(1, 2))]
     stream = b"".join((*pieces, encoder.error(failed), DONE))
     events = SseDecoder().receive(stream)
     assert len(events) == len(texts) + 5

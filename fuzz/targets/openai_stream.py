@@ -7,10 +7,11 @@ from functools import partial
 from typing import NamedTuple
 
 from fuzz.invariants import every_cutting_gives
-from gateway.agents.openai_stream import CompletionReader
-from gateway.agents.providers import provider
 from gateway.errors import AgentError
 from gateway.model.run import Usage
+from gateway.providers.dialect import Piece
+from gateway.providers.openai_stream import CompletionReader
+from gateway.providers.settings import provider
 
 __all__ = ["one_input"]
 
@@ -18,7 +19,7 @@ PROVIDER = provider("ollama", environment={})
 
 
 class _Read(NamedTuple):
-    texts: list[str]
+    pieces: list[Piece]
     finish_reason: str | None
     usage: Usage | None
     ended: bool
@@ -29,39 +30,40 @@ def one_input(data: bytes) -> None:
     plain = _read([data], by_template=False)
     assert every_cutting_gives(data, partial(_read, by_template=True)) == plain, f"by JSON alone {plain}"
     reader = CompletionReader(PROVIDER, "m")
-    texts = reader.receive_whole(data)
+    pieces = reader.receive_whole(data)
     assert reader.ended
-    assert len(texts) <= 1
-    _check(_result(reader, texts))
+    assert len(pieces) <= 1
+    _check(_result(reader, pieces))
 
 
-def _read(pieces: Iterable[bytes], *, by_template: bool) -> _Read:
+def _read(cut: Iterable[bytes], *, by_template: bool) -> _Read:
     reader = CompletionReader(PROVIDER, "m")
     if not by_template:
         reader._lessons = 0
-    texts: list[str] = []
-    for piece in pieces:
+    pieces: list[Piece] = []
+    for data in cut:
         ended = reader.ended
-        found = reader.receive(piece)
+        found = reader.receive(data)
         assert not (ended and found), "a text after the end"
-        texts += found
+        pieces += found
     reader.eof()
     assert reader.ended
-    found_so_far = _result(reader, texts)
+    found_so_far = _result(reader, pieces)
     _check(found_so_far)
     return found_so_far
 
 
-def _result(reader: CompletionReader, texts: list[str]) -> _Read:
+def _result(reader: CompletionReader, pieces: list[Piece]) -> _Read:
     failure = reader.failure
     said = None if failure is None else (failure.message, failure.code, failure.status)
-    return _Read(texts, reader.finish_reason, reader.usage, reader.ended, said)
+    return _Read(pieces, reader.finish_reason, reader.usage, reader.ended, said)
 
 
 def _check(read: _Read) -> None:
-    assert all(read.texts), "an empty text"
-    for text in read.texts:
-        text.encode()
+    assert all(read.pieces), "an empty text"
+    for text in read.pieces:
+        if isinstance(text, str):
+            text.encode()
     if read.failure is None:
         assert read.finish_reason in {None, "stop", "length", "content_filter"}
     else:

@@ -8,27 +8,34 @@ from __future__ import annotations
 
 from asyncio import CancelledError, Task, current_task
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from logging import getLogger
 from typing import Any
 
 from ..errors import AgentError
-from ..model.chat import Message
-from ..model.run import Answer, RunDone, RunEvent, RunFailed, RunInput, Usage
-from ..ports import SessionStore
-from ..sessions.lanes import Lanes
+from ..model.run import (
+    NO_USAGE,
+    Answer,
+    ModelChange,
+    ReasoningDelta,
+    RunDone,
+    RunEvent,
+    RunFailed,
+    RunInput,
+    Step,
+    ToolCallDelta,
+    ToolUse,
+    Usage,
+)
+from .conversation import ANSWER_CHARACTERS, TOO_LONG, Conversations, calls_of, failed
 from .registry import Registry
 
-__all__ = ["ANSWER_CHARACTERS", "TOO_LONG", "Runs"]
-
-# Of an answer that is held in memory, for its session or to be sent in one piece: a multiple of what models can say,
-# and an end for agents that have none.
-ANSWER_CHARACTERS = 4_000_000
-
-TOO_LONG = RunFailed(f"the agent said more than {ANSWER_CHARACTERS} characters", "answer_too_long", 500)
+__all__ = ["Runs"]
 
 _logger = getLogger(__name__)
 _DONE = RunDone()
+# What an event counts besides its characters, as a message does.
+EVENT_CHARACTERS = 100
+_OTHERS = (Usage, ToolCallDelta, ReasoningDelta, ToolUse, Step, ModelChange)
 _STOPPED = RunFailed("the gateway is shutting down", "shutting_down", 503)
 _BROKEN = RunFailed("the agent failed", "agent_error", 500)
 
@@ -40,10 +47,9 @@ class _StoppedError(Exception):
 class Runs:
     """Starts runs and knows those under way."""
 
-    def __init__(self, registry: Registry, store: SessionStore, lanes: Lanes) -> None:
+    def __init__(self, registry: Registry, conversations: Conversations) -> None:
         self._agents = registry.by_id
-        self._store = store
-        self._lanes = lanes
+        self._conversations = conversations
         # run_id to the task that pulls the run and to what its agent gave to be pulled
         self._active: dict[str, tuple[Task[Any] | None, Any]] = {}
         self._stopped = False
@@ -55,39 +61,37 @@ class Runs:
 
     def run(self, run: RunInput) -> AsyncGenerator[RunEvent, None]:
         """The events of a run.  Close the generator (`aclosing`) when you stop before its end."""
-        return self._attempt(run) if run.session is None else self._in_session(run)
+        return self._attempt(run) if run.session is None else self._conversations.hold(run, self._attempt)
 
     async def answer(self, run: RunInput) -> Answer:
         """The whole answer of a run, for those who show nothing before its end."""
         # Not gathered from `run`: a generator around the agent would cost a short request a ninth more instructions.
         ending: RunDone | RunFailed = _DONE
         texts: list[str] = []
-        size = prompt = completion = 0
+        rest: list[RunEvent] = []  # what is not text: rare, and looked at in the end
+        size = 0
         source: Any = None
         try:
-            source = self._begin(run) if run.session is None else self._in_session(run)
+            source = self._begin(run) if run.session is None else self._conversations.hold(run, self._attempt)
             if hasattr(source, "__aiter__"):
                 async for event in source:
                     if event.__class__ is str:
                         texts.append(event)
                         size += len(event)
-                        if size > ANSWER_CHARACTERS:
-                            ending = TOO_LONG
-                            break
                     elif event.__class__ is list:
                         texts += _texts(event)
                         size += sum(map(len, event))
-                        if size > ANSWER_CHARACTERS:
-                            ending = TOO_LONG
-                            break
                     elif isinstance(event, RunDone | RunFailed):
                         ending = event
                         break
-                    elif isinstance(event, Usage):
-                        prompt += event.prompt_tokens
-                        completion += event.completion_tokens
+                    elif isinstance(event, _OTHERS):
+                        rest.append(event)
+                        size += _size(event)
                     else:
                         texts.append(_text(event))
+                    if size > ANSWER_CHARACTERS:
+                        ending = TOO_LONG
+                        break
                 else:
                     source = None  # nothing is left that would have to be given back
             else:
@@ -100,7 +104,9 @@ class Runs:
             self._active.pop(run.run_id, None)
             if source is not None and _is_open(source):
                 await _close(source, run)
-        return tuple.__new__(Answer, ("".join(texts), prompt, completion, ending))  # see api/parse.py
+        if not rest:
+            return tuple.__new__(Answer, ("".join(texts), NO_USAGE, ending, (), "", None))  # see api/parse.py
+        return _answer("".join(texts), rest, ending)
 
     def stop_all(self) -> None:
         """End all runs, those that wait for their session too, and begin no more.
@@ -115,31 +121,6 @@ class Runs:
             # cost the caller its ending.  The run ends when it is pulled again.
             if task is not None and getattr(produced, "ag_running", True):
                 task.cancel()
-
-    async def _in_session(self, run: RunInput) -> AsyncGenerator[RunEvent, None]:
-        try:
-            key = run.session_key
-            async with self._lanes.enter(key):
-                run = run._replace(history=await self._store.load(key))
-                answer: list[str] = []
-                size = 0
-                async with aclosing(self._attempt(run)) as events:
-                    async for event in events:
-                        if isinstance(event, str | list):
-                            texts = [event] if isinstance(event, str) else event
-                            answer += texts
-                            size += sum(map(len, texts))
-                            if size > ANSWER_CHARACTERS:
-                                yield TOO_LONG
-                                return
-                        elif isinstance(event, RunDone):  # kept before it is told
-                            await self._store.append(key, _turn(run, "".join(answer)))
-                        yield event
-        except AgentError as error:  # the lane is full
-            yield _failed(error)
-        except Exception:
-            _logger.exception("run %s: its session could not be read or kept", run.run_id)
-            yield RunFailed("the session could not be read or kept", "session_error", 500)
 
     async def _attempt(self, run: RunInput) -> AsyncGenerator[RunEvent, None]:
         ending: RunDone | RunFailed = _DONE
@@ -162,7 +143,7 @@ class Runs:
                         ending = event
                         break
                     else:
-                        yield event if isinstance(event, Usage) else _text(event)
+                        yield event if isinstance(event, _OTHERS) else _text(event)
                     if self._stopped:
                         ending = _STOPPED
                         break
@@ -187,7 +168,7 @@ class Runs:
             return _STOPPED
         if isinstance(error, AgentError):
             _logger.warning("run %s of agent %s failed: %s", run.run_id, run.agent_id, error.message)
-            return _failed(error)
+            return failed(error)
         task = current_task()
         if isinstance(error, CancelledError) and (task is None or task.cancelling()):
             if not self._stopped or task is None or task.uncancel():
@@ -212,12 +193,6 @@ async def _close(produced: Any, run: RunInput) -> None:
         _logger.exception("run %s: agent %s failed when it was closed", run.run_id, run.agent_id)
 
 
-def _turn(run: RunInput, answer: str) -> tuple[Message, ...]:
-    """What a run adds to its session.  Instructions come with each request anew, so they are not kept."""
-    said = (message for message in run.request.messages if message.role not in {"system", "developer"})
-    return (*said, Message("assistant", answer))
-
-
 def _text(value: object) -> str:
     if isinstance(value, str):
         return value
@@ -232,5 +207,31 @@ def _texts(values: list[str]) -> list[str]:
     return values if all(values) else [text for text in values if text]
 
 
-def _failed(error: AgentError) -> RunFailed:
-    return RunFailed(error.message, error.code, error.status, error.retry_after)
+def _size(event: RunEvent) -> int:
+    """What an event adds to an answer that is held in memory."""
+    match event:
+        case ToolCallDelta():
+            return len(event.id) + len(event.name) + len(event.arguments) + EVENT_CHARACTERS
+        case ReasoningDelta():
+            return len(event.text) + EVENT_CHARACTERS
+        case _:
+            return EVENT_CHARACTERS
+
+
+def _answer(text: str, rest: list[RunEvent], ending: RunDone | RunFailed) -> Answer:
+    usage, change = NO_USAGE, None
+    calls: list[ToolCallDelta] = []
+    reasoning: list[str] = []
+    for event in rest:
+        match event:
+            case Usage():
+                usage = usage.plus(event)
+            case ToolCallDelta():
+                calls.append(event)
+            case ReasoningDelta():
+                reasoning.append(event.text)
+            case ModelChange():
+                change = event
+            case _:
+                pass
+    return Answer(text, usage, ending, calls_of(calls), "".join(reasoning), change)

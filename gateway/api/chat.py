@@ -11,7 +11,19 @@ from ..errors import RequestError
 from ..model.chat import ChatRequest
 from ..model.http import Headers, RequestHead
 from ..model.names import PUBLIC, headers
-from ..model.run import RunDone, RunEvent, RunFailed, RunInput, Usage
+from ..model.run import (
+    NO_USAGE,
+    ModelChange,
+    ReasoningDelta,
+    RunDone,
+    RunEvent,
+    RunFailed,
+    RunInput,
+    Step,
+    ToolCallDelta,
+    ToolUse,
+    Usage,
+)
 from ..ports import Exchange, Ids
 from ..sessions.keys import explicit_key, user_key
 from .chat_bytes import DONE, KEEP_ALIVE, ChunkEncoder, completion
@@ -61,7 +73,7 @@ class Chat:
         if head.content_length is None and not head.chunked:
             raise RequestError(411, "The request needs a body, and a Content-Length or Transfer-Encoding with it.")
         request = chat_request(await exchange.body(self._body_limit))
-        run = self._plan(head, request)
+        run = self._plan(exchange, request)
         created = int(self._clock())
         model = request.model or PUBLIC
         if request.stream:
@@ -74,7 +86,8 @@ class Chat:
                 raise run_error(ending)
             exchange.respond(200, JSON, completion(run.run_id, created, model, answer, ending.finish_reason))
 
-    def _plan(self, head: RequestHead, request: ChatRequest) -> RunInput:
+    def _plan(self, exchange: Exchange, request: ChatRequest) -> RunInput:
+        head = exchange.head
         agent_header = session_header = None
         if not head.fields.keys().isdisjoint(_ROUTING_HEADERS):
             agent_header = _first(head, _AGENT_HEADERS)
@@ -88,7 +101,7 @@ class Chat:
             key = explicit_key(session_header[1], session_header[0])
         elif request.user is not None:
             key = user_key(entry.id, request.user)
-        return _new(RunInput, (self._ids(32), entry.id, key, request, ()))
+        return _new(RunInput, (self._ids(32), entry.id, key, request, (), None, exchange.caller, None))
 
     @staticmethod
     async def _stream(
@@ -98,7 +111,7 @@ class Chat:
         body.fill_silence(KEEP_ALIVE)
         body.write(encoder.role())
         body.flush()  # before the agent has said anything: clients wait only so long for a first byte
-        prompt = answer = 0
+        usage = NO_USAGE
         try:
             async for event in events:
                 match event:
@@ -111,14 +124,15 @@ class Chat:
                         if body.full:
                             await body.drain()
                     case Usage():
-                        prompt += event.prompt_tokens
-                        answer += event.completion_tokens
+                        usage = usage.plus(event)
                     case RunDone():
                         body.write(encoder.finish(event.finish_reason))
                         if include_usage:
-                            body.write(encoder.usage(prompt, answer))
+                            body.write(encoder.usage(usage))
                     case RunFailed():
                         body.write(encoder.error(event))
+                    case ReasoningDelta() | ToolCallDelta() | ToolUse() | Step() | ModelChange():
+                        pass
                     case _:
                         assert_never(event)
         except BaseException:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from json.encoder import encode_basestring
 
-from ..model.run import Answer, RunFailed
+from ..model.run import Answer, RunFailed, Usage
 from .problem import run_error_object
 
 __all__ = ["DONE", "KEEP_ALIVE", "ChunkEncoder", "completion"]
@@ -17,17 +17,18 @@ DONE = b"data: [DONE]\n\n"
 KEEP_ALIVE = b": keep-alive\n\n"
 
 
-def _usage(prompt: int, answer: int) -> str:
+def _usage(usage: Usage) -> str:
+    prompt, answer, _, _ = usage
     return f'{{"prompt_tokens":{prompt},"completion_tokens":{answer},"total_tokens":{prompt + answer}}}'
 
 
 def completion(run_id: str, created: int, model: str, answer: Answer, finish_reason: str) -> bytes:
     """A `chat.completion` object.  `created` is in seconds since the epoch."""
-    text, prompt, completed, _ = answer
+    text = answer.text
     return (
         f'{{"id":"chatcmpl-{run_id}","object":"chat.completion","created":{created},"model":{encode_basestring(model)},'
         f'"choices":[{{"index":0,"message":{{"role":"assistant","content":{encode_basestring(text)},"refusal":null}},'
-        f'"logprobs":null,"finish_reason":{encode_basestring(finish_reason)}}}],"usage":{_usage(prompt, completed)}}}'
+        f'"logprobs":null,"finish_reason":{encode_basestring(finish_reason)}}}],"usage":{_usage(answer.usage)}}}'
     ).encode("utf-8", "replace")
 
 
@@ -64,9 +65,9 @@ class ChunkEncoder:
         """The chunk that tells why the answer ends; exactly one in a good stream."""
         return self._choice("{}", encode_basestring(reason))
 
-    def usage(self, prompt: int, answer: int) -> bytes:
+    def usage(self, usage: Usage) -> bytes:
         """The chunk that `stream_options.include_usage` asks for: without choices, after the finish reason."""
-        return f'{self._head}"choices":[],"usage":{_usage(prompt, answer)}}}\n\n'.encode("utf-8", "replace")
+        return f'{self._head}"choices":[],"usage":{_usage(usage)}}}\n\n'.encode("utf-8", "replace")
 
     @staticmethod
     def error(failed: RunFailed) -> bytes:

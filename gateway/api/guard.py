@@ -8,6 +8,7 @@ from math import ceil
 
 from ..addresses import network_of
 from ..errors import RequestError
+from ..model.caller import OPERATOR
 from ..ports import Exchange
 from ..throttle import Throttle
 from .hosts import Hosts, authority
@@ -52,7 +53,7 @@ class Guard:
                 self._origins.check(exchange)
             else:
                 self._authenticate(exchange, given, self._secret)
-        exchange.admit()
+        exchange.admit(OPERATOR)
 
     def check_origin(self, exchange: Exchange) -> None:
         """Raises RequestError (403) for a web page that must not open a WebSocket (RFC 6455, 10.2).

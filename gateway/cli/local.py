@@ -11,6 +11,7 @@ from ..api.chat import Chat
 from ..api.problem import render
 from ..app import Gateway, random_ids
 from ..errors import MisuseError, RequestError
+from ..model.caller import OPERATOR, Caller
 from ..model.http import Headers, Peer, RequestHead
 from ..ports import Encode, Link
 from .ask import CHAT_PATH, Post
@@ -58,6 +59,7 @@ class _Exchange:
         )
         self.peer = Peer("", 0, local=True)
         self.request_id = ""
+        self.caller = OPERATOR
         self.status = 500
         self.begun = asyncio.Event()
         self.full = False  # true while a piece waits to be read: each is shown before the next is made
@@ -110,7 +112,7 @@ class _Exchange:
         self._encode = encode
         return self
 
-    def admit(self) -> None:
+    def admit(self, caller: Caller) -> None:
         """Whoever runs this command is let in."""
 
     async def accept_websocket(self) -> Link:

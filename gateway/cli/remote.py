@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from ..agents.providers import Timeouts
-from ..agents.upstream import Response, Upstream, UpstreamError
 from ..config import Config
 from ..errors import ConfigError
 from ..model.http import Headers
+from ..providers.settings import Timeouts
+from ..providers.upstream import Response, Upstream, UpstreamError
 from ..server.listeners import UnixAddress
 from .ask import CHAT_PATH, Post, UnansweredError
 from .console import UNAVAILABLE, WRONG_USAGE

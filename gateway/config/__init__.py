@@ -6,7 +6,8 @@ env       ${VAR} in values, and .env files
 fields    the parts an option table is made of
 values    what single values must look like
 product   keys of the product's configuration that are not used here
-schema    the option table, as the classes that hold the values
+schema    the option table, as the classes that hold the values; `schema_...` are its parts
+amounts   counts and times as options
 checks    what options must hold together
 auth      which secret clients must show
 loader    from a file name, or none, to a configuration
@@ -25,10 +26,10 @@ from typing import Any
 
 _HOMES = {
     "BUILT_IN_PROVIDERS": ".values",
-    "AgentDefaults": ".schema",
-    "AgentEntry": ".schema",
-    "Agents": ".schema",
-    "Auth": ".schema",
+    "AgentDefaults": ".schema_agents",
+    "AgentEntry": ".schema_agents",
+    "Agents": ".schema_agents",
+    "Auth": ".schema_auth",
     "ChatCompletions": ".schema",
     "Config": ".schema",
     "ControlUi": ".schema",
@@ -40,13 +41,13 @@ _HOMES = {
     "Json5Error": ".json5",
     "Limits": ".schema",
     "Loaded": ".loader",
-    "Models": ".schema",
+    "Models": ".schema_models",
     "OptionRow": ".show",
-    "Provider": ".schema",
-    "ProviderModel": ".schema",
-    "RateLimit": ".schema",
-    "Runtime": ".schema",
-    "Session": ".schema",
+    "Provider": ".schema_models",
+    "ProviderModel": ".schema_models",
+    "RateLimit": ".schema_auth",
+    "Runtime": ".schema_agents",
+    "Session": ".schema_session",
     "Shutdown": ".schema",
     "Tls": ".schema",
     "UnixSocket": ".schema",

@@ -2,10 +2,6 @@ from .auth import Credential, is_local, resolve_auth
 from .json5 import Json5Error
 from .loader import Loaded, load
 from .schema import (
-    AgentDefaults,
-    AgentEntry,
-    Agents,
-    Auth,
     ChatCompletions,
     Config,
     ControlUi,
@@ -14,16 +10,14 @@ from .schema import (
     Gateway,
     Http,
     Limits,
-    Models,
-    Provider,
-    ProviderModel,
-    RateLimit,
-    Runtime,
-    Session,
     Shutdown,
     Tls,
     UnixSocket,
 )
+from .schema_agents import AgentDefaults, AgentEntry, Agents, Runtime
+from .schema_auth import Auth, RateLimit
+from .schema_models import Models, Provider, ProviderModel
+from .schema_session import Session
 from .show import OptionRow, effective, markdown, options
 from .values import BUILT_IN_PROVIDERS
 

@@ -6,7 +6,8 @@ A section with a fault in it is left out where its values matter: what is missin
 from __future__ import annotations
 
 from .fields import Reading
-from .schema import AgentEntry, Agents, Config, Gateway, Tls
+from .schema import Config, Gateway, Tls
+from .schema_agents import AgentEntry, Agents
 from .tree import Key, Node, Path
 from .values import BUILT_IN_PROVIDERS
 

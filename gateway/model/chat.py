@@ -1,32 +1,85 @@
-"""A chat completion request after validation.  Source: https://platform.openai.com/docs/api-reference/chat/create."""
+"""A conversation, and a request to go on with it, after validation.
+
+Source: https://platform.openai.com/docs/api-reference/chat/create.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
-__all__ = ["ROLES", "ChatRequest", "Message"]
+__all__ = ["ROLES", "AnyTool", "ChatRequest", "Image", "Message", "Part", "Tool", "ToolCall", "ToolChoice"]
 
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 
 
 # Named tuples, here, in `http` and in `run`: as immutable as frozen dataclasses, made in half the time, for each
 # request, and defined in a fifth of it, when the program starts.
+class Image(NamedTuple):
+    """A picture, decoded.  `media_type` is what its first bytes say: image/png, image/jpeg, image/gif, image/webp.
+
+    `detail` is OpenAI's `low`, `high` or `auto`, None where it was not given.
+    """
+
+    media_type: str
+    data: bytes
+    detail: str | None = None
+
+
+Part: TypeAlias = str | Image
+"""One part of a message's content."""
+
+
+class ToolCall(NamedTuple):
+    """A tool that a model wants called.  `arguments` is the JSON text as the model wrote it: it may be none."""
+
+    id: str
+    name: str
+    arguments: str
+
+
 class Message(NamedTuple):
-    """One message.  `text` is the content: a string as it came, or the text parts joined by line feeds."""
+    """One message.  `text` is the content: a string as it came, or the text parts joined by line feeds.
+
+    `parts` is the content part by part where it holds more than text, else empty.  `tool_calls` are those of an
+    assistant's message; `tool_call_id` tells which of them the message of a tool answers.
+    """
 
     role: str
     text: str
     name: str | None = None
     tool_call_id: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    parts: tuple[Part, ...] = ()
+
+
+class Tool(NamedTuple):
+    """A function that a model may call.  `parameters` is the JSON Schema of its arguments, None for no arguments."""
+
+    name: str
+    description: str | None = None
+    parameters: Mapping[str, object] | None = None
+    strict: bool | None = None
+
+
+class ToolChoice(NamedTuple):
+    """`mode` is `auto`, `none`, `required`, or `function` for the one that `name` tells."""
+
+    mode: str = "auto"
+    name: str | None = None
+
+
+AnyTool = ToolChoice()
+"""The model decides, as where nothing was said."""
 
 
 class ChatRequest(NamedTuple):
     """`model` is the string of the request, None where it had none.  `user` is trimmed, None where empty.
 
     `parameters` are the generation parameters (`temperature`, `max_tokens`, ...) under their API names, checked, for
-    agents that hand them to a model.
+    agents that hand them to a model.  `tools` are those of the caller: an agent asks for calls of them with
+    `ToolCallDelta`, and the caller answers with messages of the role `tool` in its next request.
     """
 
     messages: tuple[Message, ...]
@@ -35,3 +88,5 @@ class ChatRequest(NamedTuple):
     include_usage: bool = False
     user: str | None = None
     parameters: Mapping[str, object] = MappingProxyType({})
+    tools: tuple[Tool, ...] = ()
+    tool_choice: ToolChoice = AnyTool

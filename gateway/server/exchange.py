@@ -6,6 +6,7 @@ from asyncio import AbstractEventLoop, Future
 from typing import Protocol
 
 from ..errors import MisuseError, PeerGone, RequestError
+from ..model.caller import OPERATOR, Caller
 from ..model.http import BodyChunk, BodyEnd, Headers, Malformed, Peer, RequestHead
 from ..ports import Encode, Link
 from ..wire.response import ResponseState, ResponseWriter, encode_headers
@@ -46,8 +47,8 @@ class HttpExchange:
     """See `ports.Exchange`.  `take` and `lost` are the connection's side of it."""
 
     __slots__ = (
-        "_body", "_decoration", "_end", "_host", "_kept", "_limit", "_size", "_waiter", "began", "body_stream", "head",
-        "peer", "request_id", "writer",
+        "_body", "_decoration", "_end", "_host", "_kept", "_limit", "_size", "_waiter", "began", "body_stream",
+        "caller", "head", "peer", "request_id", "writer",
     )  # fmt: skip
 
     def __init__(self, host: ExchangeHost, head: RequestHead, request_id: str, body: bytes | None) -> None:
@@ -56,6 +57,7 @@ class HttpExchange:
         self.peer = host.peer
         self.request_id = request_id
         self.began = 0.0
+        self.caller = OPERATOR
         self.writer = ResponseWriter(head.method, head.version, keep_alive=head.keep_alive)
         self.body_stream: StreamBody | None = None
         self._decoration = b""
@@ -179,8 +181,9 @@ class HttpExchange:
         self.body_stream = StreamBody(host, writer, host.loop, coalesce, silence, encode=encode)
         return self.body_stream
 
-    def admit(self) -> None:
+    def admit(self, caller: Caller) -> None:
         """See `ports.Exchange.admit`."""
+        self.caller = caller
         if not self._host.is_authenticated:
             self._host.authenticated()
 

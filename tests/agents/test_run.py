@@ -10,22 +10,26 @@ from typing import Any
 
 import pytest
 
+from gateway.agents.conversation import Conversations
 from gateway.agents.registry import AgentEntry, Registry
 from gateway.agents.run import Runs
 from gateway.errors import AgentError
 from gateway.model.chat import ChatRequest, Message
 from gateway.model.run import RunDone, RunEvent, RunFailed, RunInput, Usage
+from gateway.model.session import Session, Turn
 from gateway.ports import Agent, SessionStore
 from gateway.sessions.lanes import Lanes
 from gateway.sessions.store import MemoryStore
 
 ASKED = (Message("system", "be brief"), Message("user", "hi"), Message("developer", "be kind"))
+NOW = 1_700_000_000.0
 BROKEN = RunFailed("the agent failed", "agent_error", 500)
 STOPPED = RunFailed("the gateway is shutting down", "shutting_down", 503)
 
 
 def runs_of(agent: Agent, store: SessionStore | None = None, waiting: int = 64) -> Runs:
-    return Runs(Registry([AgentEntry("main", agent)]), MemoryStore() if store is None else store, Lanes(waiting))
+    store = MemoryStore() if store is None else store
+    return Runs(Registry([AgentEntry("main", agent)]), Conversations(store, Lanes(waiting), lambda: NOW, 400_000))
 
 
 def asking(run_id: str = "r1", *, key: str | None = None) -> RunInput:
@@ -261,21 +265,21 @@ class BrokenStore(MemoryStore):
         super().__init__()
         self.broken = broken
 
-    async def load(self, key: str) -> tuple[Message, ...]:
+    async def load(self, key: str) -> Session:
         if self.broken == "load":
             raise OSError("disk on fire")
         return await super().load(key)
 
-    async def append(self, key: str, turn: tuple[Message, ...]) -> None:
-        if self.broken == "append":
+    async def commit(self, key: str, turn: Turn, *, drop: int = 0, keep: int | None = None) -> None:
+        if self.broken == "commit":
             raise OSError("disk on fire")
-        await super().append(key, turn)
+        await super().commit(key, turn, drop=drop, keep=keep)
 
 
 def test_a_store_that_fails(caplog: pytest.LogCaptureFixture) -> None:
     failed = RunFailed("the session could not be read or kept", "session_error", 500)
     assert outcome(yielding("a"), key="session", store=BrokenStore("load")) == [failed]
-    assert outcome(yielding("a"), key="session", store=BrokenStore("append")) == ["a", failed]
+    assert outcome(yielding("a"), key="session", store=BrokenStore("commit")) == ["a", failed]
     assert "disk on fire" in caplog.text
     assert outcome(yielding("a"), store=BrokenStore("load")) == ["a", RunDone()], "stateless runs do not need it"
 

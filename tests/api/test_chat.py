@@ -30,7 +30,7 @@ async def tell(run: RunInput) -> str:
             "agent": run.agent_id,
             "key": run.session_key,
             "stateless": run.stateless,
-            "history": [list(message) for message in run.history],
+            "history": [list(message[:4]) for message in run.history],
             "parameters": dict(request.parameters),
             "user": request.user,
         }

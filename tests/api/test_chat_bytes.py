@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from gateway.api.chat_bytes import DONE, KEEP_ALIVE, ChunkEncoder, completion
-from gateway.model.run import Answer, RunDone, RunFailed
+from gateway.model.run import Answer, RunDone, RunFailed, Usage
 
 TEXTS = st.text(alphabet=st.characters(exclude_categories=()), max_size=50)
 ODD = [
@@ -66,7 +66,7 @@ def test_several_texts_are_as_many_events(texts: list[str], usage: bool) -> None
 @settings(max_examples=200, deadline=None)
 @given(TEXTS, TEXTS, TEXTS)
 def test_any_text_is_one_completion(text: str, model: str, reason: str) -> None:
-    answer = json.loads(completion("1", 1, model, Answer(text, 1, 2, RunDone(reason)), reason))
+    answer = json.loads(completion("1", 1, model, Answer(text, Usage(1, 2), RunDone(reason)), reason))
     assert answer["choices"][0]["message"]["content"] == utf8(text)
     assert answer["choices"][0]["finish_reason"] == utf8(reason)
     assert answer["model"] == utf8(model)
@@ -81,7 +81,7 @@ def test_odd_texts(text: str, usage: bool) -> None:
 
 
 def test_the_completion_object() -> None:
-    data = completion("ab", 1_700_000_000, "openclaw/main", Answer("hi", 3, 4, RunDone("length")), "length")
+    data = completion("ab", 1_700_000_000, "openclaw/main", Answer("hi", Usage(3, 4), RunDone("length")), "length")
     assert json.loads(data) == {
         "id": "chatcmpl-ab",
         "object": "chat.completion",
@@ -129,7 +129,7 @@ def test_the_chunks(usage: bool) -> None:
 
 
 def test_the_usage_chunk() -> None:
-    chunk = event(encoder(include_usage=True).usage(5, 6))
+    chunk = event(encoder(include_usage=True).usage(Usage(5, 6)))
     assert chunk["choices"] == []
     assert chunk["usage"] == {"prompt_tokens": 5, "completion_tokens": 6, "total_tokens": 11}
     ChatCompletionChunk.model_validate(chunk, strict=True)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.api import parse
+from gateway.api import json_body
 from gateway.api.parse import MESSAGES, chat_request
 from gateway.errors import RequestError
 from gateway.model.chat import ROLES, ChatRequest, Message
@@ -78,9 +78,9 @@ def test_only_marks_outside_of_strings_are_values(text: str) -> None:
 
 def test_the_number_of_values_is_limited() -> None:
     others = 10  # the object; two keys, two arrays; the message, its two keys and two values
-    extra = [0] * (parse.VALUES - others)
+    extra = [0] * (json_body.VALUES - others)
     assert chat_request(json.dumps({"messages": HI, "extra": extra}).encode()).messages
-    with pytest.raises(RequestError, match=str(parse.VALUES)):
+    with pytest.raises(RequestError, match=str(json_body.VALUES)):
         chat_request(json.dumps({"messages": HI, "extra": [*extra, 0]}).encode())
 
 

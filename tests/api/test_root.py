@@ -9,7 +9,7 @@ from asking import CHAT, ask, serving
 
 from gateway import Gateway, __version__
 from gateway.agents.function import echo
-from gateway.config.schema import AgentEntry, Agents, Config, Runtime
+from gateway.config import AgentEntry, Agents, Config, Runtime
 from gateway.ports import Link
 
 UPGRADE = {

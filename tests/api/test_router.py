@@ -10,8 +10,8 @@ from asking import CHAT, TOKEN, Answer, ask, parse, say, serving
 
 from gateway import Gateway
 from gateway.agents.function import echo
-from gateway.config.schema import AgentEntry, Agents, ChatCompletions, Config, Endpoints, Http, Runtime
-from gateway.config.schema import Gateway as GatewaySettings
+from gateway.config import AgentEntry, Agents, ChatCompletions, Config, Endpoints, Http, Runtime
+from gateway.config import Gateway as GatewaySettings
 
 
 def configured(**chat: Any) -> Config:

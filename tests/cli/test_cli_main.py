@@ -121,7 +121,14 @@ def test_only_what_the_command_needs_is_loaded(echo_file: Path) -> None:
         _, err = process.communicate(timeout=20)
     loaded = set(err.decode().split())
     assert "gateway.cli.check" in loaded
-    unwanted = {"gateway.cli.agent", "gateway.cli.run", "gateway.agents.upstream", "wsproto", "http.client", "shutil"}
+    unwanted = {
+        "gateway.cli.agent",
+        "gateway.cli.run",
+        "gateway.providers.upstream",
+        "wsproto",
+        "http.client",
+        "shutil",
+    }
     assert not loaded & unwanted
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from gateway.agents.providers import DEFAULTS
 from gateway.config import BUILT_IN_PROVIDERS, Config, Loaded, Provider, load
 from gateway.config.loader import MAX_FILE_BYTES, MAX_INCLUDE_DEPTH, MAX_NESTING
 from gateway.errors import ConfigError
+from gateway.providers.settings import DEFAULTS
 
 DATA = Path(__file__).parents[1] / "data" / "config"
 

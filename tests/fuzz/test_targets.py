@@ -187,8 +187,8 @@ PLANTED: list[tuple[str, str, str, str]] = [
     ),
     ("deflate", "wire/deflate.py", "(stream.compress(data) + ", "(stream.compress(data[:7]) + "),
     ("upgrade", "wire/extensions.py", "min(server_bits, _BITS[given[_SERVER_BITS]])", "server_bits"),
-    ("openai_stream", "agents/openai_stream.py", "{head}{text}{tail}", "{self._head}{text}{self._tail}"),
-    ("openai_stream", "agents/openai_stream.py", 'if _PLAIN.fullmatch("".join(texts)):', "if True:"),
+    ("openai_stream", "providers/openai_stream.py", "{head}{text}{tail}", "{self._head}{text}{self._tail}"),
+    ("openai_stream", "providers/openai_stream.py", 'if _PLAIN.fullmatch("".join(texts)):', "if True:"),
     ("sse", "wire/sse.py", "if self._skip_lf and data[0] == 0x0A:", "if data[0] == 0x0A:"),
     (
         "json5",
@@ -198,7 +198,7 @@ PLANTED: list[tuple[str, str, str, str]] = [
     ),
     ("json5", "config/json5.py", "match(src, pos + 6)", "match(src, pos + 5)"),
     ("chat", "api/parse.py", '"\\n".join(texts)', '"".join(texts)'),
-    ("chat", "api/parse.py", "except RecursionError:", "except MemoryError:"),
+    ("chat", "api/json_body.py", "except RecursionError:", "except MemoryError:"),
     ("connection", "server/connection.py", "elif not exchange.writer.keep_alive or self._reader.over:", "elif False:"),
     ("connection", "wire/response.py", 'b"%x\\r\\n%b\\r\\n"', 'b"%x\\r\\n%b\\n"'),
 ]

@@ -92,7 +92,7 @@ WITHOUT_LOOP = [
     for name in MODULES
     if name.startswith(("gateway.wire", "gateway.model"))
     or name in {"gateway", "gateway.errors", "gateway.ports", "gateway.deadlines"}
-    or name in {"gateway.config.json5", "gateway.api.parse"}
+    or name in {"gateway.config.json5", "gateway.api.parse", "gateway.api.json_body", "gateway.api.members"}
     or (name.startswith("gateway.api.") and name.endswith("_bytes"))
 ]
 
@@ -160,7 +160,7 @@ NOT_FOR_SERVING = {
     "random": "ids come from the system",
     "http.client": "the upstream client is ours, and loads on demand",
     "urllib.request": "the upstream client is ours, and loads on demand",
-    "gateway.agents.openai": "the upstream client loads on demand",
+    "gateway.providers.model": "the upstream client loads on demand",
     "wsproto": "loads with the first WebSocket",
     "multiprocessing": "one process is the design",
     "importlib.metadata": "a vendored copy has no metadata",
@@ -178,10 +178,10 @@ NOT_FOR_EMBEDDING = {
     "uvloop": "is the embedder's choice",
 }
 
-SERVING_MODULES = 86
+SERVING_MODULES = 110
 """Loaded until an embedded gateway listens, beyond asyncio.  Each costs start-up and memory."""
 
-RUN_MODULES = 97
+RUN_MODULES = 125
 """Loaded until `gateway run` listens, beyond asyncio, argparse, dataclasses, logging and pathlib."""
 
 

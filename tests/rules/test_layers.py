@@ -25,9 +25,12 @@ RANK = {
     "sessions": 3,
     "server": 4,
     "agents": 4,
+    "providers": 4,
+    "tools": 4,
     "api": 5,
     "control": 5,
     "listening": 5,
+    "assembly": 5,
     "app": 6,
     "cli": 7,
     # Doors to the building: they may look at every floor, and no floor looks at them.
@@ -36,14 +39,20 @@ RANK = {
     "__main__": 8,
 }
 
-STRANGERS = {"server": {"sessions", "config"}, "api": {"server", "control"}, "control": {"server", "api"}}
+STRANGERS = {
+    "server": {"sessions", "config", "providers", "tools"},
+    "api": {"server", "control"},
+    "control": {"server", "api"},
+    "providers": {"sessions", "config"},
+    "tools": {"sessions", "config"},
+}
 """Rooms that a room must not know although its rank would allow it."""
 
 HOME = {"h11": "wire/heads.py", "wsproto": "wire/websocket.py"}
 """The one file that may import a dependency: the one line that a vendorer edits."""
 
 STANDARD = sys.stdlib_module_names
-LAZY = {"app.py"}
+LAZY = {"app.py", "assembly.py"}
 """Where an import may stand in a function: the tables of kinds that load a provider or a store on demand."""
 
 

@@ -22,6 +22,7 @@ from typing import Any, TypeAlias, cast
 import pytest
 
 from gateway.errors import PeerGone, RequestError
+from gateway.model.caller import OPERATOR
 from gateway.model.http import NO_ANSWER
 from gateway.ports import Exchange, Handler
 from gateway.server.limits import Limits
@@ -923,8 +924,8 @@ def test_too_many_connections_get_a_503() -> None:
 def test_strangers_are_counted_until_they_are_admitted() -> None:
     async def handler(exchange: Exchange) -> None:
         if exchange.head.path == "/admit":
-            exchange.admit()
-            exchange.admit()
+            exchange.admit(OPERATOR)
+            exchange.admit(OPERATOR)
         exchange.respond(200, ())
 
     async def main() -> None:

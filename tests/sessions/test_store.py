@@ -5,27 +5,29 @@ from __future__ import annotations
 import asyncio
 
 from gateway.model.chat import Message
-from gateway.sessions.store import MESSAGE_CHARACTERS, MemoryStore
+from gateway.model.session import Session, SessionInfo, Turn
+from gateway.sessions.history import MESSAGE_CHARACTERS, messages_of
+from gateway.sessions.store import MemoryStore
 
 
-def turn(text: str, answer: str = "ok") -> tuple[Message, ...]:
-    return (Message("user", text), Message("assistant", answer))
+def turn(text: str, answer: str = "ok") -> Turn:
+    return Turn(f"run of {text}", (Message("user", text),), (Message("assistant", answer),))
 
 
-def texts(messages: tuple[Message, ...]) -> list[str]:
-    return [message.text for message in messages]
+def texts(session: Session) -> list[str]:
+    return [message.text for message in messages_of(session.turns)]
 
 
 def test_turns_in_their_order() -> None:
     async def main() -> None:
         store = MemoryStore()
-        assert await store.load("a") == ()
+        assert await store.load("a") == Session()
         assert len(store) == 0, "asking for a session does not make one"
-        await store.append("a", turn("one"))
-        await store.append("b", turn("other"))
-        await store.append("a", turn("two"))
-        assert await store.load("a") == (*turn("one"), *turn("two"))
-        assert await store.load("b") == turn("other")
+        await store.commit("a", turn("one"))
+        await store.commit("b", turn("other"))
+        await store.commit("a", turn("two"))
+        assert await store.load("a") == Session((turn("one"), turn("two")))
+        assert await store.load("b") == Session((turn("other"),))
         assert len(store) == 2
 
     asyncio.run(main())
@@ -34,9 +36,9 @@ def test_turns_in_their_order() -> None:
 def test_what_was_loaded_does_not_change() -> None:
     async def main() -> None:
         store = MemoryStore()
-        await store.append("a", turn("one"))
+        await store.commit("a", turn("one"))
         before = await store.load("a")
-        await store.append("a", turn("two"))
+        await store.commit("a", turn("two"))
         assert texts(before) == ["one", "ok"]
 
     asyncio.run(main())
@@ -46,56 +48,63 @@ def test_the_longest_unused_session_goes_first() -> None:
     async def main() -> None:
         store = MemoryStore(sessions=3)
         for key in "abc":
-            await store.append(key, turn(key))
-        await store.append("a", turn("again"))
-        await store.append("d", turn("d"))
+            await store.commit(key, turn(key))
+        await store.commit("a", turn("again"))
+        await store.commit("d", turn("d"))
         assert len(store) == 3
-        assert await store.load("b") == ()
+        assert await store.load("b") == Session()
         for key in "acd":
-            assert await store.load(key) != ()
+            assert (await store.load(key)).turns
 
     asyncio.run(main())
 
 
-def test_the_oldest_turns_go_first_and_whole() -> None:
+def test_turns_that_go() -> None:
     async def main() -> None:
-        store = MemoryStore(characters=3 * (100 + len("user") + len("assistant") + 2 * MESSAGE_CHARACTERS))
-        for number in range(5):
-            await store.append("a", turn(f"{number}" * 50, "x" * 42))
-        assert [text[0] for text in texts(await store.load("a"))] == ["2", "x", "3", "x", "4", "x"]
+        store = MemoryStore()
+        for number in range(4):
+            await store.commit("a", turn(str(number)))
+        await store.commit("a", turn("4"), keep=3)
+        assert await store.load("a") == Session((turn("0"), turn("1"), turn("2"), turn("4")))
+        await store.commit("a", turn("5"), drop=1, keep=3)
+        assert await store.load("a") == Session((turn("1"), turn("2"), turn("5")), trimmed=True)
 
     asyncio.run(main())
 
 
-def test_the_latest_turn_always_stays() -> None:
+def test_forks() -> None:
     async def main() -> None:
-        store = MemoryStore(characters=10)
-        await store.append("a", turn("one"))
-        await store.append("a", turn("x" * 1000))
-        assert texts(await store.load("a")) == ["x" * 1000, "ok"]
-        await store.append("a", turn("y"))
-        assert texts(await store.load("a")) == ["y", "ok"]
+        store = MemoryStore()
+        for number in range(3):
+            await store.commit("a", turn(str(number)))
+        await store.choose_model("a", "up/m")
+        assert await store.locate("run of 1") == ("a", 2)
+        assert await store.locate("run of 9") is None
+        await store.fork("a", 2, "b")
+        await store.fork("nothing", 2, "c")
+        assert await store.load("b") == Session((turn("0"), turn("1")), model="up/m")
+        assert len((await store.load("a")).turns) == 3
+        assert len(store) == 2
 
     asyncio.run(main())
 
 
-def test_empty_messages_are_not_free() -> None:
+def test_the_list_and_deletion() -> None:
+    now = 1000.0
+
     async def main() -> None:
-        store = MemoryStore(characters=100_000)
-        for _ in range(20):
-            await store.append("a", (*[Message("assistant", "")] * 500, Message("user", "hi")))
-        assert len(await store.load("a")) <= 1000
-
-    asyncio.run(main())
-
-
-def test_names_are_not_free() -> None:
-    async def main() -> None:
-        store = MemoryStore(characters=2000)
-        for _ in range(10):
-            await store.append("a", (Message("user", "hi", "n" * 1000),))
-            await store.append("b", (Message("tool", "hi", None, "n" * 1000),))
-        assert len(await store.load("a")) == 1
-        assert len(await store.load("b")) == 1
+        nonlocal now
+        store = MemoryStore(clock=lambda: now)
+        await store.commit("a", turn("one", "12"))
+        await store.commit("b", turn("one"))
+        now = 2000.0
+        await store.commit("a", turn("two", "12"))
+        size = 2 * (MESSAGE_CHARACTERS + 3 + MESSAGE_CHARACTERS + 2)
+        listed = await store.sessions()
+        assert listed[0] == SessionInfo("a", 2, size, 1000.0, 2000.0)
+        assert [info.key for info in listed] == ["a", "b"]
+        assert await store.delete("a")
+        assert not await store.delete("a")
+        assert await store.load("a") == Session()
 
     asyncio.run(main())

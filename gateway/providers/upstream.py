@@ -21,7 +21,7 @@ from ..errors import AgentError
 from ..model.http import BodyChunk, BodyEnd, Headers, Malformed, ResponseHead
 from ..wire.http1_client import Http1Client
 from .origin import Origin, parse_url
-from .providers import Timeouts
+from .settings import Timeouts
 
 __all__ = ["Response", "Upstream", "UpstreamError"]
 

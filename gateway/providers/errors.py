@@ -15,7 +15,7 @@ import json
 import re
 from typing import Any
 
-from .providers import Provider
+from .settings import Provider
 from .upstream import UpstreamError
 
 __all__ = ["provider_error"]

@@ -1,27 +1,23 @@
-"""An agent that is a model behind an OpenAI-compatible server.
-
-Source: https://platform.openai.com/docs/api-reference/chat/create.
-"""
+"""An agent that is a model behind an HTTP API, whichever `dialect` it speaks."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from os import urandom
+from typing import cast
 
-from ..model.chat import Message
 from ..model.http import Headers
 from ..model.run import RunDone, RunEvent, RunInput
-from .openai_errors import provider_error
-from .openai_stream import CompletionReader
-from .providers import Provider
+from .dialect import Dialect, Piece, Reader
+from .errors import provider_error
+from .settings import Provider
 from .upstream import Response, Upstream, UpstreamError
 
-__all__ = ["BACKOFF", "BACKOFF_CAP", "FINISH_GRACE", "RETRY_AFTER_CAP", "OpenAIModel"]
+__all__ = ["BACKOFF", "BACKOFF_CAP", "FINISH_GRACE", "RETRY_AFTER_CAP", "Model"]
 
 BACKOFF = 0.5
 """Seconds before the first retry; twice as long before each other, as in the OpenAI SDKs."""
@@ -42,6 +38,13 @@ FINISH_GRACE = 2.0
 """Seconds for what follows the `finish_reason`: the usage and [DONE], within a few milliseconds.  Some servers send
 neither and leave the connection open; their answer is complete, and nobody should wait for more of it."""
 
+COMMON: Headers = (
+    (b"content-type", b"application/json"),
+    (b"accept", b"text/event-stream, application/json"),
+    (b"user-agent", b"gateway"),
+    (b"accept-encoding", b"identity"),
+)
+
 _NUMBER = rb"[0-9]{1,9}(?:\.[0-9]{1,9})?"
 
 
@@ -49,9 +52,9 @@ def _chance() -> float:
     return urandom(1)[0] / 255  # the module `random` costs more to import than this ever will
 
 
-class OpenAIModel:
+class Model:
     """The agent.  A refusal or failure before the first token is tried again, at most `provider.max_retries` times,
-    if that can help.  Raises AgentError (see `openai_errors` and `UpstreamError`).
+    if that can help.  Raises AgentError (see `errors` and `UpstreamError`).
 
     `upstream` should have the timeouts of `provider`.  `sleep`, `chance` (0 to 1), `clock` (seconds since the epoch)
     and `grace` are for tests.
@@ -59,6 +62,7 @@ class OpenAIModel:
 
     def __init__(
         self,
+        dialect: Dialect,
         provider: Provider,
         model: str,
         upstream: Upstream,
@@ -69,6 +73,7 @@ class OpenAIModel:
         clock: Callable[[], float] = time.time,
         grace: float = FINISH_GRACE,
     ) -> None:
+        self._dialect = dialect
         self._upstream = upstream
         self._provider = provider
         self._model = model
@@ -77,32 +82,32 @@ class OpenAIModel:
         self._chance = chance
         self._clock = clock
         self._grace = grace
-        self._url = f"{provider.base_url}/chat/completions"
-        self._headers = _headers(provider)
+        self._url = f"{provider.base_url}{dialect.path}"
+        self._headers = _headers(dialect, provider)
 
     async def __call__(self, run: RunInput) -> AsyncIterator[RunEvent]:
         """Text as it comes, one piece for each token the provider sends apart; Usage if told; RunDone."""
-        body = self._body(run)
+        body = self._dialect.body(run, self._model, self._system_prompt)
         retries = 0
         while True:
             begun = False
-            reader = CompletionReader(self._provider, self._model)
+            reader = self._dialect.reader(self._provider, self._model)
             try:
                 with await self._upstream.request("POST", self._url, self._headers, body) as response:
                     streamed = await self._accept(response)
                     while not reader.ended:
                         if not streamed:
-                            texts = reader.receive_whole(await self._read(response, COMPLETION_BYTES))
+                            pieces = reader.receive_whole(await self._read(response, COMPLETION_BYTES))
                         elif reader.finish_reason is not None:
-                            texts = await self._rest(response, reader)
+                            pieces = await self._rest(response, reader)
                         elif data := await response.read():
-                            texts = reader.receive(data)
+                            pieces = reader.receive(data)
                         else:
                             reader.eof()
                             break
-                        begun = begun or bool(texts)
-                        if texts:
-                            yield texts if len(texts) > 1 else texts[0]
+                        begun = begun or bool(pieces)
+                        for event in _events(pieces):
+                            yield event
                     if reader.failure is not None:
                         raise reader.failure
                 break
@@ -117,28 +122,15 @@ class OpenAIModel:
             yield reader.usage
         yield RunDone(reader.finish_reason or "stop")
 
-    def _body(self, run: RunInput) -> bytes:
-        messages = [_message(message) for message in (*run.history, *run.request.messages)]
-        if self._system_prompt:
-            messages.insert(0, {"role": "system", "content": self._system_prompt})
-        document = {
-            **run.request.parameters,
-            "model": self._model,
-            "messages": messages,
-            "stream": True,
-            "stream_options": {"include_usage": True},
-        }
-        return json.dumps(document, separators=(",", ":")).encode()
-
-    async def _rest(self, response: Response, reader: CompletionReader) -> list[str]:
+    async def _rest(self, response: Response, reader: Reader) -> list[Piece]:
         """What comes after the `finish_reason`, in limited time."""
-        texts: list[str] = []
+        pieces: list[Piece] = []
         with suppress(TimeoutError):
             async with asyncio.timeout(self._grace):
                 while not reader.ended and (data := await response.read()):
-                    texts += reader.receive(data)
+                    pieces += reader.receive(data)
         reader.eof()
-        return texts
+        return pieces
 
     async def _accept(self, response: Response) -> bool:
         """Whether the answer is a stream, or else one document.  Raises UpstreamError where it is no answer."""
@@ -179,26 +171,18 @@ class OpenAIModel:
         return min(BACKOFF * (1 << retries), BACKOFF_CAP) * (1 - self._chance() / 4)
 
 
-def _headers(provider: Provider) -> Headers:
-    fields = {
-        "content-type": "application/json",
-        "accept": "text/event-stream, application/json",
-        "user-agent": "gateway",
-    }
-    fields["accept-encoding"] = "identity"
-    if provider.api_key:
-        fields["authorization"] = f"Bearer {provider.api_key}"
-    fields.update((name.lower(), value) for name, value in provider.headers.items())
-    return tuple((name.encode("ascii"), value.encode("ascii")) for name, value in fields.items())
+def _headers(dialect: Dialect, provider: Provider) -> Headers:
+    fields = dict(COMMON)
+    fields.update(dialect.headers(provider))
+    fields.update((name.lower().encode("ascii"), value.encode("ascii")) for name, value in provider.headers.items())
+    return tuple(fields.items())
 
 
-def _message(message: Message) -> dict[str, str]:
-    document = {"role": message.role, "content": message.text}
-    if message.name is not None:
-        document["name"] = message.name
-    if message.tool_call_id is not None:
-        document["tool_call_id"] = message.tool_call_id
-    return document
+def _events(pieces: list[Piece]) -> list[Piece] | list[list[str]]:
+    """The events for pieces that came together: texts among themselves become one."""
+    if len(pieces) > 1 and set(map(type, pieces)) == {str}:
+        return [cast("list[str]", pieces)]
+    return pieces
 
 
 def _retry_after(fields: Mapping[bytes, bytes], now: float) -> float | None:

@@ -19,8 +19,9 @@ from ..errors import AgentError
 from ..model.http import Malformed
 from ..model.run import Usage
 from ..wire.sse import SseDecoder
-from .openai_errors import provider_error
-from .providers import Provider
+from .dialect import Piece
+from .errors import provider_error
+from .settings import Provider
 from .upstream import UpstreamError
 
 __all__ = ["CompletionReader"]
@@ -39,7 +40,7 @@ _TEXT = pattern(r'"content"[ \t]*:[ \t]*"((?:[^"\\\x00-\x1f]|\\.)*)"')
 _FINISH_REASONS = frozenset({"stop", "length", "content_filter"})
 
 
-class _Piece(NamedTuple):
+class _Document(NamedTuple):
     """What one document of an answer says."""
 
     text: str = ""
@@ -49,11 +50,7 @@ class _Piece(NamedTuple):
 
 
 class CompletionReader:
-    """Reads one answer: `receive` a stream, cut anywhere, until `ended`, or `receive_whole`.
-
-    Then there is either `failure`, which is to be raised after the texts that came before it, or the answer is good
-    and `finish_reason` and `usage` tell the rest.  Nothing is raised on what the server sends.
-    """
+    """See `dialect.Reader`."""
 
     __slots__ = (
         "_decoder", "_head", "_lessons", "_model", "_provider", "_tail", "ended", "failure", "finish_reason", "usage"
@@ -71,9 +68,9 @@ class CompletionReader:
         self._tail = ""
         self._lessons = LESSONS
 
-    def receive(self, data: bytes) -> list[str]:
+    def receive(self, data: bytes) -> list[Piece]:
         """The texts, none empty, that `data` completes."""
-        texts: list[str] = []
+        texts: list[Piece] = []
         while data and not self.ended:
             if self._head and self._decoder.idle and data.startswith(head := self._head.encode()):
                 end = data.rfind(tail := self._tail.encode())
@@ -89,7 +86,7 @@ class CompletionReader:
             data = data[end:]
         return texts
 
-    def receive_whole(self, data: bytes) -> list[str]:
+    def receive_whole(self, data: bytes) -> list[Piece]:
         """The texts of an answer in one JSON document."""
         self.ended = True
         piece = self._document(data.decode("utf-8", "replace"))
@@ -153,15 +150,15 @@ class CompletionReader:
                 break
         return texts
 
-    def _document(self, text: str) -> _Piece:
+    def _document(self, text: str) -> _Document:
         piece = _read(text)
         if piece is None:
             self._fail("sent something that is not the JSON of a chat completion")
-            return _Piece()
+            return _Document()
         if piece.error is not None:
             self.ended = True
             self.failure = provider_error(self._provider, self._model, _status(piece.error), piece.error)
-            return _Piece()
+            return _Document()
         self.usage = piece.usage or self.usage
         if piece.finish_reason == "error":
             self._fail("says that the model failed")
@@ -177,7 +174,7 @@ class CompletionReader:
         other = text + "."
         for found in islice(_TEXT.finditer(event), CANDIDATES):
             before, after = event[: found.start(1)], event[found.end(1) :]
-            if _read(f"{before}{json.dumps(other)[1:-1]}{after}") == _Piece(other):
+            if _read(f"{before}{json.dumps(other)[1:-1]}{after}") == _Document(other):
                 self._head, self._tail = f"data: {before}", f"{after}\n\n"
                 return
 
@@ -197,7 +194,7 @@ def _string(escaped: str) -> str | None:
     return _well_formed(value)
 
 
-def _read(text: str) -> _Piece | None:
+def _read(text: str) -> _Document | None:
     """One document: a chunk of a stream, or a whole completion.  None where it is neither."""
     try:
         document = json.loads(text)
@@ -206,17 +203,17 @@ def _read(text: str) -> _Piece | None:
     if not isinstance(document, dict):
         return None
     if document.get("error"):
-        return _Piece(error=document["error"])
+        return _Document(error=document["error"])
     usage = _usage(document.get("usage"))
     choices = document.get("choices")
     if not isinstance(choices, list):
-        return _Piece(usage=usage) if usage or "object" in document else None
+        return _Document(usage=usage) if usage or "object" in document else None
     choice = choices[0] if choices else {}
     if not isinstance(choice, dict):
         return None
     delta = choice.get("delta") or choice.get("message")
     finish_reason = choice.get("finish_reason")
-    return _Piece(
+    return _Document(
         _text(delta) if isinstance(delta, dict) else "",
         finish_reason if isinstance(finish_reason, str) and finish_reason else None,
         usage,

@@ -12,14 +12,16 @@ from typing import Any, cast
 
 import pytest
 
-from gateway.agents.openai import BACKOFF, RETRY_AFTER_CAP, OpenAIModel
-from gateway.agents.openai_errors import MESSAGE_CHARACTERS
-from gateway.agents.openai_stream import CompletionReader
-from gateway.agents.providers import Provider
-from gateway.agents.upstream import Upstream, UpstreamError
 from gateway.errors import AgentError
 from gateway.model.chat import ChatRequest, Message
 from gateway.model.run import RunDone, RunInput, Usage
+from gateway.providers.dialect import Piece
+from gateway.providers.errors import MESSAGE_CHARACTERS
+from gateway.providers.model import BACKOFF, RETRY_AFTER_CAP, Model
+from gateway.providers.openai import Completions
+from gateway.providers.openai_stream import CompletionReader
+from gateway.providers.settings import Provider
+from gateway.providers.upstream import Upstream, UpstreamError
 
 KEY = "sk-a-very-secret-key"
 NOW = 1_700_000_000.0
@@ -140,8 +142,15 @@ def trial(
                 "acme", server.url, KEY, headers or {}, max_retries=retries, key_hint="models.providers.acme.apiKey"
             )
             upstream = Upstream(provider.timeouts)
-            model = OpenAIModel(
-                provider, "m-1", upstream, system_prompt=system, sleep=sleep, chance=lambda: 0.0, clock=lambda: NOW
+            model = Model(
+                Completions(),
+                provider,
+                "m-1",
+                upstream,
+                system_prompt=system,
+                sleep=sleep,
+                chance=lambda: 0.0,
+                clock=lambda: NOW,
             )
             try:
                 async for event in model(run or asked()):
@@ -182,9 +191,9 @@ def test_the_request() -> None:
         "model": "m-1",
         "messages": [
             {"role": "system", "content": "You are a gateway."},
+            {"role": "developer", "content": "Be brief.", "name": "ops"},
             {"role": "user", "content": "before"},
             {"role": "assistant", "content": "yes"},
-            {"role": "developer", "content": "Be brief.", "name": "ops"},
             {"role": "user", "content": "What is it?"},
             {"role": "tool", "content": "42", "tool_call_id": "t1"},
         ],
@@ -268,7 +277,9 @@ def test_a_server_that_stays_silent_after_its_answer(later: list[bytes], wanted:
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
         provider = Provider("acme", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", KEY, {})
         upstream = Upstream(provider.timeouts)
-        events: list[object] = [event async for event in OpenAIModel(provider, "m-1", upstream, grace=0.4)(asked())]
+        events: list[object] = [
+            event async for event in Model(Completions(), provider, "m-1", upstream, grace=0.4)(asked())
+        ]
         await upstream.aclose()
         await closed.wait()
         server.close()
@@ -312,7 +323,7 @@ TEXTS = [
 ]
 
 
-def read(*pieces: bytes) -> tuple[list[str], CompletionReader]:
+def read(*pieces: bytes) -> tuple[list[Piece], CompletionReader]:
     reader = CompletionReader(Provider("acme", "http://x"), "m")
     texts = [text for piece in pieces for text in reader.receive(piece)]
     reader.eof()
@@ -397,7 +408,7 @@ def test_halves_of_a_character_become_something_that_can_be_sent() -> None:
         )
     )
     assert texts == ["a", "a", "x�", "🦀"]
-    "".join(texts).encode()
+    "".join(map(str, texts)).encode()
 
 
 @pytest.mark.parametrize(
@@ -574,7 +585,7 @@ def test_a_provider_that_is_not_there() -> None:
             pauses.append(seconds)
 
         upstream = Upstream()
-        model = OpenAIModel(Provider("acme", f"http://127.0.0.1:{port}/v1"), "m", upstream, sleep=sleep)
+        model = Model(Completions(), Provider("acme", f"http://127.0.0.1:{port}/v1"), "m", upstream, sleep=sleep)
         with pytest.raises(AgentError) as caught:
             async for _ in model(asked()):
                 pass
@@ -587,14 +598,14 @@ def test_a_provider_that_is_not_there() -> None:
 # -- leaving
 
 
-def leaving(leave: Callable[[OpenAIModel, asyncio.Event], Awaitable[None]]) -> None:
+def leaving(leave: Callable[[Model, asyncio.Event], Awaitable[None]]) -> None:
     """A stream that goes on for ever: `leave` has to be seen by the provider."""
 
     async def main() -> None:
         head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nX: \r\nContent-Length: 999999\r\n\r\n"
         async with recorder(head + chunk("a")) as server:
             upstream = Upstream()
-            await leave(OpenAIModel(Provider("acme", server.url), "m", upstream), server.left)
+            await leave(Model(Completions(), Provider("acme", server.url), "m", upstream), server.left)
             await asyncio.wait_for(server.left.wait(), 1)
             await upstream.aclose()
 
@@ -602,7 +613,7 @@ def leaving(leave: Callable[[OpenAIModel, asyncio.Event], Awaitable[None]]) -> N
 
 
 def test_a_cancelled_run_is_seen_by_the_provider() -> None:
-    async def leave(model: OpenAIModel, left: asyncio.Event) -> None:
+    async def leave(model: Model, left: asyncio.Event) -> None:
         begun = asyncio.Event()
 
         async def consume() -> None:
@@ -620,7 +631,7 @@ def test_a_cancelled_run_is_seen_by_the_provider() -> None:
 
 
 def test_a_closed_generator_is_seen_by_the_provider() -> None:
-    async def leave(model: OpenAIModel, left: asyncio.Event) -> None:
+    async def leave(model: Model, left: asyncio.Event) -> None:
         async with aclosing(cast("Any", model(asked()))) as events:
             async for _ in events:
                 break
@@ -632,7 +643,7 @@ def test_one_connection_serves_one_run_after_another() -> None:
     async def main() -> None:
         async with recorder(GOOD) as server:
             upstream = Upstream()
-            model = OpenAIModel(Provider("acme", server.url), "m", upstream)
+            model = Model(Completions(), Provider("acme", server.url), "m", upstream)
             for _ in range(3):
                 assert [event async for event in model(asked())] == [["Hel", "lo"], RunDone("stop")]
             assert (server.connections, len(server.bodies)) == (1, 3)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.agents.providers import DEFAULTS, Timeouts, provider
 from gateway.errors import ConfigError
+from gateway.providers.settings import DEFAULTS, Timeouts, provider
 
 
 def test_every_default_makes_a_provider() -> None:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.agents import upstream as module
-from gateway.agents.providers import Timeouts
-from gateway.agents.upstream import Response, Upstream, UpstreamError
+from gateway.providers import upstream as module
+from gateway.providers.settings import Timeouts
+from gateway.providers.upstream import Response, Upstream, UpstreamError
 
 CERTIFICATE = Path(__file__).parents[1] / "data" / "tls" / "localhost.pem"
 """Self-signed for localhost and 127.0.0.1, with its key; valid for a hundred years, used by nothing but tests."""

@@ -1,0 +1,105 @@
+"""The JSON text of a request body (RFC 8259)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from json import JSONDecodeError, JSONDecoder
+from typing import Any
+
+from ..errors import RequestError
+
+__all__ = ["json_body"]
+
+# Values and keys of one request: reading one takes a microsecond, in which nobody else is served, and 100 bytes.
+VALUES = 100_000
+# Of an integer: the time to read one grows with the square of its digits, and Python's own limit is 4,300.
+DIGITS = 400
+
+
+class _NoConstant(Exception):
+    """The json module met NaN or Infinity, which it reads although they are not JSON."""
+
+
+def _no_constant(name: str) -> Any:
+    raise _NoConstant(name)
+
+
+def _limited_int(digits: str) -> int:
+    if len(digits) > DIGITS:
+        raise ValueError
+    return int(digits)
+
+
+_decoder = JSONDecoder(parse_constant=_no_constant, parse_int=_limited_int)
+_scan: Callable[[str, int], tuple[Any, int]] = _decoder.scan_once  # type: ignore[attr-defined]  # made in __init__
+_STRING_OR_CONSTANT = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|NaN|-?Infinity')
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+def json_body(body: bytes) -> Any:
+    """The value of a JSON text (RFC 8259).  Raises RequestError (400) that tells line and column."""
+    if len(body) > 2 * VALUES and _too_many_values(body):  # in fewer bytes there is no room for so many
+        raise RequestError(400, f"The request body holds more than {VALUES} values and keys.", code="invalid_json")
+    try:
+        text = body.decode()
+    except UnicodeDecodeError as error:
+        raise RequestError(
+            400, f"The request body is not UTF-8: byte {error.start} is 0x{body[error.start]:02x}.", code="invalid_json"
+        ) from None
+    text = text.removeprefix("\ufeff")  # a byte order mark, which some clients on Windows send
+    try:
+        # What `decode` does, but for the white space around the value, which most clients do not send.
+        try:
+            value, end = _scan(text, 0)
+        except StopIteration:  # it does not begin with a value, or breaks off: `decode` says so in words
+            value, end = None, 0
+        if end != len(text) or not end:
+            value = _decoder.decode(text)
+        if body.find(b"\\u") >= 0 and _SURROGATE.search(body):  # `in` would first try, and fail, to read it as a number
+            _check_text(value)
+    except _NoConstant as error:
+        found = next(match for match in _STRING_OR_CONSTANT.finditer(text) if match[0][0] != '"')
+        line, column = text.count("\n", 0, found.start()) + 1, found.start() - text.rfind("\n", 0, found.start())
+        what = f"The request body is not valid JSON: {error} is no JSON value, at line {line} column {column}."
+        raise RequestError(400, what, code="invalid_json") from None
+    except JSONDecodeError as error:
+        what = "The request body is empty." if not text.strip() else f"The request body is not valid JSON: {error.msg}"
+        place = f" at line {error.lineno} column {error.colno}." if text.strip() else ""
+        raise RequestError(400, what + place, code="invalid_json") from None
+    except RecursionError:
+        raise RequestError(400, "The request body is nested too deeply.", code="invalid_json") from None
+    except ValueError:  # of `_limited_int`
+        raise RequestError(400, "The request body holds a number that is too long.", code="invalid_json") from None
+    return value
+
+
+def _too_many_values(body: bytes) -> bool:
+    """Whether the marks before values and keys are more than VALUES, up to the first fault at least."""
+    if len(body) - len(body.translate(None, b",:[{")) < VALUES:
+        return False
+    bare = body.replace(b"\\\\", b"").replace(b'\\"', b"")  # and now without those that stand in strings
+    if bare.count(b'"') > 2 * VALUES:
+        return True
+    outside = b"".join(bare.split(b'"')[::2])
+    return len(outside) - len(outside.translate(None, b",:[{")) >= VALUES
+
+
+def _check_text(value: Any) -> None:
+    """Escapes of one half of a surrogate pair make a string that is no Unicode text and could not be passed on."""
+    match value:
+        case str():
+            try:
+                value.encode()
+            except UnicodeEncodeError:
+                message = "The request body holds an escaped surrogate without its other half."
+                raise RequestError(400, message, code="invalid_json") from None
+        case list():
+            for one in value:
+                _check_text(one)
+        case dict():
+            for key, one in value.items():
+                _check_text(key)
+                _check_text(one)
+        case _:
+            pass

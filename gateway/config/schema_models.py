@@ -1,0 +1,60 @@
+"""Options: the models, and where they are.  See `schema`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from . import product, values
+from .amounts import milliseconds
+from .fields import REQUIRED, Choice, Integer, ListOf, MapOf, Secret, Section, SectionClass, Text, option
+
+__all__ = ["Models", "Provider", "ProviderModel"]
+
+
+class ProviderModel(SectionClass):
+    OPEN = True  # prices, context windows and abilities: descriptions that nothing here needs
+
+    id: str = option(REQUIRED, "The model's id at the provider.", Text(), shown="required")
+    name: str | None = option(None, "A name for people.", Text())
+
+
+class Provider(SectionClass):
+    IGNORED = product.PROVIDER
+
+    api: str = option(
+        "openai-completions",
+        "The API it speaks.",
+        Choice(
+            ("openai-completions",),
+            dict.fromkeys(values.OTHER_APIS, 'Supported is "openai-completions", which most servers speak as well.'),
+        ),
+    )
+    base_url: str | None = option(
+        None, "Its base URL, with the version.", Text("URL", values.base_url), shown="built-in providers only"
+    )
+    api_key: str | None = option(
+        None, "Sent as a bearer token.", Secret(ascii_only=True), shown="the provider's variable"
+    )
+    headers: Mapping[str, str] = option(
+        MappingProxyType({}), "More headers.", MapOf(Secret(ascii_only=True), values.header_name), shown="none"
+    )
+    models: tuple[ProviderModel, ...] = option(
+        (), "Models it has; names or objects with `id`.", ListOf(values.NameOr(Section(ProviderModel))), shown="none"
+    )
+    connect_timeout_ms: int = milliseconds(10_000, "To connect, TLS included.")
+    first_byte_timeout_ms: int = milliseconds(
+        300_000, "Up to the first byte of the answer; a local server may load a model first."
+    )
+    idle_timeout_ms: int = milliseconds(
+        180_000, "Between two pieces of the answer; reasoning models are silent for minutes."
+    )
+    max_retries: int = option(2, "Retries before the first token.", Integer(0, 10))
+
+
+class Models(SectionClass):
+    IGNORED = product.MODELS
+
+    providers: Mapping[str, Provider] = option(
+        MappingProxyType({}), "Providers by name.", MapOf(Section(Provider), values.provider_name), shown="none"
+    )
