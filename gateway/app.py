@@ -279,6 +279,12 @@ class Gateway:
 
             responses = Responses(self.registry, self.runs, self._ids, self._clock, endpoints.responses.max_body_bytes)
             routes["/v1/responses"] = Route({"POST": responses.create})
+        if endpoints.embeddings.enabled:
+            from .api.embeddings import Embeddings
+
+            given = endpoints.embeddings
+            embeddings = Embeddings(self._assembly.embed(), given.model, given.models, given.max_body_bytes)
+            routes["/v1/embeddings"] = Route({"POST": embeddings.create})
         root = Root(routes)
         routes = {"/": Route({"GET": root.index, "OPTIONS": root.options}, guarded=False), **routes, **links}
         return Router(guard, routes, trees)

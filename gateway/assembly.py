@@ -15,7 +15,7 @@ from .config.fields import Wrong
 from .config.schema import Config
 from .config.schema_agents import AgentEntry as AgentConfig
 from .config.values import agent_id
-from .errors import ConfigError
+from .errors import AgentError, ConfigError
 from .ports import Agent, SessionStore
 from .sessions.lanes import Lanes
 from .sessions.store import MemoryStore
@@ -66,14 +66,40 @@ class Assembly:
         # Loaded on demand: a gateway of Python agents needs no HTTP client.
         from .providers.model import Model
         from .providers.openai import Completions
-        from .providers.settings import Timeouts, provider
-        from .providers.upstream import Upstream
 
         place = f"agents: {config.id}"
         full_name = config.model or self._config.agents.defaults.model
         if full_name is None:
             raise ConfigError(f'{place}: has neither a model ("provider/model") nor a runtime')
         provider_name, _, model = full_name.partition("/")
+        found, upstream = self._reach(provider_name)
+        return Model(Completions(), found, model, upstream, system_prompt=config.system_prompt)
+
+    def embed(self) -> Any:
+        """What embeds, whichever provider's model is asked for.  Raises ConfigError where one of the configuration's
+        is none.
+        """
+        from .providers.embeddings import Embedder
+
+        settings = self._config.gateway.http.endpoints.embeddings
+        for name in (*([settings.model] if settings.model else ()), *settings.models.values()):
+            self._reach(name.partition("/")[0])
+
+        async def embed(name: str, request: Any) -> bytes:
+            provider_name, _, model = name.partition("/")
+            try:
+                found, upstream = self._reach(provider_name)
+            except ConfigError:  # what is missing is the operator's to know
+                message = f"There is no provider `{provider_name[:64]}` of models here."
+                raise AgentError(message, code="model_not_found", status=404) from None
+            return await Embedder(found, upstream).embed(model, request)
+
+        return embed
+
+    def _reach(self, provider_name: str) -> tuple[Any, Any]:
+        from .providers.settings import Timeouts, provider
+        from .providers.upstream import Upstream
+
         settings = self._config.models.providers.get(provider_name)
         if settings is None:
             found = provider(provider_name, environment=self._environ)
@@ -95,7 +121,7 @@ class Assembly:
         if upstream is None:
             upstream = self._upstreams[provider_name] = Upstream(found.timeouts)
             self._closers.append(upstream.aclose)
-        return Model(Completions(), found, model, upstream, system_prompt=config.system_prompt)
+        return found, upstream
 
 
 def _agent_id(text: str) -> str:
