@@ -92,7 +92,8 @@ WITHOUT_LOOP = [
     for name in MODULES
     if name.startswith(("gateway.wire", "gateway.model"))
     or name in {"gateway", "gateway.errors", "gateway.ports", "gateway.deadlines"}
-    or name in {"gateway.config.json5", "gateway.api.parse", "gateway.api.json_body", "gateway.api.members"}
+    or name in {"gateway.config.json5", "gateway.api.images", "gateway.api.json_body", "gateway.api.members"}
+    or name.startswith("gateway.api.parse")
     or (name.startswith("gateway.api.") and name.endswith("_bytes"))
 ]
 
