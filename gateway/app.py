@@ -275,6 +275,12 @@ class Gateway:
             routes["/v1/chat/completions"] = Route({"POST": chat.create})
             routes["/v1/models"] = Route({"GET": models.index})
             trees[PREFIX] = Route({"GET": models.one})
+        endpoints = self.config.gateway.http.endpoints
+        if endpoints.responses.enabled:
+            from .api.responses import Responses
+
+            responses = Responses(self.registry, self.runs, self._ids, self._clock, endpoints.responses.max_body_bytes)
+            routes["/v1/responses"] = Route({"POST": responses.create})
         root = Root(routes)
         routes = {"/": Route({"GET": root.index, "OPTIONS": root.options}, guarded=False), **routes, **links}
         return Router(guard, routes, trees)
