@@ -137,11 +137,11 @@ import gateway.cli
 from gateway.cli import run
 serve = run.serve
 
-def serve_and_stop(gateway, announce):
+def serve_and_stop(gateway, announce, reread):
     def stop(urls):
         announce(urls)
         os.kill(os.getpid(), signal.SIGTERM)
-    return serve(gateway, stop)
+    return serve(gateway, stop, reread)
 
 run.serve = serve_and_stop
 code = gateway.cli.main(["run", "--config", sys.argv[1], "--port", "0", "--token", "t"])
@@ -155,6 +155,7 @@ NOT_FOR_SERVING = {
     "ipaddress": "a forwarded address, or a network, is read where proxies are configured",
     "gateway.server.proxies": "loads where proxies are configured",
     "gateway.api.cors": "loads where origins are configured",
+    "gateway.api.keys": "loads where keys are configured",
     "email": "a date and a header are two lines of our own",
     "difflib": "loads with the first mistake",
     "random": "ids come from the system",
