@@ -10,7 +10,7 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from ssl import SSLContext
 from types import TracebackType
@@ -32,7 +32,7 @@ from .config.schema import Config
 from .errors import ConfigError, GatewayError
 from .listening import Listen, addresses_of, own_names, require_local, require_named_origins
 from .model.key import Key
-from .ports import Agent, Handler, Ids, LinkHandler, SessionStore
+from .ports import Agent, Exchange, Handler, Ids, LinkHandler, SessionStore
 from .server.connection import Connection
 from .server.limits import Limits
 from .server.listeners import Listener, SocketFile, UnixAddress, open_listener
@@ -114,6 +114,7 @@ class Gateway:
         self._given = keys is not None
         self._keys: Any = _keys_of(self.config, self.registry, environ or {}, token) if keys is None else keys
         self._rates: Any = None
+        self._answers: Any = None
         self._guard: Guard | None = None
         conversations = self._assembly.conversations(store, clock)
         self.runs = Runs(self.registry, conversations, self.config.agents.max_concurrent_runs)
@@ -209,6 +210,8 @@ class Gateway:
             await listener.close()
         if self._server is not None:
             await self._server.close()
+        if self._answers is not None:
+            await self._answers.aclose()
         self.runs.close()
         await self._assembly.aclose()
         if self._closed is not None:
@@ -300,18 +303,34 @@ class Gateway:
             body_limit = self.config.gateway.http.endpoints.chat_completions.max_body_bytes
             chat = Chat(self.registry, self.runs, self._ids, self._clock, body_limit)
             models = Models(self.registry, int(self._clock()))
-            routes["/v1/chat/completions"] = Route({"POST": chat.create}, scope="chat")
+            routes["/v1/chat/completions"] = Route({"POST": self._once(chat.create, body_limit)}, scope="chat")
             routes["/v1/models"] = Route({"GET": models.index}, scope="models")
             trees[PREFIX] = Route({"GET": models.one}, scope="models")
         endpoints = self.config.gateway.http.endpoints
         if endpoints.responses.enabled:
             from .api.responses import Responses
 
-            responses = Responses(self.registry, self.runs, self._ids, self._clock, endpoints.responses.max_body_bytes)
-            routes["/v1/responses"] = Route({"POST": responses.create}, scope="responses")
+            body_limit = endpoints.responses.max_body_bytes
+            responses = Responses(self.registry, self.runs, self._ids, self._clock, body_limit)
+            routes["/v1/responses"] = Route({"POST": self._once(responses.create, body_limit)}, scope="responses")
         root = Root(routes)
         routes = {"/": Route({"GET": root.index, "OPTIONS": root.options}, guarded=False), **routes, **links}
         return Router(guard, routes, trees)
+
+    def _once(self, handler: Handler, body_limit: int) -> Handler:
+        """What answers requests that have an `Idempotency-Key` once each, and all others by `handler`."""
+
+        def serve(exchange: Exchange) -> Awaitable[None]:
+            if b"idempotency-key" not in exchange.head.fields:
+                return handler(exchange)
+            # Loaded on demand: few clients ask for it.
+            from .api.idempotency import Idempotency
+
+            self._answers = self._answers or Idempotency(asyncio.get_running_loop())
+            answered: Awaitable[None] = self._answers.serve(handler, body_limit, exchange)
+            return answered
+
+        return serve
 
     def _failing(self) -> list[str]:
         return {"started": [], "new": ["starting"], "starting": ["starting"]}.get(self._state, ["draining"])

@@ -130,6 +130,7 @@ class Chat:
                         if include_usage:
                             body.write(encoder.usage(usage))
                     case RunFailed():
+                        exchange.fail()
                         body.write(encoder.error(event))
                     case ReasoningDelta() | ToolCallDelta() | ToolUse() | Step() | ModelChange():
                         pass
