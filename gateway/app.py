@@ -107,7 +107,8 @@ class Gateway:
             _require_usable(token)
         self._assembly = Assembly(self.config, agents or {}, environ or {})
         self.registry = self._assembly.registry
-        self.runs = Runs(self.registry, self._assembly.conversations(store, clock))
+        conversations = self._assembly.conversations(store, clock)
+        self.runs = Runs(self.registry, conversations, self.config.agents.max_concurrent_runs)
         self._listeners: list[Listener] = []
         self._server: Server | None = None
         self._state = "new"
@@ -189,6 +190,7 @@ class Gateway:
             await listener.close()
         if self._server is not None:
             await self._server.close()
+        self.runs.close()
         await self._assembly.aclose()
         if self._closed is not None:
             self._closed.set()
@@ -273,6 +275,12 @@ class Gateway:
             routes["/v1/chat/completions"] = Route({"POST": chat.create})
             routes["/v1/models"] = Route({"GET": models.index})
             trees[PREFIX] = Route({"GET": models.one})
+        endpoints = self.config.gateway.http.endpoints
+        if endpoints.responses.enabled:
+            from .api.responses import Responses
+
+            responses = Responses(self.registry, self.runs, self._ids, self._clock, endpoints.responses.max_body_bytes)
+            routes["/v1/responses"] = Route({"POST": responses.create})
         root = Root(routes)
         routes = {"/": Route({"GET": root.index, "OPTIONS": root.options}, guarded=False), **routes, **links}
         return Router(guard, routes, trees)

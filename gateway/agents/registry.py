@@ -8,6 +8,7 @@ from typing import NamedTuple
 from ..errors import ConfigError, RequestError
 from ..model.names import FAMILIES, PUBLIC
 from ..ports import Agent
+from .limits import NO_LIMITS, RunLimits
 
 __all__ = ["AgentEntry", "Registry"]
 
@@ -21,6 +22,7 @@ class AgentEntry(NamedTuple):
     agent: Agent
     aliases: tuple[str, ...] = ()
     default: bool = False
+    limits: RunLimits = NO_LIMITS
 
 
 class Registry:

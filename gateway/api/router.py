@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from ..errors import RequestError
+from ..agents.conversation import failed
+from ..errors import AgentError, RequestError
 from ..model.http import RequestHead
 from ..ports import Exchange, Handler, LinkHandler
 from .guard import Guard
-from .problem import render
+from .problem import render, run_error
 
 __all__ = ["Route", "Router", "link_route"]
 
@@ -62,8 +63,8 @@ class Router:
         """Answer one request."""
         try:
             await self._handler(exchange)(exchange)
-        except RequestError as error:
-            refused = error
+        except (RequestError, AgentError) as error:
+            refused = error if isinstance(error, RequestError) else run_error(failed(error))
             try:
                 await exchange.settle()
             except RequestError as broken:  # what is wrong with the message comes before what is wrong in it

@@ -46,6 +46,7 @@ _HOMES = {
     "Provider": ".schema_models",
     "ProviderModel": ".schema_models",
     "RateLimit": ".schema_auth",
+    "Responses": ".schema",
     "Runtime": ".schema_agents",
     "Session": ".schema_session",
     "Shutdown": ".schema",

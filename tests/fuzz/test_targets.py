@@ -197,7 +197,7 @@ PLANTED: list[tuple[str, str, str, str]] = [
         '_string(src, pos)\n    if char and char in "+-',
     ),
     ("json5", "config/json5.py", "match(src, pos + 6)", "match(src, pos + 5)"),
-    ("chat", "api/parse.py", '"\\n".join(texts)', '"".join(texts)'),
+    ("chat", "api/parse_messages.py", '"\\n".join(texts)', '"".join(texts)'),
     ("chat", "api/json_body.py", "except RecursionError:", "except MemoryError:"),
     ("connection", "server/connection.py", "elif not exchange.writer.keep_alive or self._reader.over:", "elif False:"),
     ("connection", "wire/response.py", 'b"%x\\r\\n%b\\r\\n"', 'b"%x\\r\\n%b\\n"'),

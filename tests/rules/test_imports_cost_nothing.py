@@ -92,7 +92,9 @@ WITHOUT_LOOP = [
     for name in MODULES
     if name.startswith(("gateway.wire", "gateway.model"))
     or name in {"gateway", "gateway.errors", "gateway.ports", "gateway.deadlines"}
-    or name in {"gateway.config.json5", "gateway.api.parse", "gateway.api.json_body", "gateway.api.members"}
+    or name in {"gateway.config.json5", "gateway.api.images", "gateway.api.json_body", "gateway.api.members"}
+    or name in {"gateway.api.responses_parse", "gateway.api.responses_input"}
+    or name.startswith("gateway.api.parse")
     or (name.startswith("gateway.api.") and name.endswith("_bytes"))
 ]
 
@@ -155,6 +157,7 @@ NOT_FOR_SERVING = {
     "ipaddress": "a forwarded address, or a network, is read where proxies are configured",
     "gateway.server.proxies": "loads where proxies are configured",
     "gateway.api.cors": "loads where origins are configured",
+    "gateway.api.responses": "loads where its endpoint is on",
     "email": "a date and a header are two lines of our own",
     "difflib": "loads with the first mistake",
     "random": "ids come from the system",
