@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeAlias
 
-from ..agents.conversation import failed
-from ..errors import AgentError, RequestError
+from ..errors import RequestError
 from ..model.caller import Caller
 from ..model.embeddings import EmbeddingsRequest
 from ..model.names import FAMILIES
 from ..ports import Exchange
 from .embeddings_parse import embeddings_request
-from .problem import JSON, run_error
+from .problem import JSON
 
 __all__ = ["Embed", "Embeddings"]
 
@@ -45,11 +44,7 @@ class Embeddings:
             raise RequestError(411, "The request needs a body, and a Content-Length or Transfer-Encoding with it.")
         request = embeddings_request(await exchange.body(self._body_limit))
         model = self._find(request.model, exchange.caller)
-        try:
-            answer = await self._embed(model, request)
-        except AgentError as error:
-            raise run_error(failed(error)) from error
-        exchange.respond(200, JSON, answer)
+        exchange.respond(200, JSON, await self._embed(model, request))
 
     def _find(self, name: str | None, caller: Caller) -> str:
         """The `provider/model` that a request means."""

@@ -23,7 +23,7 @@ VALUES = TOKENS + 2 * INPUTS
 # The number of a token, and of dimensions; no model has a vocabulary, or a vector, near as large.
 TOKEN = 2**31 - 1
 
-_dimensions = integer(1)
+_dimensions = integer(1, TOKEN)
 
 
 def embeddings_request(body: bytes) -> EmbeddingsRequest:
@@ -39,8 +39,8 @@ def embeddings_request(body: bytes) -> EmbeddingsRequest:
         raise RequestError(400, f"`model` is longer than {MODEL_CHARACTERS} characters.", param="model")
     if encoding not in {None, "float", "base64"}:
         raise RequestError(400, "`encoding_format` has to be 'float' or 'base64'.", param="encoding_format")
-    if dimensions is not None and _dimensions("dimensions", dimensions) > TOKEN:
-        raise RequestError(400, f"`dimensions` must be at most {TOKEN}.", param="dimensions")
+    if dimensions is not None:
+        _dimensions("dimensions", dimensions)
     given = value.get("input")
     count = _count(given)
     return EmbeddingsRequest(given, count, model or None, encoding == "base64", dimensions, value.get("user"))

@@ -48,7 +48,7 @@ AGENT_DEFAULTS = _keys("""
     blockStreamingDefault bootstrapMaxChars bootstrapPromptTruncationWarning bootstrapTotalMaxChars cliBackends
     compaction contextInjection contextLimits contextPruning contextTokens cwd elevatedDefault embeddedAgent
     embeddedPi envelopeElapsed envelopeTimestamp envelopeTimezone experimental fastModeDefault heartbeat
-    humanDelay imageGenerationModel imageMaxDimensionPx imageModel llm maxConcurrent
+    humanDelay imageGenerationModel imageMaxDimensionPx imageModel llm
     mediaGenerationAutoProviderFallback mediaMaxMb memorySearch modelPolicy models musicGenerationModel params
     pdfMaxBytesMb pdfMaxPages pdfModel promptOverlays reasoningDefault repoRoot runtime sandbox silentReply
     silentReplyRewrite skills skipBootstrap skipOptionalBootstrapFiles startupContext subagents systemAgent
