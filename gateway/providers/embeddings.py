@@ -16,11 +16,11 @@ from math import isfinite
 from typing import Any, NoReturn
 
 from ..model.embeddings import EmbeddingsRequest
+from .attempts import accept, chance, not_an_answer, pause, read_whole, request_headers
 from .errors import provider_error
-from .model import BACKOFF, BACKOFF_CAP, ERROR_BYTES, RETRY_AFTER_CAP, _chance, _headers, _retry_after
-from .openai import Completions
+from .openai import bearer
 from .settings import Provider
-from .upstream import Response, Upstream, UpstreamError
+from .upstream import Upstream, UpstreamError
 
 __all__ = ["ANSWER_BYTES", "Embedder"]
 
@@ -41,7 +41,7 @@ class Embedder:
         upstream: Upstream,
         *,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        chance: Callable[[], float] = _chance,
+        chance: Callable[[], float] = chance,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._provider = provider
@@ -50,7 +50,7 @@ class Embedder:
         self._chance = chance
         self._clock = clock
         self._url = f"{provider.base_url}/embeddings"
-        self._headers = _headers(Completions(), provider)
+        self._headers = request_headers(bearer(provider), provider)
 
     async def embed(self, model: str, request: EmbeddingsRequest) -> bytes:
         """The provider's answer, with the vectors in the form that was asked for; else as it came.
@@ -67,12 +67,10 @@ class Embedder:
                 if encoding and error.status == 400 and _is_about_encoding(error.message):
                     encoding = False
                     continue
-                if retries >= self._provider.max_retries or not error.retryable:
+                wait = pause(error, retries, self._provider, self._chance)
+                if wait is None:
                     raise
-                if (error.retry_after or 0) > RETRY_AFTER_CAP:
-                    raise
-                pause = min(BACKOFF * (1 << retries), BACKOFF_CAP) * (1 - self._chance() / 4)
-                await self._sleep(pause if error.retry_after is None else error.retry_after)
+                await self._sleep(wait)
                 retries += 1
 
     async def _ask(self, model: str, request: EmbeddingsRequest, *, encoding: bool) -> bytes:
@@ -85,24 +83,8 @@ class Embedder:
             document["user"] = request.user
         body = json.dumps(document, separators=(",", ":")).encode()
         with await self._upstream.request("POST", self._url, self._headers, body) as response:
-            head = response.head
-            if not 200 <= head.status < 300:
-                payload = await self._read(response, ERROR_BYTES, cut=True)
-                wait = _retry_after(head.fields, self._clock())
-                raise provider_error(self._provider, model, head.status, payload, wait)
-            return await self._read(response, ANSWER_BYTES)
-
-    async def _read(self, response: Response, limit: int, *, cut: bool = False) -> bytes:
-        pieces = []
-        size = 0
-        while data := await response.read():
-            pieces.append(data)
-            size += len(data)
-            if size > limit:
-                if cut:
-                    break
-                self._fail(f"sent an answer of more than {limit} bytes")
-        return b"".join(pieces)[:limit]
+            await accept(self._provider, model, response, self._clock())
+            return await read_whole(self._provider, response, ANSWER_BYTES)
 
     def _check(self, payload: bytes, request: EmbeddingsRequest) -> bytes:
         """The answer, if it is one, with vectors of the form that was asked for."""
@@ -129,7 +111,7 @@ class Embedder:
         return json.dumps(document, separators=(",", ":")).encode()
 
     def _fail(self, what: str) -> NoReturn:
-        raise UpstreamError(f"{self._provider.name} {what}", code="upstream_protocol_error")
+        raise not_an_answer(self._provider, what)
 
 
 def _is_about_encoding(message: str) -> bool:
