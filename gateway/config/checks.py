@@ -11,7 +11,7 @@ from .schema import Config, Gateway, Tls
 from .schema_agents import AgentEntry, Agents
 from .schema_auth import Auth
 from .tree import Key, Node, Path, show_path
-from .values import BUILT_IN_PROVIDERS
+from .values import BUILT_IN_PROVIDERS, models_of
 
 __all__ = ["finish"]
 
@@ -155,8 +155,10 @@ def _runtime(entry: AgentEntry, default_model: str | None, reading: Reading) -> 
 
 
 def _model(section: object, model: str | None, providers: frozenset[str], reading: Reading) -> None:
-    provider = (model or "").partition("/")[0]
-    if model is not None and provider not in providers:
+    for name in () if model is None else models_of(model):
+        provider = name.partition("/")[0]
+        if provider in providers:
+            continue
         message = (
             f"there is no provider '{provider}'. Add models.providers.{provider} with api and baseUrl, "
             f"or use one of: {', '.join(sorted(providers))}"

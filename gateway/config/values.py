@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Any
+from typing import Any, Self
 
 from ..model.names import FAMILIES
 from .env import expand_home
-from .fields import MISSING, Reading, Secret, Section, Wrong
+from .fields import MISSING, ListOf, Reading, Secret, Section, Wrong
 from .tree import Node, Path
 
 __all__ = [
+    "APIS",
     "BUILT_IN_PROVIDERS",
     "OTHER_APIS",
     "RUNTIMES",
     "ById",
     "FileName",
     "KeyHash",
+    "ModelChoice",
     "ModelName",
     "NameOr",
     "RateOr",
@@ -30,6 +32,7 @@ __all__ = [
     "header_name",
     "host",
     "key_id",
+    "models_of",
     "moment",
     "network",
     "origin",
@@ -39,15 +42,19 @@ __all__ = [
     "variable",
 ]
 
-BUILT_IN_PROVIDERS = ("openai", "openrouter", "ollama", "lmstudio", "llama.cpp", "vllm")
+BUILT_IN_PROVIDERS = (
+    "openai", "anthropic", "google", "openrouter", "mistral", "deepseek", "groq", "xai",
+    "litellm", "ollama", "lmstudio", "llama.cpp", "vllm",
+)  # fmt: skip
 """Providers that need no configuration: their base URLs and key variables are known."""
 
+APIS = ("openai-completions", "openai-responses", "anthropic-messages")
+"""What providers may speak."""
+
 OTHER_APIS = (
-    "openai-responses",
     "openai-chatgpt-responses",
     "openai-codex-responses",
     "azure-openai-responses",
-    "anthropic-messages",
     "google-generative-ai",
     "google-vertex",
     "github-copilot",
@@ -280,26 +287,62 @@ class RateOr(Section):
         return super().read(node, path, reading)
 
 
-class ModelName:
-    """`"provider/model"`, or the product's `{primary, fallbacks}`, of which the fallbacks are not used."""
+class ModelChoice(str):
+    """`provider/model`, as text.  `fallbacks` are those that are asked, in order, where it fails."""
 
+    __slots__ = ("fallbacks",)
+
+    fallbacks: tuple[str, ...]
+
+    def __new__(cls, text: str, fallbacks: tuple[str, ...] = ()) -> Self:
+        choice = super().__new__(cls, text)
+        choice.fallbacks = fallbacks
+        return choice
+
+
+def models_of(choice: str) -> tuple[str, ...]:
+    """All models of a choice, in the order in which they are asked."""
+    return (str(choice), *choice.fallbacks) if isinstance(choice, ModelChoice) else (choice,)
+
+
+class ModelName:
+    """`"provider/model"`, or the product's `{primary, fallbacks}`."""
+
+    shown = '"provider/model" or {primary, fallbacks}'
+
+    def read(self, node: Node, path: Path, reading: Reading) -> ModelChoice:
+        if not isinstance(node.value, dict):
+            return ModelChoice(_model_name(node, reading))
+        members = node.value
+        for key, member in members.items():
+            if key not in {"primary", "fallbacks"}:
+                message = "there is no such option. Known here: primary, fallbacks"
+                reading.problem(member.key_place, (*path, key), message)
+        if "primary" not in members:
+            raise Wrong("'primary' is missing")
+        choice = ModelChoice(_model_name(members["primary"], reading))
+        if "fallbacks" in members:
+            found = reading.read(_FALLBACKS, members["fallbacks"], (*path, "fallbacks"))
+            others = () if found is MISSING else dict.fromkeys(found)
+            choice = ModelChoice(choice, tuple(one for one in others if one != choice))
+        return choice
+
+
+class _OneModel:
     shown = '"provider/model"'
 
-    def read(self, node: Node, path: Path, reading: Reading) -> str:
-        if isinstance(node.value, dict):
-            primary = node.value.get("primary")
-            for key, member in node.value.items():
-                if key == "fallbacks":
-                    reading.ignore(member, (*path, key))
-                elif key != "primary":
-                    reading.problem(member.key_place, (*path, key), "there is no such option. Known here: primary")
-            if primary is None:
-                raise Wrong("'primary' is missing")
-            node = primary
-        text = reading.text(node)
-        if not re.fullmatch(_MODEL_NAME, text):
-            raise Wrong('expected "provider/model", like "openai/gpt-4o-mini"')
-        return text
+    def read(self, node: Node, _path: Path, reading: Reading) -> str:
+        return _model_name(node, reading)
+
+
+_FALLBACKS = ListOf(_OneModel())
+
+
+def _model_name(node: Node, reading: Reading) -> str:
+    text = reading.text(node)
+    if not re.fullmatch(_MODEL_NAME, text):
+        raise Wrong('expected "provider/model", like "openai/gpt-4o-mini"')
+    return text
 
 
 class FileName:
