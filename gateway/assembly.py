@@ -12,6 +12,7 @@ from typing import Any
 
 from .agents.conversation import Conversations
 from .agents.function import echo, load_target
+from .agents.limits import RunLimits
 from .agents.registry import AgentEntry, Registry
 from .config.fields import Wrong
 from .config.schema import Config
@@ -35,7 +36,8 @@ class Assembly:
         self._catalog: Any = None
         self._cool_down: Any = None
         self._closers: list[Callable[[], Awaitable[None]]] = []
-        entries = [AgentEntry(_agent_id(agent_id), agent) for agent_id, agent in agents.items()]
+        limits = _limits(config)
+        entries = [AgentEntry(_agent_id(agent_id), agent, limits=limits) for agent_id, agent in agents.items()]
         taken = {entry.id for entry in entries}
         entries += [self._agent(one) for one in _agent_configs(config, has_agents=bool(entries)) if one.id not in taken]
         self.registry = Registry(entries)
@@ -54,16 +56,17 @@ class Assembly:
             await close()
 
     def _agent(self, config: AgentConfig) -> AgentEntry:
+        limits = _limits(self._config, config)
         match config.runtime.type:
             case "echo":
-                return AgentEntry(config.id, echo, config.aliases, config.default)
+                return AgentEntry(config.id, echo, config.aliases, config.default, limits)
             case "python":
                 agent = load_target(config.runtime.target or "", f"agents: {config.id}: runtime.target")
-                return AgentEntry(config.id, agent, config.aliases, config.default)
+                return AgentEntry(config.id, agent, config.aliases, config.default, limits)
             case _:
-                return self._model(config)
+                return self._model(config, limits)
 
-    def _model(self, config: AgentConfig) -> AgentEntry:
+    def _model(self, config: AgentConfig, limits: RunLimits) -> AgentEntry:
         # Loaded on demand: a gateway of Python agents needs no HTTP client.
         from .agents.fallbacks import CoolDown, Fallbacks
 
@@ -83,7 +86,12 @@ class Assembly:
             self._cool_down,
         )
         return AgentEntry(
-            config.id, agent, config.aliases, config.default, lambda wanted, param: made.check(wanted, own, param)
+            config.id,
+            agent,
+            config.aliases,
+            config.default,
+            limits,
+            lambda wanted, param: made.check(wanted, own, param),
         )
 
 
@@ -141,6 +149,17 @@ def _agent_id(text: str) -> str:
         return agent_id(text)
     except Wrong as error:
         raise ConfigError(f"agents: {text!r}: {error}") from None
+
+
+def _limits(config: Config, agent: AgentConfig | None = None) -> RunLimits:
+    """What the runs of an agent are held to; of one that the configuration does not name, the defaults."""
+    defaults = config.agents.defaults
+    timeouts, most = defaults.timeouts, defaults.max_concurrent
+    own = {} if agent is None else {name: value for name, value in vars(agent.timeouts).items() if value is not None}
+    timeouts = timeouts.replace(**own)
+    if agent is not None and agent.max_concurrent is not None:
+        most = agent.max_concurrent
+    return RunLimits(timeouts.first_token_ms / 1000, timeouts.idle_ms / 1000, timeouts.total_ms / 1000, most)
 
 
 def _agent_configs(config: Config, *, has_agents: bool) -> Iterable[AgentConfig]:

@@ -10,7 +10,7 @@ from email.utils import formatdate
 from typing import Any, cast
 
 import pytest
-from scripted import DONE, GOOD, KEY, NOW, answer, asked, chunk, failed, recorder, refusal, stream, trial
+from scripted_provider import DONE, GOOD, KEY, NOW, answer, asked, chunk, failed, recorder, refusal, stream, trial
 
 from gateway.errors import AgentError
 from gateway.model.chat import Image, Message, Tool, ToolCall, ToolChoice

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from scripted import KEY, asked, stream, trial
+from scripted_provider import KEY, asked, stream, trial
 
 from gateway.errors import AgentError
 from gateway.model.chat import Image, Message, Tool, ToolCall, ToolChoice

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scripted import answer, asked, stream, trial
+from scripted_provider import answer, asked, stream, trial
 
 from gateway.errors import AgentError
 from gateway.model.run import ReasoningDelta, RunDone, ToolCallDelta, Usage
