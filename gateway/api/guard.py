@@ -129,13 +129,14 @@ class Guard:
         keys = self._keys
         assert keys is not None, "it was found there"
         if key.expires is not None and keys.clock() >= key.expires:
-            raise _unauthorized("This API key has expired. Ask the gateway's operator for another.", "key_expired")
+            message = "Incorrect API key provided: it has expired. Ask the gateway's operator for another."
+            raise _unauthorized(message, "key_expired")
         exchange.admit(key.caller)
         if key.rate is not None:
             exchange.decorate(keys.rates.take(key.caller.id, key.rate))
         if not key.caller.may(scope):
             message = f"This API key may not do that: it has no scope `{scope}`."
-            raise RequestError(403, message, type="permission_error", code="insufficient_scope")
+            raise RequestError(403, message, code="insufficient_scope")
 
     def _count(self, exchange: Exchange) -> None:
         peer = self._guesser(exchange)
