@@ -280,7 +280,8 @@ class Gateway:
         # Loaded on demand: most gateways have one secret.
         from .api.keys import Rates, keyring
 
-        self._rates = self._rates or Rates(asyncio.get_running_loop().time)
+        if self._rates is None:
+            self._rates = Rates(asyncio.get_running_loop().time)
         return KeyCheck(keyring(keys), self._rates, self._clock)
 
     def _open_links(self, loop: asyncio.AbstractEventLoop) -> LinkOpener:
@@ -331,7 +332,8 @@ class Gateway:
             # Loaded on demand: few clients ask for it.
             from .api.idempotency import Idempotency
 
-            self._answers = self._answers or Idempotency(asyncio.get_running_loop())
+            if self._answers is None:
+                self._answers = Idempotency(asyncio.get_running_loop())
             answered: Awaitable[None] = self._answers.serve(handler, body_limit, exchange)
             return answered
 

@@ -113,7 +113,7 @@ class Registry:
             return entry
         own = ", ".join(self.models_of(caller)[:20]) or "none of the agents here"
         message = f"This API key may not use the agent `{entry.id}`. It may use: {own}."
-        raise RequestError(403, message, param=param, code="agent_not_allowed")
+        raise RequestError(403, message, type="permission_error", param=param, code="agent_not_allowed")
 
     def _names(self) -> dict[str, AgentEntry]:
         """Every value of `model` that means an agent, in lower case."""

@@ -105,7 +105,7 @@ def test_its_scopes() -> None:
             assert chat.status == (200 if scope == "chat" else 403)
             assert listed.status == (200 if scope == "models" else 403)
             if scope != "chat":
-                assert (chat.error["type"], chat.error["code"]) == ("invalid_request_error", "insufficient_scope")
+                assert (chat.error["type"], chat.error["code"]) == ("permission_error", "insufficient_scope")
                 assert "`chat`" in chat.error["message"]
         assert (await ask(gateway, "/nowhere", method="GET", token="chat")).status == 404
 
