@@ -74,11 +74,8 @@ class Assembly:
         choice = config.model or self._config.agents.defaults.model
         if choice is None:
             raise ConfigError(f'agents: {config.id}: has neither a model ("provider/model") nor a runtime')
-        if self._catalog is None:
-            self._catalog = catalog(self._config, self._environ)
-            self._closers.append(self._catalog.aclose)
-            self._cool_down = CoolDown(monotonic)
-        made = self._catalog
+        made = self._models()
+        self._cool_down = self._cool_down or CoolDown(monotonic)
         names, prompt = models_of(choice), config.system_prompt
         own = names[0].partition("/")[0]
         agent = Fallbacks(
@@ -94,6 +91,28 @@ class Assembly:
             limits,
             lambda wanted, param: made.check(wanted, own, param),
         )
+
+    def embed(self) -> Callable[[str, Any], Awaitable[bytes]]:
+        """What embeds, by whichever provider's model is asked for.  Raises ConfigError where one of the configuration's
+        is none.
+        """
+        from .providers.embeddings import Embedder
+
+        made, settings = self._models(), self._config.gateway.http.endpoints.embeddings
+        for name in dict.fromkeys((*((settings.model,) if settings.model else ()), *settings.models.values())):
+            made.expect(name)
+
+        async def embed(name: str, request: Any) -> bytes:
+            provider, upstream, model = made.reach(name)
+            return await Embedder(provider, upstream).embed(model, request)
+
+        return embed
+
+    def _models(self) -> Any:
+        if self._catalog is None:
+            self._catalog = catalog(self._config, self._environ)
+            self._closers.append(self._catalog.aclose)
+        return self._catalog
 
 
 def catalog(config: Config, environ: Mapping[str, str]) -> Any:

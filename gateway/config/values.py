@@ -28,10 +28,12 @@ __all__ = [
     "allowed_host",
     "base_url",
     "bind",
+    "embeddings_name",
     "file_mode",
     "header_name",
     "host",
     "key_id",
+    "model_name",
     "models_of",
     "moment",
     "network",
@@ -227,6 +229,17 @@ def header_name(text: str) -> None:
 def provider_name(text: str) -> None:
     if not re.fullmatch(_PROVIDER_NAME, text):
         raise Wrong("a provider's name is 1 to 64 of the characters A-Z a-z 0-9 . _ -, the first a letter or a digit")
+
+
+def embeddings_name(text: str) -> None:
+    if not 0 < len(text) <= 128 or not text.isprintable() or text != text.strip():
+        raise Wrong("is not a name for a model: 1 to 128 printable characters")
+
+
+def model_name(text: str) -> str:
+    if not re.fullmatch(_MODEL_NAME, text):
+        raise Wrong('expected "provider/model", like "openai/gpt-4o-mini"')
+    return text
 
 
 def key_id(text: str) -> str:
