@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from gateway.model.chat import Message
+from gateway.model.chat import Image, Message
 from gateway.model.session import Session, SessionInfo, Turn
 from gateway.sessions.history import MESSAGE_CHARACTERS, messages_of
 from gateway.sessions.store import MemoryStore
@@ -106,5 +106,90 @@ def test_the_list_and_deletion() -> None:
         assert await store.delete("a")
         assert not await store.delete("a")
         assert await store.load("a") == Session()
+
+    asyncio.run(main())
+
+
+def test_reset() -> None:
+    async def main() -> None:
+        store = MemoryStore()
+        assert not await store.reset("a")
+        await store.commit("a", turn("one"))
+        await store.choose_model("a", "up/m")
+        await store.commit("a", turn("two"), drop=1)
+        assert await store.reset("a")
+        assert await store.load("a") == Session(model="up/m")
+        assert await store.locate("run of two") is None
+        assert [info.turns for info in await store.sessions()] == [0]
+
+    asyncio.run(main())
+
+
+def test_idle_sessions_are_as_if_they_had_never_been() -> None:
+    now = 1000.0
+
+    async def main() -> None:
+        nonlocal now
+        store = MemoryStore(clock=lambda: now, idle=60)
+        for key in "abcde":
+            await store.commit(key, turn(key))
+        now = 1060.0
+        await store.commit("a", turn("again"))
+        assert len((await store.load("b")).turns) == 1
+        now = 1061.0
+        assert [info.key for info in await store.sessions()] == ["a"]
+        assert await store.load("b") == Session()
+        assert await store.locate("run of c") is None
+        assert not await store.delete("d")
+        assert not await store.reset("e")
+        assert len(store) == 1
+        await store.commit("b", turn("new"))
+        assert texts(await store.load("b")) == ["new", "ok"]
+
+    asyncio.run(main())
+
+
+def test_idle_sessions_make_room_by_themselves() -> None:
+    now = 1000.0
+
+    async def main() -> None:
+        nonlocal now
+        store = MemoryStore(clock=lambda: now, idle=60)
+        for number in range(10):
+            await store.commit(str(number), turn("x"))
+        now = 2000.0
+        for _ in range(3):
+            await store.commit("new", turn("x"))
+        assert len(store) == 1
+        assert await store.locate("run of x") == ("new", 1)
+
+    asyncio.run(main())
+
+
+def test_a_run_that_takes_longer_than_sessions_are_kept_goes_on_with_its_own() -> None:
+    now = 1000.0
+
+    async def main() -> None:
+        nonlocal now
+        store = MemoryStore(clock=lambda: now, idle=60)
+        await store.commit("a", turn("one"))
+        now = 2000.0
+        await store.commit("a", turn("two"))
+        assert texts(await store.load("a")) == ["one", "ok", "two", "ok"]
+
+    asyncio.run(main())
+
+
+def test_all_together_have_a_size() -> None:
+    async def main() -> None:
+        picture = Image("image/png", bytes(5000))
+        store = MemoryStore(size=12_000)
+        for key in "abc":
+            await store.commit(key, Turn(key, (Message("user", "see", parts=("see", picture)),), ()))
+        assert [info.key for info in await store.sessions()] == ["c", "b"]
+        await store.commit("d", turn("x" * 20_000))
+        assert [info.key for info in await store.sessions()] == ["d"], "the one used last stays, whatever its size"
+        await store.commit("e", turn("small"))
+        assert [info.key for info in await store.sessions()] == ["e"]
 
     asyncio.run(main())
