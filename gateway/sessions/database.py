@@ -119,7 +119,8 @@ class Database:
 
     def _prepare(self) -> None:
         execute = self.connection.execute
-        execute("PRAGMA auto_vacuum = INCREMENTAL")  # only means something in a file that is still empty
+        if not execute("PRAGMA page_count").fetchone()[0]:
+            execute("PRAGMA auto_vacuum = INCREMENTAL")  # only means something in an empty file, and locks any other
         for pragma in _PRAGMAS:
             execute(f"PRAGMA {pragma}")
         mode = self._patiently("PRAGMA journal_mode = WAL")

@@ -110,7 +110,8 @@ class SqliteStore:
 
     async def fork(self, key: str, turns: int, new_key: str) -> None:
         """See `ports.SessionStore.fork`."""
-        await self._writer.do(lambda database: database.fork(key, turns, new_key))
+        if self._exists:
+            await self._writer.do(lambda database: database.fork(key, turns, new_key))
 
     async def sessions(self) -> tuple[SessionInfo, ...]:
         """See `ports.SessionStore.sessions`."""
@@ -118,21 +119,26 @@ class SqliteStore:
 
     async def delete(self, key: str) -> bool:
         """See `ports.SessionStore.delete`."""
-        return await self._writer.do(lambda database: database.delete(key))
+        return self._exists and await self._writer.do(lambda database: database.delete(key))
 
     async def reset(self, key: str) -> bool:
         """See `ports.SessionStore.reset`."""
-        return await self._writer.do(lambda database: database.reset(key))
+        return self._exists and await self._writer.do(lambda database: database.reset(key))
 
     async def aclose(self) -> None:
         """See `ports.SessionStore.aclose`."""
         await self._reader.close()
         await self._writer.close()
 
+    @property
+    def _exists(self) -> bool:
+        """Whether there is a file: only what is to be kept makes one."""
+        return identity(self.path) is not None
+
     # -- in the reading thread
 
     async def _ask(self, question: Callable[[Database], T], nothing: T) -> T:
-        """The answer; `nothing` where there is no file yet: asking does not make one."""
+        """The answer; `nothing` where there is no file."""
         return await self._reader.do(lambda database: nothing if database is None else question(database))
 
     def _read(self, jobs: list[Job[Any]]) -> bool:
@@ -149,7 +155,7 @@ class SqliteStore:
     def _open_to_read(self) -> Database | None:
         if self._reading is not None and not self._reading.is_current:
             self._end_reading()
-        if self._reading is None and identity(self.path) is not None:
+        if self._reading is None and self._exists:
             self._reading = Database(self.path, self._keeping, self._clock)
         return self._reading
 

@@ -103,7 +103,7 @@ class Worker:
         was, self._state = self._state, "closed"
         if was == "started":
             self._jobs.put(None)
-        if was != "new":
+        if self._thread.ident is not None:
             await asyncio.to_thread(self._thread.join)
 
     def _run(self) -> None:
