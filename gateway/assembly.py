@@ -11,6 +11,7 @@ from typing import Any
 
 from .agents.conversation import Conversations
 from .agents.function import echo, load_target
+from .agents.limits import RunLimits
 from .agents.registry import AgentEntry, Registry
 from .config.fields import Wrong
 from .config.schema import Config
@@ -32,10 +33,11 @@ class Assembly:
         self._environ = environ
         self._upstreams: dict[str, Any] = {}
         self._closers: list[Callable[[], Awaitable[None]]] = []
-        entries = [AgentEntry(_agent_id(agent_id), agent) for agent_id, agent in agents.items()]
+        limits = _limits(config)
+        entries = [AgentEntry(_agent_id(agent_id), agent, limits=limits) for agent_id, agent in agents.items()]
         taken = {entry.id for entry in entries}
         entries += [
-            AgentEntry(one.id, self._agent(one), one.aliases, one.default)
+            AgentEntry(one.id, self._agent(one), one.aliases, one.default, _limits(config, one))
             for one in _agent_configs(config, has_agents=bool(entries))
             if one.id not in taken
         ]
@@ -126,6 +128,17 @@ def _agent_id(text: str) -> str:
         return agent_id(text)
     except Wrong as error:
         raise ConfigError(f"agents: {text!r}: {error}") from None
+
+
+def _limits(config: Config, agent: AgentConfig | None = None) -> RunLimits:
+    """What the runs of an agent are held to; of one that the configuration does not name, the defaults."""
+    defaults = config.agents.defaults
+    timeouts, most = defaults.timeouts, defaults.max_concurrent
+    own = {} if agent is None else {name: value for name, value in vars(agent.timeouts).items() if value is not None}
+    timeouts = timeouts.replace(**own)
+    if agent is not None and agent.max_concurrent is not None:
+        most = agent.max_concurrent
+    return RunLimits(timeouts.first_token_ms / 1000, timeouts.idle_ms / 1000, timeouts.total_ms / 1000, most)
 
 
 def _agent_configs(config: Config, *, has_agents: bool) -> Iterable[AgentConfig]:

@@ -14,7 +14,19 @@ from pathlib import Path
 
 from gateway import AgentError, RunDone, RunInput, Usage
 
-__all__ = ["fail", "fail_late", "flood", "forever", "pause", "remember", "silent", "tell_key", "verbatim", "words"]
+__all__ = [
+    "fail",
+    "fail_late",
+    "flood",
+    "forever",
+    "pause",
+    "recall",
+    "remember",
+    "silent",
+    "tell_key",
+    "verbatim",
+    "words",
+]
 
 
 @contextmanager
@@ -75,6 +87,11 @@ async def fail_late(_: RunInput) -> AsyncIterator[str]:
 
 async def remember(run: RunInput) -> str:
     return "|".join(message.text for message in run.history)
+
+
+async def recall(run: RunInput) -> str:
+    """What was asked before, without the answers."""
+    return "|".join(message.text for message in run.history if message.role == "user")
 
 
 async def tell_key(run: RunInput) -> str:
