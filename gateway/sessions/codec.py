@@ -1,9 +1,9 @@
 """Turns as bytes: JSON in UTF-8, with pictures beside it.
 
 The JSON is `{"v": 1, "asked": [message, ...], "answered": [message, ...]}`.  A message has the members of `Message`
-that are not empty; a picture among its `parts` is `{"image": n, "media_type": ..., "detail": ...}`, where n counts the
-pictures of the turn from 0.  Lone surrogates, which JSON may hold and UTF-8 may not, are written as if they were
-characters.
+that are not empty; a picture among its `parts` is `{"image": n, "media_type": ..., "detail": ..., "url": ...}`, where n
+counts the pictures of the turn from 0.  Lone surrogates, which JSON may hold and UTF-8 may not, are written as if they
+were characters.
 """
 
 from __future__ import annotations
@@ -80,8 +80,12 @@ def _packed_part(part: Part, images: list[bytes]) -> str | dict[str, Any]:
     if isinstance(part, str):
         return part
     images.append(part.data)
-    packed = {"image": len(images) - 1, "media_type": part.media_type}
-    return packed if part.detail is None else {**packed, "detail": part.detail}
+    packed: dict[str, Any] = {"image": len(images) - 1, "media_type": part.media_type}
+    if part.detail is not None:
+        packed["detail"] = part.detail
+    if part.url is not None:
+        packed["url"] = part.url
+    return packed
 
 
 def _unpacked(packed: dict[str, Any], images: Sequence[bytes]) -> Message:
@@ -98,7 +102,7 @@ def _unpacked(packed: dict[str, Any], images: Sequence[bytes]) -> Message:
 def _unpacked_part(part: str | dict[str, Any], images: Sequence[bytes]) -> Part:
     if isinstance(part, str):
         return part
-    return Image(part["media_type"], images[part["image"]], part.get("detail"))
+    return Image(part["media_type"], images[part["image"]], part.get("detail"), part.get("url"))
 
 
 def _text(value: object) -> str:

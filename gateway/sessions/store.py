@@ -74,10 +74,10 @@ class MemoryStore:
 
     async def locate(self, run_id: str) -> tuple[str, int] | None:
         """See `ports.SessionStore.locate`."""
-        for key in [*self._places.get(run_id, ())]:
-            kept = self._find(key)
-            for number, turn in enumerate(kept.turns if kept else (), 1):
-                if turn.run_id == run_id:
+        for key in self._places.get(run_id, ()):
+            kept = self._sessions[key]
+            for number, turn in enumerate(kept.turns, 1):
+                if turn.run_id == run_id and not self._is_over(kept):
                     return key, number
         return None
 

@@ -132,7 +132,7 @@ def test_killed_at_any_moment(launch: Launch, tmp_path: Path) -> None:
         post_mortem(path, tmp_path / "copy", lives[-1])
     gateway = launch(file)
     asyncio.run(remembers(gateway, lives[-1]))
-    assert gateway.stop() == 0
+    assert gateway.end() == 0
     sessions = asyncio.run(read(path, [key for said in lives for key in said.answered]))
     for said in lives:
         asked = {

@@ -48,7 +48,7 @@ def test_many_sessions(launch: Launch, tmp_path: Path) -> None:
     asyncio.run(all_at_once())
     print(f"\n{SESSIONS} sessions x {TURNS} turns in {time.monotonic() - begun:.1f} s")
     asyncio.run(check())  # while the gateway runs
-    assert gateway.stop() == 0
+    assert gateway.end() == 0
     asyncio.run(check())
 
 
@@ -81,9 +81,9 @@ def test_a_session_goes_on_after_a_restart(launch: Launch, tmp_path: Path) -> No
 
         first = launch(config, env=env)
         assert b"Ann" not in asyncio.run(ask(first.port))
-        assert first.stop() == 0
+        assert first.end() == 0
         second = launch(config, env=env)
         assert b"my name is Ann" in asyncio.run(ask(second.port))
-        assert second.stop() == 0
+        assert second.end() == 0
         folder = tmp_path / variable / (".gateway" if variable == "HOME" else "")
         assert [file.name for file in folder.iterdir()] == ["sessions.sqlite3"]

@@ -15,7 +15,11 @@ KEYS = st.sampled_from(
 )
 OPTIONAL = st.none() | TEXTS
 IMAGES = st.builds(
-    Image, st.sampled_from(["image/png", "image/gif"]), st.binary(max_size=20), st.none() | st.just("low")
+    Image,
+    st.sampled_from(["image/png", "image/gif"]),
+    st.binary(max_size=20),
+    st.none() | st.just("low"),
+    st.none() | TEXTS,
 )
 CALLS = st.lists(st.builds(ToolCall, TEXTS, TEXTS, TEXTS), max_size=3).map(tuple)
 PARTS = st.lists(TEXTS | IMAGES, max_size=4).map(tuple)

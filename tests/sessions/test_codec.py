@@ -26,7 +26,7 @@ def test_there_and_back(asked: tuple[Message, ...], answered: tuple[Message, ...
 
 def test_how_it_looks() -> None:
     """Written once by a version that was in use, it has to be readable for ever."""
-    asked = (Message("user", "look", "Ann", parts=("look", PICTURE, Image("image/gif", b"GIF"))),)
+    asked = (Message("user", "look", "Ann", parts=("look", PICTURE, Image("image/gif", b"GIF", None, "https://x/y"))),)
     answered = (
         Message("assistant", "", tool_calls=(ToolCall("c1", "f", '{"x":1}'),)),
         Message("tool", "\u00e4\ud800", None, "c1"),
@@ -43,7 +43,7 @@ def test_how_it_looks() -> None:
                 "parts": [
                     "look",
                     {"image": 0, "media_type": "image/png", "detail": "low"},
-                    {"image": 1, "media_type": "image/gif"},
+                    {"image": 1, "media_type": "image/gif", "url": "https://x/y"},
                 ],
             }
         ],
