@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
+from math import inf
 from time import monotonic
 from typing import Any
 
@@ -47,9 +48,31 @@ class Assembly:
         """The sessions, in `store` where one is given."""
         settings = self._config.session
         if store is None:
-            store = MemoryStore(settings.max_sessions, clock)
+            store = self._store(clock)
             self._closers.append(store.aclose)
         return Conversations(store, Lanes(), clock, settings.max_chars)
+
+    def _store(self, clock: Callable[[], float]) -> SessionStore:
+        settings = self._config.session
+        sessions, size, idle = settings.max_sessions, settings.max_bytes, settings.idle_minutes * 60 or inf
+        if settings.store in {None, "memory"}:
+            return MemoryStore(sessions, clock, idle=idle, size=size)
+        # SQLite is loaded with the first session; or now, where there is a file that may turn out to be no good one.
+        from .sessions.deferred import DeferredStore
+        from .sessions.place import check, file_of
+
+        path = file_of(settings.store or "", self._environ)
+
+        def make() -> SessionStore:
+            from .sessions.sqlite import SqliteStore
+
+            return SqliteStore(path, sessions, clock, idle=idle, size=size)
+
+        if check(path):
+            from .sessions.sqlite import verify
+
+            verify(path)
+        return DeferredStore(make)
 
     async def aclose(self) -> None:
         """Give back what the parts hold."""

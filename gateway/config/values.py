@@ -23,6 +23,7 @@ __all__ = [
     "ModelName",
     "NameOr",
     "RateOr",
+    "StoreName",
     "agent_id",
     "alias",
     "allowed_host",
@@ -370,6 +371,23 @@ class FileName:
         if not node.place.line:
             return text
         return os.path.join(os.path.dirname(node.place.file), text)  # noqa: PTH118, PTH120 - pathlib costs the start 3 ms
+
+
+class StoreName:
+    """`sqlite`, `memory`, or a file name; the product's own files, which are JSON, are not used."""
+
+    shown = '"sqlite" or "memory" or file name'
+
+    def read(self, node: Node, path: Path, reading: Reading) -> str | None:
+        text = reading.text(node)
+        if text in {"sqlite", "memory"}:
+            return text
+        if text.endswith((".json", ".jsonl")) or "{" in text:
+            reading.ignore(node, path)
+            return None
+        if "/" not in text and os.sep not in text and "." not in text:
+            raise Wrong('expected "sqlite", "memory", or a file name with a folder in it, like "./sessions.sqlite3"')
+        return FileName().read(node, path, reading)
 
 
 class NameOr:

@@ -24,6 +24,7 @@ __all__ = [
     "flood",
     "forever",
     "pause",
+    "recall",
     "remember",
     "silent",
     "tell_key",
@@ -90,6 +91,11 @@ async def fail_late(_: RunInput) -> AsyncIterator[str]:
 
 async def remember(run: RunInput) -> str:
     return "|".join(message.text for message in run.history)
+
+
+async def recall(run: RunInput) -> str:
+    """What was asked before, without the answers."""
+    return "|".join(message.text for message in run.history if message.role == "user")
 
 
 async def tell_key(run: RunInput) -> str:
