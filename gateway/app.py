@@ -30,7 +30,7 @@ from .assembly import Assembly
 from .config.schema import Config
 from .errors import ConfigError, GatewayError
 from .listening import Listen, addresses_of, own_names, require_local, require_named_origins
-from .ports import Agent, Handler, Ids, LinkHandler, SessionStore
+from .ports import Agent, GatewayTool, Handler, Ids, LinkHandler, SessionStore
 from .server.connection import Connection
 from .server.limits import Limits
 from .server.listeners import Listener, SocketFile, UnixAddress, open_listener
@@ -60,7 +60,8 @@ def random_ids() -> Ids:
 class Gateway:
     """An OpenAI-compatible API in front of agents.
 
-    `agents`: id to agent (`ports.Agent`), besides those of `config`.  `listen`: `host:port`, `unix:/path`, a socket
+    `agents`: id to agent (`ports.Agent`), besides those of `config`.  `tools`: Python functions, or
+    `ports.GatewayTool`, for the models of `config`.  `listen`: `host:port`, `unix:/path`, a socket
     that listens, or several; none at all for a gateway on sockets that the caller serves
     (`loop.create_server(gw.protocol, sock=s)`).  `token` is the token or password that clients have to show; without
     one, only this machine may be listened to.  `links`: path to WebSocket handler; `compression`: of their messages,
@@ -74,6 +75,7 @@ class Gateway:
         config: Config | None = None,
         *,
         agents: Mapping[str, Agent] | None = None,
+        tools: Iterable[Callable[..., Any] | GatewayTool] = (),
         listen: Listen | Iterable[Listen] | None = None,
         token: str | None = None,
         tls: SSLContext | None = None,
@@ -105,7 +107,7 @@ class Gateway:
             require_named_origins(self.config)
         else:
             _require_usable(token)
-        self._assembly = Assembly(self.config, agents or {}, environ or {})
+        self._assembly = Assembly(self.config, agents or {}, environ or {}, tools=tools, ids=self._ids, clock=clock)
         self.registry = self._assembly.registry
         conversations = self._assembly.conversations(store, clock)
         self.runs = Runs(self.registry, conversations, self.config.agents.max_concurrent_runs)
@@ -139,6 +141,7 @@ class Gateway:
         loop = asyncio.get_running_loop()
         self._closed = asyncio.Event()
         self._server = Server(loop, self._options())
+        self._assembly.start()
         protocol: Callable[[], asyncio.BaseProtocol] = self.protocol
         if self._tls is not None:
             from .server.secure import SecureTransport
@@ -281,6 +284,13 @@ class Gateway:
 
             responses = Responses(self.registry, self.runs, self._ids, self._clock, endpoints.responses.max_body_bytes)
             routes["/v1/responses"] = Route({"POST": responses.create})
+        if self._assembly.toolbox is not None:
+            from .api.invoke import Invoke
+
+            tools = self.config.tools
+            everything, offers = self._assembly.toolbox.all, self._assembly.offers
+            invoke = Invoke(everything, offers, tools.max_invocations, tools.timeout_ms / 1000 or None)
+            routes["/tools/invoke"] = Route({"POST": invoke.create})
         root = Root(routes)
         routes = {"/": Route({"GET": root.index, "OPTIONS": root.options}, guarded=False), **routes, **links}
         return Router(guard, routes, trees)
