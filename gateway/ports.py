@@ -108,6 +108,9 @@ class Exchange(Protocol):
         `encode` makes bytes of a list of what was `put`; where it is None, only `write` is of use.
         """
 
+    def fail(self) -> None:
+        """Tell that what is being streamed ends as a failure, whatever its status said: it is no answer to keep."""
+
     def admit(self, caller: Caller) -> None:
         """Tell that this peer has proved who it is: the connection no longer counts as unauthenticated."""
 

@@ -93,9 +93,9 @@ class Chat:
             agent_header = first_header(head, AGENT_HEADERS)
             session_header = first_header(head, SESSION_HEADERS)
         if agent_header is None:
-            entry = self._registry.by_model(request.model)
+            entry = self._registry.by_model(request.model, exchange.caller)
         else:
-            entry = self._registry.by_header(agent_header[1], agent_header[0])
+            entry = self._registry.by_header(agent_header[1], agent_header[0], exchange.caller)
         key = None
         if session_header is not None:
             key = explicit_key(session_header[1], session_header[0])
@@ -130,6 +130,7 @@ class Chat:
                         if include_usage:
                             body.write(encoder.usage(usage))
                     case RunFailed():
+                        exchange.fail()
                         body.write(encoder.error(event))
                     case ReasoningDelta() | ToolCallDelta() | ToolUse() | Step() | ModelChange():
                         pass

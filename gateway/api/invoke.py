@@ -20,15 +20,12 @@ from .json_body import json_body
 from .members import kind_of
 from .problem import JSON
 
-__all__ = ["BODY_BYTES", "SCOPE", "Invoke"]
+__all__ = ["BODY_BYTES", "Invoke"]
 
 _logger = getLogger(__name__)
 
 BODY_BYTES = 2 << 20
 """The largest request body, as the product has it."""
-
-SCOPE = "tools"
-"""What a caller must be allowed to do."""
 
 RETRY_AFTER = b"1"
 """Seconds: most calls are over in one."""
@@ -65,8 +62,6 @@ class Invoke:
     async def create(self, exchange: Exchange) -> None:
         """Answer one request.  A client that leaves ends its call."""
         head = exchange.head
-        if not exchange.caller.may(SCOPE):
-            raise RequestError(403, f"This key lacks the scope `{SCOPE}`.", code="insufficient_scope")
         if head.content_length is None and not head.chunked:
             raise RequestError(411, "The request needs a body, and a Content-Length or Transfer-Encoding with it.")
         body = await exchange.body(BODY_BYTES)

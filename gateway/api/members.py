@@ -20,6 +20,7 @@ __all__ = [
     "mapping",
     "missing",
     "number",
+    "of_kind",
     "one_of",
     "schema",
     "switch",
@@ -85,6 +86,17 @@ def integer(low: int, high: int) -> Check:
             raise RequestError(400, f"`{name}` must be at least {low}.", param=name)
         if value > high:
             raise RequestError(400, f"`{name}` must be at most {high}.", param=name)
+        return value
+
+    return check
+
+
+def of_kind(kind: type, description: str) -> Check:
+    """Whatever is of this kind, which `description` tells with its article."""
+
+    def check(name: str, value: Any) -> Any:
+        if not isinstance(value, kind):
+            raise wrong(name, description, value)
         return value
 
     return check

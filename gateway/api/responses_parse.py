@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 from ..errors import RequestError
 from ..model.chat import AnyTool, ChatRequest, Message, Tool, ToolChoice
 from .json_body import json_body
-from .members import Check, boolean, integer, kind_of, member, number, wrong
+from .members import Check, boolean, integer, kind_of, number, of_kind, switch, wrong
 from .parse import MODEL_CHARACTERS
+from .parse_parameters import INT32
 from .responses_input import input_messages
 
 __all__ = ["RESPONSE_PREFIX", "ResponsesRequest", "responses_request"]
@@ -319,16 +320,16 @@ def _truncation(name: str, value: Any) -> None:
     _choice(name, value, ("auto", "disabled"))
 
 
-_STRING = member(str, "a string")
-_BOOLEAN = member(bool, "a boolean")
-_OBJECT = member(dict, "an object")
+_STRING = of_kind(str, "a string")
+_BOOLEAN = switch
+_OBJECT = of_kind(dict, "an object")
 
 _CHECKED: Mapping[str, Check] = {
     "model": _model,
     "instructions": _STRING,
-    "tools": member(list, "an array"),
+    "tools": of_kind(list, "an array"),
     "parallel_tool_calls": _BOOLEAN,
-    "max_output_tokens": integer(1),
+    "max_output_tokens": integer(1, INT32),
     "temperature": number(0, 2),
     "top_p": number(0, 1),
     "text": _OBJECT,

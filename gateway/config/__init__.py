@@ -39,6 +39,8 @@ _HOMES = {
     "Gateway": ".schema",
     "Http": ".schema",
     "Json5Error": ".json5",
+    "Key": ".schema_auth",
+    "KeyRate": ".schema_auth",
     "Limits": ".schema",
     "Loaded": ".loader",
     "Models": ".schema_models",
@@ -58,6 +60,7 @@ _HOMES = {
     "markdown": ".show",
     "options": ".show",
     "resolve_auth": ".auth",
+    "resolve_keys": ".auth",
 }
 __all__ = [*_HOMES]  # noqa: PLE0604 - the keys are strings
 

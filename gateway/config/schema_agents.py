@@ -22,7 +22,9 @@ class DefaultTimeouts(SectionClass):
 class AgentDefaults(SectionClass):
     IGNORED = product.AGENT_DEFAULTS
 
-    model: str | None = option(None, "The model of agents that name none.", values.ModelName())
+    model: str | None = option(
+        None, "The model of agents that name none, and the ones to ask, in order, where it fails.", values.ModelName()
+    )
     timeouts: DefaultTimeouts = section(DefaultTimeouts)
     max_concurrent: int = count(0, "The most runs of one agent at a time; 0 for no limit.", 0)
     tools: tuple[str, ...] | None = option(
@@ -61,7 +63,7 @@ class AgentEntry(SectionClass):
     default: bool = option(False, "Answer requests that name no agent.", Boolean())
     name: str | None = option(None, "A name for people.", Text())
     aliases: tuple[str, ...] = option((), "Other model names that mean this agent.", ListOf(Text("name", values.alias)))
-    model: str | None = option(None, "Its model.", values.ModelName(), shown="agents.defaults.model")
+    model: str | None = option(None, "Its model; see there.", values.ModelName(), shown="agents.defaults.model")
     runtime: Runtime = section(Runtime)
     system_prompt: str | None = option(None, "Text put before every conversation.", Text())
     timeouts: AgentTimeouts = section(AgentTimeouts)

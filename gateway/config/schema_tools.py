@@ -34,25 +34,25 @@ _URL = r"https?://[!-.0-~]+(?:/[!-~]*)?"
 _VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
 
 
-def tool_name(text: str) -> str:
+def _tool_name(text: str) -> str:
     if not re.fullmatch(_TOOL_NAME, text):
         raise Wrong("a tool's name is 1 to 64 of the characters A-Z a-z 0-9 _ -")
     return text
 
 
-def server_name(text: str) -> None:
+def _server_name(text: str) -> None:
     if not re.fullmatch(_SERVER_NAME, text):
         raise Wrong("a server's name is 1 to 32 of the characters A-Z a-z 0-9 _ -, the first a letter or a digit")
 
 
-def endpoint(text: str) -> str:
+def _endpoint(text: str) -> str:
     """A URL as it stands: a slash at its end, or a key in its query, belongs to it."""
     if not re.fullmatch(_URL, text, re.IGNORECASE):
         raise Wrong("expected a URL like https://host/mcp")
     return text
 
 
-def variable(text: str) -> None:
+def _variable(text: str) -> None:
     if not re.fullmatch(_VARIABLE, text):
         raise Wrong("this is not a variable's name")
 
@@ -87,7 +87,7 @@ class ToolCommand(SectionClass):
     env: Mapping[str, str] = option(
         MappingProxyType({}),
         "Variables it gets besides PATH, HOME, the language and the like; it gets none of the gateway's others.",
-        MapOf(Secret(), variable),
+        MapOf(Secret(), _variable),
         shown="none",
     )
     timeout_ms: int = milliseconds(60_000, "After which it is killed, with all it has started.")
@@ -95,7 +95,7 @@ class ToolCommand(SectionClass):
 
 
 class Tool(SectionClass):
-    name: str | None = option(None, "Its name.", Text("name", tool_name), shown="that of the Python function")
+    name: str | None = option(None, "Its name.", Text("name", _tool_name), shown="that of the Python function")
     description: str | None = option(
         None, "What it does and when to use it, for the model.", Text(), shown="the function's docstring"
     )
@@ -140,10 +140,10 @@ class McpServer(SectionClass):
     )
     args: tuple[str, ...] = option((), "Its arguments.", ListOf(Text()), shown="none")
     env: Mapping[str, str] = option(
-        MappingProxyType({}), "Its variables, besides PATH, HOME and the like.", MapOf(Secret(), variable), shown="none"
+        MappingProxyType({}), "Its variables, besides PATH, HOME and the like.", MapOf(Secret(), _variable), shown="none"
     )
     cwd: str | None = option(None, "The folder it runs in.", values.FileName(), shown="the gateway's")
-    url: str | None = option(None, "The URL of a server that speaks streamable HTTP.", Text("URL", endpoint))
+    url: str | None = option(None, "The URL of a server that speaks streamable HTTP.", Text("URL", _endpoint))
     headers: Mapping[str, str] = option(
         MappingProxyType({}), "More headers for it.", MapOf(Secret(ascii_only=True), values.header_name), shown="none"
     )
@@ -157,6 +157,6 @@ class Mcp(SectionClass):
     servers: Mapping[str, McpServer] = option(
         MappingProxyType({}),
         "MCP servers by name; their tools are called NAME__TOOL. Needs `pip install 'gateway[mcp]'`.",
-        MapOf(Section(McpServer), server_name),
+        MapOf(Section(McpServer), _server_name),
         shown="none",
     )
