@@ -140,7 +140,10 @@ class McpServer(SectionClass):
     )
     args: tuple[str, ...] = option((), "Its arguments.", ListOf(Text()), shown="none")
     env: Mapping[str, str] = option(
-        MappingProxyType({}), "Its variables, besides PATH, HOME and the like.", MapOf(Secret(), _variable), shown="none"
+        MappingProxyType({}),
+        "Its variables, besides PATH, HOME and the like.",
+        MapOf(Secret(), _variable),
+        shown="none",
     )
     cwd: str | None = option(None, "The folder it runs in.", values.FileName(), shown="the gateway's")
     url: str | None = option(None, "The URL of a server that speaks streamable HTTP.", Text("URL", _endpoint))
