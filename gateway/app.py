@@ -31,7 +31,7 @@ from .config.schema import Config
 from .errors import ConfigError, GatewayError
 from .listening import Listen, addresses_of, own_names, require_local, require_named_origins
 from .model.key import Key
-from .ports import Agent, Exchange, Handler, Ids, LinkHandler, SessionStore
+from .ports import Agent, Exchange, GatewayTool, Handler, Ids, LinkHandler, SessionStore
 from .server.connection import Connection
 from .server.limits import Limits
 from .server.listeners import Listener, SocketFile, UnixAddress, open_listener
@@ -61,7 +61,8 @@ def random_ids() -> Ids:
 class Gateway:
     """An OpenAI-compatible API in front of agents.
 
-    `agents`: id to agent (`ports.Agent`), besides those of `config`.  `listen`: `host:port`, `unix:/path`, a socket
+    `agents`: id to agent (`ports.Agent`), besides those of `config`.  `tools`: Python functions, or
+    `ports.GatewayTool`, for the models of `config`.  `listen`: `host:port`, `unix:/path`, a socket
     that listens, or several; none at all for a gateway on sockets that the caller serves
     (`loop.create_server(gw.protocol, sock=s)`).  `token` is the token or password that clients have to show, `keys`
     those of single clients: secret to key, or a lookup (`api.keys.Lookup`), in place of those of `config`.  Without
@@ -76,6 +77,7 @@ class Gateway:
         config: Config | None = None,
         *,
         agents: Mapping[str, Agent] | None = None,
+        tools: Iterable[Callable[..., Any] | GatewayTool] = (),
         listen: Listen | Iterable[Listen] | None = None,
         token: str | None = None,
         keys: Mapping[str, Key] | Callable[[str], Key | None] | None = None,
@@ -108,7 +110,7 @@ class Gateway:
         elif keys is None and not settings.auth.keys:
             require_local(self._addresses)
             require_named_origins(self.config)
-        self._assembly = Assembly(self.config, agents or {}, environ or {})
+        self._assembly = Assembly(self.config, agents or {}, environ or {}, tools=tools, ids=self._ids, clock=clock)
         self.registry = self._assembly.registry
         self._given = keys is not None
         self._keys: Any = keys_of(self.config, self.registry, environ or {}, token) if keys is None else keys
@@ -147,6 +149,7 @@ class Gateway:
         loop = asyncio.get_running_loop()
         self._closed = asyncio.Event()
         self._server = Server(loop, self._options())
+        self._assembly.start()
         protocol: Callable[[], asyncio.BaseProtocol] = self.protocol
         if self._tls is not None:
             from .server.secure import SecureTransport
@@ -319,6 +322,13 @@ class Gateway:
             given = endpoints.embeddings
             embeddings = Embeddings(self._assembly.embed(), given.model, given.models, given.max_body_bytes)
             routes["/v1/embeddings"] = Route({"POST": embeddings.create}, scope="embeddings")
+        if self._assembly.toolbox is not None:
+            from .api.invoke import Invoke
+
+            tools = self.config.tools
+            everything, offers = self._assembly.toolbox.all, self._assembly.offers
+            invoke = Invoke(everything, offers, tools.max_invocations, tools.timeout_ms / 1000 or None)
+            routes["/tools/invoke"] = Route({"POST": invoke.create}, scope="tools")
         root = Root(routes)
         routes = {"/": Route({"GET": root.index, "OPTIONS": root.options}, guarded=False), **routes, **links}
         return Router(guard, routes, trees)

@@ -19,6 +19,7 @@ from .schema_agents import Agents
 from .schema_auth import Auth
 from .schema_models import Models
 from .schema_session import Session
+from .schema_tools import Mcp, Tools
 
 __all__ = [
     "ChatCompletions",
@@ -209,3 +210,5 @@ class Config(SectionClass):
     agents: Agents = section(Agents)
     models: Models = section(Models)
     session: Session = section(Session)
+    tools: Tools = section(Tools)
+    mcp: Mcp = section(Mcp)
