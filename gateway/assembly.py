@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from .agents.conversation import Conversations
-from .agents.function import echo, load_target
+from .agents.function import echo, load_target, taken_by
 from .agents.registry import AgentEntry, Registry
 from .config.fields import Wrong
 from .config.schema import Config
@@ -31,13 +31,9 @@ class Assembly:
         self._environ = environ
         self._upstreams: dict[str, Any] = {}
         self._closers: list[Callable[[], Awaitable[None]]] = []
-        entries = [AgentEntry(_agent_id(agent_id), agent) for agent_id, agent in agents.items()]
+        entries = [AgentEntry(_agent_id(agent_id), agent, takes=taken_by(agent)) for agent_id, agent in agents.items()]
         taken = {entry.id for entry in entries}
-        entries += [
-            AgentEntry(one.id, self._agent(one), one.aliases, one.default)
-            for one in _agent_configs(config, has_agents=bool(entries))
-            if one.id not in taken
-        ]
+        entries += [self._entry(one) for one in _agent_configs(config, has_agents=bool(entries)) if one.id not in taken]
         self.registry = Registry(entries)
 
     def conversations(self, store: SessionStore | None, clock: Callable[[], float]) -> Conversations:
@@ -52,6 +48,17 @@ class Assembly:
         """Give back what the parts hold."""
         for close in self._closers:
             await close()
+
+    def _entry(self, config: AgentConfig) -> AgentEntry:
+        agent = self._agent(config)
+        return AgentEntry(
+            config.id,
+            agent,
+            config.aliases,
+            config.default,
+            takes=taken_by(agent),
+            shows_reasoning=config.show_reasoning,
+        )
 
     def _agent(self, config: AgentConfig) -> Agent:
         match config.runtime.type:

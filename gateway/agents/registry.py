@@ -9,18 +9,26 @@ from ..errors import ConfigError, RequestError
 from ..model.names import FAMILIES, PUBLIC
 from ..ports import Agent
 
-__all__ = ["AgentEntry", "Registry"]
+__all__ = ["EVERYTHING", "AgentEntry", "Registry"]
 
 MAIN = "main"
 
+EVERYTHING = frozenset({"tools", "images"})
+"""What there is to understand besides text: tools of the caller, and images."""
+
 
 class AgentEntry(NamedTuple):
-    """`id` in lower case.  `aliases` are further values of `model` that mean this agent."""
+    """`id` in lower case.  `aliases` are further values of `model` that mean this agent.
+
+    `takes` is what it understands besides text, of EVERYTHING.  `shows_reasoning`: callers are told what it thinks.
+    """
 
     id: str
     agent: Agent
     aliases: tuple[str, ...] = ()
     default: bool = False
+    takes: frozenset[str] = EVERYTHING
+    shows_reasoning: bool = False
 
 
 class Registry:

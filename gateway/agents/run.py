@@ -26,6 +26,7 @@ from ..model.run import (
     ToolUse,
     Usage,
 )
+from .calling import calling
 from .conversation import ANSWER_CHARACTERS, TOO_LONG, Conversations, calls_of, failed
 from .registry import Registry
 
@@ -158,7 +159,9 @@ class Runs:
     def _begin(self, run: RunInput) -> Any:
         if self._stopped:
             raise _StoppedError
-        produced = self._agents[run.agent_id].agent(run)
+        produced: Any = self._agents[run.agent_id].agent(run)
+        if run.request.tools:
+            produced = calling(produced, run)
         self._active[run.run_id] = (current_task(), produced)
         return produced
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from re import compile as pattern
 
 from ..model.http import Headers
+from ..model.names import FALLBACK
 from ..ports import Exchange, Handler
 from .origins import Origins
 from .problem import render
@@ -25,7 +26,7 @@ REQUESTED_BYTES = 1024
 MAX_AGE = 600
 
 _VARY: Headers = ((b"vary", b"Origin"),)
-_EXPOSED: Headers = ((b"access-control-expose-headers", b"x-request-id, retry-after"), *_VARY)
+_EXPOSED: Headers = ((b"access-control-expose-headers", b"x-request-id, retry-after, " + FALLBACK), *_VARY)
 
 
 class Cors:

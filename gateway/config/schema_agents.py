@@ -33,6 +33,9 @@ class AgentEntry(SectionClass):
     model: str | None = option(None, "Its model.", values.ModelName(), shown="agents.defaults.model")
     runtime: Runtime = section(Runtime)
     system_prompt: str | None = option(None, "Text put before every conversation.", Text())
+    show_reasoning: bool = option(
+        False, "Tell callers what the model thinks before it answers, as `reasoning_content`.", Boolean()
+    )
 
 
 class Agents(SectionClass):

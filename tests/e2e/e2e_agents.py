@@ -13,8 +13,21 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gateway import AgentError, RunDone, RunInput, Usage
+from gateway.model.run import ReasoningDelta, RunEvent
 
-__all__ = ["fail", "fail_late", "flood", "forever", "pause", "remember", "silent", "tell_key", "verbatim", "words"]
+__all__ = [
+    "fail",
+    "fail_late",
+    "flood",
+    "forever",
+    "pause",
+    "remember",
+    "silent",
+    "tell_key",
+    "thinker",
+    "verbatim",
+    "words",
+]
 
 
 @contextmanager
@@ -79,6 +92,13 @@ async def remember(run: RunInput) -> str:
 
 async def tell_key(run: RunInput) -> str:
     return run.session_key
+
+
+async def thinker(_: RunInput) -> AsyncIterator[RunEvent]:
+    yield ReasoningDelta("hm")
+    yield ReasoningDelta(" \n…")
+    yield "yes"
+    yield Usage(5, 7, 3, 4)
 
 
 async def verbatim(run: RunInput) -> str:

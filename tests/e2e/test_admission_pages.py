@@ -26,7 +26,7 @@ EVIL = "https://evil.example"
 MODELS = "/v1/models"
 CORS_HEADERS = {
     "access-control-allow-origin": APP,
-    "access-control-expose-headers": "x-request-id, retry-after",
+    "access-control-expose-headers": "x-request-id, retry-after, x-openclaw-fallback",
     "vary": "Origin",
 }
 HANDSHAKE = {
