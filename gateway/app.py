@@ -21,6 +21,7 @@ from .api.chat import Chat
 from .api.guard import Guard
 from .api.health import Health
 from .api.hosts import Hosts
+from .api.images import ImageLimits
 from .api.models import PREFIX, Models
 from .api.origins import Origins
 from .api.problem import refusal
@@ -98,6 +99,8 @@ class Gateway:
         self._certificate = None if tls else _certificate(self.config)
         self._tls: Callable[[], SSLContext] | None = (lambda: tls) if tls else self._certificate
         self._proxies = _proxies(self.config)
+        self._image_limits = _image_limits(self.config)
+        self._fetcher = _fetcher(self.config, self._image_limits)
         self._links = dict(links or {})
         self._compression = settings.ws.compression if compression is None else compression
         if token is None:
@@ -190,6 +193,8 @@ class Gateway:
         if self._server is not None:
             await self._server.close()
         await self._assembly.aclose()
+        if self._fetcher is not None:
+            await self._fetcher.aclose()
         if self._closed is not None:
             self._closed.set()
 
@@ -268,7 +273,15 @@ class Gateway:
         trees: dict[str, Route] = {}
         if self._enabled:
             body_limit = self.config.gateway.http.endpoints.chat_completions.max_body_bytes
-            chat = Chat(self.registry, self.runs, self._ids, self._clock, body_limit)
+            chat = Chat(
+                self.registry,
+                self.runs,
+                self._ids,
+                self._clock,
+                body_limit,
+                images=self._image_limits,
+                fetch=self._fetcher,
+            )
             models = Models(self.registry, int(self._clock()))
             routes["/v1/chat/completions"] = Route({"POST": chat.create})
             routes["/v1/models"] = Route({"GET": models.index})
@@ -301,6 +314,21 @@ def _proxies(config: Config) -> Any:
         return TrustedProxies(settings.trusted_proxies, real_ip=settings.allow_real_ip_fallback)
     except ValueError as error:
         raise ConfigError(f"gateway.trustedProxies: {error}") from None
+
+
+def _image_limits(config: Config) -> ImageLimits:
+    endpoint = config.gateway.http.endpoints.chat_completions
+    images = endpoint.images
+    return ImageLimits(endpoint.max_image_parts, images.max_bytes, endpoint.max_total_image_bytes, images.allow_url)
+
+
+def _fetcher(config: Config, limits: ImageLimits) -> Any:
+    images = config.gateway.http.endpoints.chat_completions.images
+    if not images.allow_url:
+        return None
+    from .api.fetching import Fetcher
+
+    return Fetcher(images.url_allowlist, limits, images.max_redirects, images.timeout_ms / 1000)
 
 
 def _bind(address: UnixAddress) -> tuple[socket.socket, SocketFile | None]:

@@ -11,11 +11,11 @@ __all__ = [
     "AGENT_DEFAULTS",
     "AGENT_ENTRY",
     "AUTH",
-    "CHAT_COMPLETIONS",
     "CONTROL_UI",
     "ENDPOINTS",
     "GATEWAY",
     "HTTP",
+    "IMAGES",
     "MODELS",
     "PROVIDER",
     "ROOT",
@@ -29,7 +29,7 @@ def _keys(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-CHAT_COMPLETIONS = _keys("images maxImageParts maxTotalImageBytes")
+IMAGES = _keys("allowedMimes")
 ENDPOINTS = _keys("responses")
 HTTP = _keys("securityHeaders")
 AUTH = _keys("allowTailscale identityScopes trustedProxy")
