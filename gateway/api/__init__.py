@@ -11,6 +11,7 @@ images      images in requests, and how many may be how large
 abilities   what an agent takes besides text
 chat        POST /v1/chat/completions
 chat_bytes  its answers as bytes
+responses   POST /v1/responses; its requests in responses_parse and responses_input, its answers in responses_bytes
 models      GET /v1/models
 health      GET /healthz, /readyz
 root        GET /

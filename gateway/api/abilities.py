@@ -7,16 +7,18 @@ from collections.abc import Iterator
 from ..agents.registry import AgentEntry
 from ..errors import RequestError
 from ..model.chat import ChatRequest, Image
+from ..model.run import RunInput
 
 __all__ = ["image_places", "require_abilities"]
 
 
-def require_abilities(entry: AgentEntry, request: ChatRequest) -> None:
+def require_abilities(entry: AgentEntry, run: RunInput) -> None:
     """Raises RequestError (400) that names the member which this agent has no use for."""
+    request = run.request
     if request.tools and "tools" not in entry.takes and request.tool_choice.mode != "none":
         what = f"The agent `{entry.id}` takes no tools: send none, or `tool_choice` 'none'."
         raise RequestError(400, what, param="tools", code="unsupported_parameter")
-    if request.images and "images" not in entry.takes:
+    if request.images and "images" not in entry.takes and run.model is None:  # another model knows by itself
         message, part, _ = next(image_places(request))
         place = f"messages[{message}].content[{part}]"
         what = f"`{place}` is an image, and the agent `{entry.id}` takes none."

@@ -18,9 +18,9 @@ __all__ = [
     "integer",
     "kind_of",
     "mapping",
-    "member",
     "missing",
     "number",
+    "of_kind",
     "one_of",
     "schema",
     "switch",
@@ -91,9 +91,11 @@ def integer(low: int | None, high: int | None = None) -> Check:
     return check
 
 
-def member(kinds: type | tuple[type, ...], description: str) -> Check:
+def of_kind(kind: type, description: str) -> Check:
+    """Whatever is of this kind, which `description` tells with its article."""
+
     def check(name: str, value: Any) -> Any:
-        if not isinstance(value, kinds):
+        if not isinstance(value, kind):
             raise wrong(name, description, value)
         return value
 

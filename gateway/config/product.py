@@ -12,12 +12,12 @@ __all__ = [
     "AGENT_ENTRY",
     "AUTH",
     "CONTROL_UI",
-    "ENDPOINTS",
     "GATEWAY",
     "HTTP",
     "IMAGES",
     "MODELS",
     "PROVIDER",
+    "RESPONSES",
     "ROOT",
     "RUNTIME",
     "SESSION",
@@ -30,7 +30,7 @@ def _keys(text: str) -> frozenset[str]:
 
 
 IMAGES = _keys("allowedMimes")
-ENDPOINTS = _keys("responses")
+RESPONSES = _keys("files images maxUrlParts")
 HTTP = _keys("securityHeaders")
 AUTH = _keys("allowTailscale identityScopes trustedProxy")
 TLS = _keys("autoGenerate")
@@ -48,7 +48,7 @@ AGENT_DEFAULTS = _keys("""
     blockStreamingDefault bootstrapMaxChars bootstrapPromptTruncationWarning bootstrapTotalMaxChars cliBackends
     compaction contextInjection contextLimits contextPruning contextTokens cwd elevatedDefault embeddedAgent
     embeddedPi envelopeElapsed envelopeTimestamp envelopeTimezone experimental fastModeDefault heartbeat
-    humanDelay imageGenerationModel imageMaxDimensionPx imageModel llm maxConcurrent
+    humanDelay imageGenerationModel imageMaxDimensionPx imageModel llm
     mediaGenerationAutoProviderFallback mediaMaxMb memorySearch modelPolicy models musicGenerationModel params
     pdfMaxBytesMb pdfMaxPages pdfModel promptOverlays reasoningDefault repoRoot runtime sandbox silentReply
     silentReplyRewrite skills skipBootstrap skipOptionalBootstrapFiles startupContext subagents systemAgent

@@ -27,6 +27,7 @@ __all__ = [
     "Http",
     "Images",
     "Limits",
+    "Responses",
     "Shutdown",
     "Tls",
     "UnixSocket",
@@ -57,10 +58,16 @@ class ChatCompletions(SectionClass):
     images: Images = section(Images)
 
 
-class Endpoints(SectionClass):
-    IGNORED = product.ENDPOINTS
+class Responses(SectionClass):
+    IGNORED = product.RESPONSES
 
+    enabled: bool = option(False, "Serve POST /v1/responses.", Boolean())
+    max_body_bytes: int = option(20 << 20, "The largest request body, in bytes.", Integer(1, GIB))
+
+
+class Endpoints(SectionClass):
     chat_completions: ChatCompletions = section(ChatCompletions)
+    responses: Responses = section(Responses)
 
 
 class Limits(SectionClass):
