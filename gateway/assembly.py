@@ -12,9 +12,9 @@ from time import monotonic
 from typing import Any
 
 from .agents.conversation import Conversations
-from .agents.function import echo, load_target
+from .agents.function import echo, load_target, taken_by
 from .agents.limits import RunLimits
-from .agents.registry import AgentEntry, Registry
+from .agents.registry import EVERYTHING, AgentEntry, Registry
 from .config.fields import Wrong
 from .config.schema import Config
 from .config.schema_agents import AgentEntry as AgentConfig
@@ -56,9 +56,12 @@ class Assembly:
         # What the model agents may use, by their ids.
         self.offers: dict[str, Offer] = {}
         limits = _limits(config)
-        entries = [AgentEntry(_agent_id(agent_id), agent, limits=limits) for agent_id, agent in agents.items()]
+        entries = [
+            AgentEntry(_agent_id(agent_id), agent, limits=limits, takes=taken_by(agent))
+            for agent_id, agent in agents.items()
+        ]
         taken = {entry.id for entry in entries}
-        entries += [self._agent(one) for one in _agent_configs(config, has_agents=bool(entries)) if one.id not in taken]
+        entries += [self._entry(one) for one in _agent_configs(config, has_agents=bool(entries)) if one.id not in taken]
         self.registry = Registry(entries)
 
     def conversations(self, store: SessionStore | None, clock: Callable[[], float]) -> Conversations:
@@ -100,6 +103,10 @@ class Assembly:
         """Give back what the parts hold."""
         for close in self._closers:
             await close()
+
+    def _entry(self, config: AgentConfig) -> AgentEntry:
+        entry = self._agent(config)
+        return entry._replace(takes=entry.takes & taken_by(entry.agent), shows_reasoning=config.show_reasoning)
 
     def _agent(self, config: AgentConfig) -> AgentEntry:
         limits = _limits(self._config, config)
@@ -177,6 +184,7 @@ class Assembly:
             config.default,
             limits,
             lambda wanted, param: made.check(wanted, own, param),
+            EVERYTHING if any(made.takes_images(name) is not False for name in names) else EVERYTHING - {"images"},
         )
 
     def embed(self) -> Callable[[str, Any], Awaitable[bytes]]:

@@ -42,6 +42,10 @@ def _gateway(gateway: Gateway, reading: Reading) -> Gateway:
         section = http.cors if "*" in http.cors.allowed_origins else gateway.control_ui
         message = "without authentication '*' would let every web page use the agents. Name the origins one by one"
         _problem(section, "allowedOrigins", message, reading)
+    images = http.endpoints.chat_completions.images
+    if images.allow_url and not images.url_allowlist and _is_clean(images, reading):
+        message = 'it needs urlAllowlist beside it, the hosts to fetch from: ["images.example.com"], or ["*"] for any'
+        _problem(images, "allowUrl", message, reading)
     _keys_of(gateway.auth, reading)
     http = http.replace(cors=http.cors.replace(allowed_origins=tuple(dict.fromkeys(listed))))
     return gateway.replace(bind=bind, tls=_tls(gateway.tls, reading), http=http)

@@ -66,6 +66,9 @@ class AgentEntry(SectionClass):
     model: str | None = option(None, "Its model; see there.", values.ModelName(), shown="agents.defaults.model")
     runtime: Runtime = section(Runtime)
     system_prompt: str | None = option(None, "Text put before every conversation.", Text())
+    show_reasoning: bool = option(
+        False, "Tell callers what the model thinks before it answers, as `reasoning_content`.", Boolean()
+    )
     timeouts: AgentTimeouts = section(AgentTimeouts)
     max_concurrent: int | None = option(
         None,

@@ -36,6 +36,7 @@ __all__ = [
     "file_mode",
     "header_name",
     "host",
+    "image_host",
     "key_id",
     "model_name",
     "models_of",
@@ -133,6 +134,11 @@ def allowed_host(text: str) -> str:
     if re.fullmatch(r".+:[0-9]*", text) and not text.startswith("["):
         raise Wrong('expected a host name like "gateway.example.com", without a port: every port is meant')
     return f".{host(text[1:])}".lower() if text.startswith(".") else host(text).lower()
+
+
+def image_host(text: str) -> str:
+    """As `allowed_host`; the product writes `*.name` for all below a name."""
+    return allowed_host(text[1:] if text.startswith("*.") else text)
 
 
 def network(text: str) -> str:
