@@ -8,13 +8,15 @@ from typing import Any, Self
 
 from ..model.names import FAMILIES
 from .env import expand_home
-from .fields import MISSING, ListOf, Reading, Secret, Section, Wrong
+from .fields import MISSING, ListOf, Reading, Secret, Section, Text, Wrong
 from .tree import Node, Path
 
 __all__ = [
     "APIS",
     "BUILT_IN_PROVIDERS",
+    "MCP_TRANSPORTS",
     "OTHER_APIS",
+    "OTHER_MCP_TRANSPORTS",
     "RUNTIMES",
     "ById",
     "FileName",
@@ -23,6 +25,8 @@ __all__ = [
     "ModelName",
     "NameOr",
     "RateOr",
+    "StoreName",
+    "ToolNames",
     "agent_id",
     "alias",
     "allowed_host",
@@ -32,6 +36,7 @@ __all__ = [
     "file_mode",
     "header_name",
     "host",
+    "image_host",
     "key_id",
     "model_name",
     "models_of",
@@ -65,6 +70,9 @@ OTHER_APIS = (
     "pi-messages",
 )
 RUNTIMES = ("model", "python", "echo")
+
+MCP_TRANSPORTS = ("stdio", "http", "streamable-http")
+OTHER_MCP_TRANSPORTS = {"sse": 'It was replaced by streamable HTTP: give the URL of that, with type: "http".'}
 
 MAX_UNIX_PATH = 103
 """Bytes; `sun_path` holds 104 with its NUL on BSD and macOS, 108 on Linux."""
@@ -126,6 +134,11 @@ def allowed_host(text: str) -> str:
     if re.fullmatch(r".+:[0-9]*", text) and not text.startswith("["):
         raise Wrong('expected a host name like "gateway.example.com", without a port: every port is meant')
     return f".{host(text[1:])}".lower() if text.startswith(".") else host(text).lower()
+
+
+def image_host(text: str) -> str:
+    """As `allowed_host`; the product writes `*.name` for all below a name."""
+    return allowed_host(text[1:] if text.startswith("*.") else text)
 
 
 def network(text: str) -> str:
@@ -372,6 +385,23 @@ class FileName:
         return os.path.join(os.path.dirname(node.place.file), text)  # noqa: PTH118, PTH120 - pathlib costs the start 3 ms
 
 
+class StoreName:
+    """`sqlite`, `memory`, or a file name; the product's own files, which are JSON, are not used."""
+
+    shown = '"sqlite" or "memory" or file name'
+
+    def read(self, node: Node, path: Path, reading: Reading) -> str | None:
+        text = reading.text(node)
+        if text in {"sqlite", "memory"}:
+            return text
+        if text.endswith((".json", ".jsonl")) or "{" in text:
+            reading.ignore(node, path)
+            return None
+        if "/" not in text and os.sep not in text and "." not in text:
+            raise Wrong('expected "sqlite", "memory", or a file name with a folder in it, like "./sessions.sqlite3"')
+        return FileName().read(node, path, reading)
+
+
 class NameOr:
     """The section, or its `id` alone."""
 
@@ -412,3 +442,16 @@ class ById:
             if value is not MISSING:
                 values.append(value)
         return tuple(values)
+
+
+class ToolNames:
+    """Names of tools; the product's object of rules, which are about its own tools, is not used."""
+
+    shown = "array of names, `mcp:SERVER` for all of a server, `*` for all there are"
+
+    def read(self, node: Node, path: Path, reading: Reading) -> tuple[str, ...] | None:
+        if isinstance(node.value, dict):
+            reading.ignore(node, path)
+            return None
+        names: tuple[str, ...] = ListOf(Text("name")).read(node, path, reading)
+        return names

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gateway import AgentError, RunDone, RunInput, Usage
-from gateway.model.run import ToolCallDelta
+from gateway.model.run import ReasoningDelta, RunEvent, ToolCallDelta
 
 __all__ = [
     "assistant",
@@ -24,9 +24,11 @@ __all__ = [
     "flood",
     "forever",
     "pause",
+    "recall",
     "remember",
     "silent",
     "tell_key",
+    "thinker",
     "verbatim",
     "words",
 ]
@@ -92,8 +94,20 @@ async def remember(run: RunInput) -> str:
     return "|".join(message.text for message in run.history)
 
 
+async def recall(run: RunInput) -> str:
+    """What was asked before, without the answers."""
+    return "|".join(message.text for message in run.history if message.role == "user")
+
+
 async def tell_key(run: RunInput) -> str:
     return run.session_key
+
+
+async def thinker(_: RunInput) -> AsyncIterator[RunEvent]:
+    yield ReasoningDelta("hm")
+    yield ReasoningDelta(" \n…")
+    yield "yes"
+    yield Usage(5, 7, 3, 4)
 
 
 async def verbatim(run: RunInput) -> str:
