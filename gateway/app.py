@@ -23,6 +23,7 @@ from .api.health import Health
 from .api.hosts import Hosts
 from .api.models import PREFIX, Models
 from .api.origins import Origins
+from .api.planning import Planner
 from .api.problem import refusal
 from .api.root import Root
 from .api.router import Route, Router, link_route
@@ -108,6 +109,8 @@ class Gateway:
         self._assembly = Assembly(self.config, agents or {}, environ or {})
         self.registry = self._assembly.registry
         self.runs = Runs(self.registry, self._assembly.conversations(store, clock))
+        sessions = self.config.session
+        self.planner = Planner(self.registry, self._ids, sessions.sources, sessions.chat_id_headers)
         self._listeners: list[Listener] = []
         self._server: Server | None = None
         self._state = "new"
@@ -268,7 +271,7 @@ class Gateway:
         trees: dict[str, Route] = {}
         if self._enabled:
             body_limit = self.config.gateway.http.endpoints.chat_completions.max_body_bytes
-            chat = Chat(self.registry, self.runs, self._ids, self._clock, body_limit)
+            chat = Chat(self.planner, self.runs, self._clock, body_limit)
             models = Models(self.registry, int(self._clock()))
             routes["/v1/chat/completions"] = Route({"POST": chat.create})
             routes["/v1/models"] = Route({"GET": models.index})

@@ -46,7 +46,9 @@ class Assembly:
         if store is None:
             store = MemoryStore(settings.max_sessions, clock)
             self._closers.append(store.aclose)
-        return Conversations(store, Lanes(), clock, settings.max_chars)
+        queue = settings.queue
+        lanes = Lanes(queue.max_waiting, queue.max_wait_ms / 1000, queue.mode)
+        return Conversations(store, lanes, clock, settings.max_chars, settings.max_turns)
 
     async def aclose(self) -> None:
         """Give back what the parts hold."""

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable
 from typing import assert_never
 
-from ..agents.registry import Registry
 from ..agents.run import Runs
 from ..errors import RequestError
-from ..model.chat import ChatRequest
-from ..model.http import Headers, RequestHead
-from ..model.names import PUBLIC, headers
+from ..model.http import Headers
+from ..model.names import PUBLIC
 from ..model.run import (
     NO_USAGE,
     ModelChange,
@@ -18,16 +16,15 @@ from ..model.run import (
     RunDone,
     RunEvent,
     RunFailed,
-    RunInput,
     Step,
     ToolCallDelta,
     ToolUse,
     Usage,
 )
-from ..ports import Exchange, Ids
-from ..sessions.keys import explicit_key, user_key
+from ..ports import Exchange
 from .chat_bytes import DONE, KEEP_ALIVE, ChunkEncoder, completion
 from .parse import chat_request
+from .planning import Planner
 from .problem import JSON, run_error
 
 __all__ = ["Chat"]
@@ -37,33 +34,14 @@ _SSE: Headers = (
     (b"cache-control", b"no-cache, no-transform"),
     (b"x-accel-buffering", b"no"),
 )
-_AGENT_HEADERS = (*headers("agent-id"), *headers("agent"))
-_SESSION_HEADERS = headers("session-key")
-_ROUTING_HEADERS = (*_AGENT_HEADERS, *_SESSION_HEADERS)
-
-
-def _first(head: RequestHead, names: tuple[bytes, ...]) -> tuple[str, str] | None:
-    """(name, value) of the first of these headers that the request has and that is not empty."""
-    fields = head.fields
-    for name in names:
-        if value := fields.get(name):
-            try:
-                return name.decode(), value.decode()
-            except UnicodeDecodeError:
-                raise RequestError(400, f"`{name.decode()}` is not UTF-8.", param=name.decode()) from None
-    return None
-
-
-_new = tuple.__new__  # see api/parse.py
 
 
 class Chat:
     """The handler.  `clock` gives seconds since the epoch; `body_limit` is in bytes."""
 
-    def __init__(self, registry: Registry, runs: Runs, ids: Ids, clock: Callable[[], float], body_limit: int) -> None:
-        self._registry = registry
+    def __init__(self, planner: Planner, runs: Runs, clock: Callable[[], float], body_limit: int) -> None:
+        self._planner = planner
         self._runs = runs
-        self._ids = ids
         self._clock = clock
         self._body_limit = body_limit
 
@@ -73,7 +51,7 @@ class Chat:
         if head.content_length is None and not head.chunked:
             raise RequestError(411, "The request needs a body, and a Content-Length or Transfer-Encoding with it.")
         request = chat_request(await exchange.body(self._body_limit))
-        run = self._plan(exchange, request)
+        run = self._planner.plan(exchange, request)
         created = int(self._clock())
         model = request.model or PUBLIC
         if request.stream:
@@ -85,23 +63,6 @@ class Chat:
             if isinstance(ending, RunFailed):
                 raise run_error(ending)
             exchange.respond(200, JSON, completion(run.run_id, created, model, answer, ending.finish_reason))
-
-    def _plan(self, exchange: Exchange, request: ChatRequest) -> RunInput:
-        head = exchange.head
-        agent_header = session_header = None
-        if not head.fields.keys().isdisjoint(_ROUTING_HEADERS):
-            agent_header = _first(head, _AGENT_HEADERS)
-            session_header = _first(head, _SESSION_HEADERS)
-        if agent_header is None:
-            entry = self._registry.by_model(request.model)
-        else:
-            entry = self._registry.by_header(agent_header[1], agent_header[0])
-        key = None
-        if session_header is not None:
-            key = explicit_key(session_header[1], session_header[0])
-        elif request.user is not None:
-            key = user_key(entry.id, request.user)
-        return _new(RunInput, (self._ids(32), entry.id, key, request, (), None, exchange.caller, None))
 
     @staticmethod
     async def _stream(

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, suppress
 
 from ..api.chat import Chat
 from ..api.problem import render
-from ..app import Gateway, random_ids
+from ..app import Gateway
 from ..errors import MisuseError, RequestError
 from ..model.caller import OPERATOR, Caller
 from ..model.http import Headers, Peer, RequestHead
@@ -22,7 +22,7 @@ __all__ = ["local"]
 def local(gateway: Gateway) -> Post:
     """Asks `gateway`, which need not be started."""
     limit = gateway.config.gateway.http.endpoints.chat_completions.max_body_bytes
-    chat = Chat(gateway.registry, gateway.runs, random_ids(), time.time, limit)
+    chat = Chat(gateway.planner, gateway.runs, time.time, limit)
 
     @asynccontextmanager
     async def post(headers: Headers, body: bytes) -> AsyncIterator[_Exchange]:
