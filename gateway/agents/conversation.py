@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from asyncio import CancelledError
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
+from functools import partial
 from logging import getLogger
 
 from ..errors import AgentError
@@ -57,37 +57,33 @@ class Conversations:
         return self._lanes.interrupt(key)
 
     async def hold(
-        self, run: RunInput, attempt: Callable[[RunInput], AsyncGenerator[RunEvent, None]]
+        self,
+        run: RunInput,
+        attempt: Callable[[RunInput], AsyncGenerator[RunEvent, None]],
+        end: Callable[[str, RunFailed], bool],
     ) -> AsyncGenerator[RunEvent, None]:
-        """The events of a run in its session; `attempt` gives those of the run itself."""
-        ending: RunDone | RunFailed = _INTERRUPTED
+        """The events of a run in its session.
+
+        `attempt` gives those of the run itself; `end`, called with its id, has it end with this, and tells whether it
+        was under way.
+        """
+        ending: RunDone | RunFailed = TOO_LONG
         try:
             async with self._entered(run) as stay:
                 run, keep, asked = self._planned(run, stay)
-                said, visit = _Said(), stay.visit
-                try:
-                    async with aclosing(attempt(run)) as events:
-                        visit.events = events
-                        async for event in events:
-                            if isinstance(event, RunDone):  # kept before it is told
-                                await self._keep(stay, keep, Turn(run.run_id, asked, said.messages(), self._clock()))
-                                ending = event
-                                break
-                            if visit.interrupted:
-                                break
-                            if isinstance(event, RunFailed):
-                                ending = event
-                                break
-                            if not said.take(event):
-                                ending = TOO_LONG
-                                break
-                            yield event
-                        visit.events = None  # it is over: what its agent gives back now, it gives back whole
-                except CancelledError:
-                    if not visit.take_back():
-                        raise
-                else:
-                    visit.take_back()
+                if stay.visit is not None:
+                    stay.visit.end = partial(end, run.run_id, _INTERRUPTED)
+                said = _Said()
+                async with aclosing(attempt(run)) as events:
+                    async for event in events:
+                        if isinstance(event, RunDone):  # kept before it is told
+                            await self._keep(stay, keep, Turn(run.run_id, asked, said.messages(), self._clock()))
+                        if isinstance(event, RunDone | RunFailed):
+                            ending = event
+                            break
+                        if not said.take(event):
+                            break
+                        yield event
         except AgentError as error:  # the lane is full, the store failed
             ending = failed(error)
         except Exception:
@@ -100,24 +96,30 @@ class Conversations:
         """The run in its session.  Raises AgentError (409, `session_busy`; 404, `previous_response_not_found`)."""
         if run.after is None:
             async with self._lanes.enter(run.session_key) as visit:
-                yield _Stay(visit, await self._store.load(visit.key))
+                yield _Stay(await self._store.load(visit.key), visit)
             return
         for _ in range(LOOKS):
             located = await self._store.locate(run.after)
             if located is None or not owns(run.caller.id, located[0]):
                 break
+            if run.session is None:  # it only reads
+                session = await self._store.load(located[0])
+                if turns := _up_to(session.turns, run.after):
+                    yield _Stay(session._replace(turns=turns), None)
+                    return
+                continue
             # Where it is the last turn is told by who is in the lane: two that go on from it shall not both think so.
             async with self._lanes.enter(located[0]) as visit:
                 session = await self._store.load(visit.key)
                 turns = _up_to(session.turns, run.after)
                 if turns and len(turns) == len(session.turns):
-                    yield _Stay(visit, session)
+                    yield _Stay(session, visit)
                     return
                 if turns:
-                    await self._store.fork(visit.key, len(turns), run.session_key)
+                    await self._store.fork(visit.key, len(turns), run.session)
             if turns:
-                async with self._lanes.enter(run.session_key) as visit:
-                    stay = _Stay(visit, session._replace(turns=turns))
+                async with self._lanes.enter(run.session) as visit:
+                    stay = _Stay(session._replace(turns=turns), visit)
                     try:
                         yield stay
                     finally:
@@ -133,7 +135,7 @@ class Conversations:
         Raises AgentError (400) for results of tools that were not called, and for a turn without an
         end; 409 (`interrupted`) where it is to end already.
         """
-        if stay.visit.interrupted:
+        if stay.visit is not None and stay.visit.interrupted:
             raise AgentError(_INTERRUPTED.message, code=_INTERRUPTED.code, status=_INTERRUPTED.status)
         turns, trimmed, model = stay.session
         messages = run.request.messages
@@ -159,10 +161,13 @@ class Conversations:
         if len(new) < sum(message.role not in INSTRUCTIONS for message in messages):
             instructions = (message for message in messages if message.role in INSTRUCTIONS)
             request = request._replace(messages=(*instructions, *new))
-        run = run._replace(session=stay.visit.key, request=request, history=history, model=run.model or model)
+        session = None if stay.visit is None else stay.visit.key
+        run = run._replace(session=session, request=request, history=history, model=run.model or model)
         return run, keep, asked
 
     async def _keep(self, stay: _Stay, keep: int, turn: Turn) -> None:
+        if stay.visit is None:
+            return
         turns = stay.session.turns
         drop, turn = kept(turns[:keep], turn, self._bounds)
         await self._store.commit(stay.visit.key, turn, drop=drop, keep=keep if keep < len(turns) else None)
@@ -172,9 +177,10 @@ class Conversations:
 class _Stay:
     """A run in its session, as it found it."""
 
-    def __init__(self, visit: Visit, session: Session) -> None:
-        self.visit = visit
+    def __init__(self, session: Session, visit: Visit | None) -> None:
         self.session = session
+        self.visit = visit
+        """None for a run that reads the session and adds nothing."""
         self.kept = False
         """Whether its turn is part of the session."""
 

@@ -6,12 +6,13 @@ agent does, the last event is exactly one of RunDone and RunFailed; only a calle
 
 from __future__ import annotations
 
-from asyncio import CancelledError, Task, current_task
-from collections.abc import AsyncGenerator
+from asyncio import CancelledError, current_task
+from collections.abc import AsyncGenerator, AsyncIterator
 from logging import getLogger
 from typing import Any
 
 from ..errors import AgentError
+from ..model.chat import ChatRequest
 from ..model.run import (
     NO_USAGE,
     Answer,
@@ -27,6 +28,7 @@ from ..model.run import (
     Usage,
 )
 from .conversation import ANSWER_CHARACTERS, TOO_LONG, Conversations, calls_of, failed
+from .limits import MOST_RUNS, ActiveRun, AgentRuns, too_many
 from .registry import Registry
 
 __all__ = ["Runs"]
@@ -36,32 +38,63 @@ _DONE = RunDone()
 # What an event counts besides its characters, as a message does.
 EVENT_CHARACTERS = 100
 _OTHERS = (Usage, ToolCallDelta, ReasoningDelta, ToolUse, Step, ModelChange)
+# Of these, what shows that an agent is at work, as text does.
+_SIGNS = (ToolCallDelta, ReasoningDelta, ToolUse)
 _STOPPED = RunFailed("the gateway is shutting down", "shutting_down", 503)
+# 410: a status that SDKs do not take as an invitation to ask again.
+_ABORTED = RunFailed("the run was stopped", "run_aborted", 410)
 _BROKEN = RunFailed("the agent failed", "agent_error", 500)
 
 
-class _StoppedError(Exception):
-    """A run was to begin after `stop_all`."""
+class _RefusedError(Exception):
+    """A run that may not begin."""
+
+    def __init__(self, ending: RunFailed) -> None:
+        super().__init__(ending.message)
+        self.ending = ending
 
 
 class Runs:
-    """Starts runs and knows those under way."""
+    """Starts runs and knows those under way, of which there are at most `most` at a time."""
 
-    def __init__(self, registry: Registry, conversations: Conversations) -> None:
-        self._agents = registry.by_id
+    def __init__(self, registry: Registry, conversations: Conversations, most: int = MOST_RUNS) -> None:
+        self._agents = {entry.id: AgentRuns(entry.id, entry.agent, entry.limits) for entry in registry.by_id.values()}
         self._conversations = conversations
-        # run_id to the task that pulls the run and to what its agent gave to be pulled
-        self._active: dict[str, tuple[Task[Any] | None, Any]] = {}
+        self._most = most
+        self._active: dict[str, ActiveRun] = {}  # by run_id
         self._stopped = False
+        # For runs in a session, which are kept account of where they are pulled, below their session.
+        self._elsewhere = ActiveRun(RunInput("", "", None, ChatRequest(())), None, None, 0)
 
     @property
     def active(self) -> int:
-        """How many runs are under way."""
+        """How many runs are under way; those that wait for their session are not."""
         return len(self._active)
 
+    def active_in(self, session: str) -> tuple[str, ...]:
+        """The ids of the runs under way in a session."""
+        return tuple(run_id for run_id, active in self._active.items() if active.run.session == session)
+
+    def abort(self, run_id: str) -> bool:
+        """End one run, with RunFailed (`run_aborted`); false where it is not under way."""
+        return self._end(run_id, _ABORTED)
+
+    def _end(self, run_id: str, ending: RunFailed) -> bool:
+        active = self._active.get(run_id)
+        if active is not None:
+            active.end(ending)
+        return active is not None
+
     def run(self, run: RunInput) -> AsyncGenerator[RunEvent, None]:
-        """The events of a run.  Close the generator (`aclosing`) when you stop before its end."""
-        return self._attempt(run) if run.session is None else self._conversations.hold(run, self._attempt)
+        """The events of a run.  Close the generator (`aclosing`) when you stop before its end.
+
+        Raises AgentError (429, `too_many_runs`) where it could not begin now, so that a stream can still be refused.
+        """
+        if refused := self._refusal(run):
+            raise AgentError(refused.message, code=refused.code, status=refused.status, retry_after=refused.retry_after)
+        if run.session is None and run.after is None:
+            return self._attempt(run)
+        return self._conversations.hold(run, self._attempt, self._end)
 
     async def answer(self, run: RunInput) -> Answer:
         """The whole answer of a run, for those who show nothing before its end."""
@@ -71,20 +104,30 @@ class Runs:
         rest: list[RunEvent] = []  # what is not text: rare, and looked at in the end
         size = 0
         source: Any = None
+        active = self._elsewhere
         try:
-            source = self._begin(run) if run.session is None else self._conversations.hold(run, self._attempt)
+            if run.session is None and run.after is None:
+                active = self._begin(run)
+                source = active.produced
+            else:
+                source = self._conversations.hold(run, self._attempt, self._end)
             if hasattr(source, "__aiter__"):
                 async for event in source:
                     if event.__class__ is str:
-                        texts.append(event)
-                        size += len(event)
+                        if event:
+                            active.silent = 0
+                            texts.append(event)
+                            size += len(event)
                     elif event.__class__ is list:
+                        active.silent = 0
                         texts += _texts(event)
                         size += sum(map(len, event))
                     elif isinstance(event, RunDone | RunFailed):
                         ending = event
                         break
                     elif isinstance(event, _OTHERS):
+                        if isinstance(event, _SIGNS):
+                            active.silent = 0
                         rest.append(event)
                         size += _size(event)
                     else:
@@ -92,16 +135,19 @@ class Runs:
                     if size > ANSWER_CHARACTERS:
                         ending = TOO_LONG
                         break
+                    if active.ending is not None:
+                        break
                 else:
                     source = None  # nothing is left that would have to be given back
             else:
                 texts.append(_text(await source))
                 if len(texts[0]) > ANSWER_CHARACTERS:
                     ending = TOO_LONG
+            ending = self._outcome(active, ending)
         except BaseException as error:
-            ending = self._judge(run, error)
+            ending = self._judge(run, active, error)
         finally:
-            self._active.pop(run.run_id, None)
+            self._leave(run)
             if source is not None and _is_open(source):
                 await _close(source, run)
         if not rest:
@@ -113,72 +159,116 @@ class Runs:
 
         Each ends with RunFailed (`shutting_down`), which its caller can still pass on.
         """
-        if self._stopped:
-            return
         self._stopped = True
-        for task, produced in self._active.values():
-            # A generator that is not running has given something, with which the caller is busy: to cancel that would
-            # cost the caller its ending.  The run ends when it is pulled again.
-            if task is not None and getattr(produced, "ag_running", True):
-                task.cancel()
+        for active in self._active.values():
+            active.end(_STOPPED)
+
+    def close(self) -> None:
+        """Keep no timers, once there are no runs any more."""
+        for agent in self._agents.values():
+            agent.close()
 
     async def _attempt(self, run: RunInput) -> AsyncGenerator[RunEvent, None]:
         ending: RunDone | RunFailed = _DONE
+        active = self._elsewhere
         produced: Any = None
         try:
-            produced = self._begin(run)
+            active = self._begin(run)
+            produced = active.produced
             if not hasattr(produced, "__aiter__"):
                 answer = _text(await produced)
-                self._active.pop(run.run_id, None)  # it is complete: whatever comes now, the caller may have it
-                yield answer
+                self._leave(run)  # it is complete: whatever comes now, the caller may have it
+                if active.ending is None:
+                    yield answer
             else:
                 async for event in produced:
                     if event.__class__ is str:
                         if event:
+                            active.silent = 0
                             yield event
                     elif event.__class__ is list:
                         if texts := _texts(event):
+                            active.silent = 0
                             yield texts
                     elif isinstance(event, RunDone | RunFailed):
                         ending = event
                         break
                     else:
+                        if isinstance(event, _SIGNS):
+                            active.silent = 0
                         yield event if isinstance(event, _OTHERS) else _text(event)
-                    if self._stopped:
-                        ending = _STOPPED
+                    if active.ending is not None:
                         break
+            ending = self._outcome(active, ending)
         except BaseException as error:
-            ending = self._judge(run, error)
+            ending = self._judge(run, active, error)
         finally:
-            self._active.pop(run.run_id, None)
+            self._leave(run)
             if _is_open(produced):  # what it holds is given back now, not when the garbage is collected
                 await _close(produced, run)
         yield ending
 
-    def _begin(self, run: RunInput) -> Any:
-        if self._stopped:
-            raise _StoppedError
-        produced = self._agents[run.agent_id].agent(run)
-        self._active[run.run_id] = (current_task(), produced)
-        return produced
+    def _refusal(self, run: RunInput) -> RunFailed | None:
+        if len(self._active) >= self._most:
+            return too_many(f"{self._most} runs are under way, as many as `agents.maxConcurrentRuns` allows")
+        return self._agents[run.agent_id].refusal
 
-    def _judge(self, run: RunInput, error: BaseException) -> RunFailed:
+    def _begin(self, run: RunInput) -> ActiveRun:
+        if refused := _STOPPED if self._stopped else self._refusal(run):
+            raise _RefusedError(refused)
+        agent = self._agents[run.agent_id]
+        produced: Any = agent.agent(run)
+        if hasattr(produced, "__aiter__") and not hasattr(produced, "ag_running"):
+            produced = _generator(produced)
+        active = self._active[run.run_id] = ActiveRun(run, current_task(), produced, agent.unheard)
+        agent.enter(active)
+        return active
+
+    def _leave(self, run: RunInput) -> None:
+        active = self._active.pop(run.run_id, None)
+        if active is not None:
+            self._agents[run.agent_id].leave(active)
+
+    @staticmethod
+    def _outcome(active: ActiveRun, ending: RunDone | RunFailed) -> RunDone | RunFailed:
+        """How a run ends whose agent has not failed: otherwise than the agent says where it was ended before."""
+        if active.ending is None:
+            return ending
+        active.take_back()  # the agent has kept the cancellation to itself
+        return active.ending
+
+    def _judge(self, run: RunInput, active: ActiveRun, error: BaseException) -> RunFailed:
         """What an error means for the run in which it came up.  Raises it again where it is not the agent's."""
-        if isinstance(error, _StoppedError):
-            return _STOPPED
+        if isinstance(error, _RefusedError):
+            return error.ending
+        task = current_task()
+        if isinstance(error, CancelledError) and (task is None or task.cancelling()):
+            if not active.take_back() or active.ending is None:
+                raise error
+            return active.ending
+        if not isinstance(error, Exception | CancelledError):
+            active.take_back()
+            raise error
+        if active.ending is not None:  # whatever the agent makes of being cancelled
+            active.take_back()
+            return active.ending
         if isinstance(error, AgentError):
             _logger.warning("run %s of agent %s failed: %s", run.run_id, run.agent_id, error.message)
             return failed(error)
-        task = current_task()
-        if isinstance(error, CancelledError) and (task is None or task.cancelling()):
-            if not self._stopped or task is None or task.uncancel():
-                raise error
-            return _STOPPED
-        if not isinstance(error, Exception | CancelledError):
-            raise error
         # Also where what the agent waited for was cancelled, and not the run.
         _logger.error("run %s of agent %s failed", run.run_id, run.agent_id, exc_info=error)
         return _BROKEN
+
+
+async def _generator(iterator: AsyncIterator[RunEvent]) -> AsyncGenerator[RunEvent, None]:
+    """An iterator of another kind as a generator, of which one can tell whether it is being pulled."""
+    try:
+        async for event in iterator:
+            yield event
+    finally:
+        close = getattr(iterator, "aclose", None)
+        if close is not None:
+            await close()
 
 
 def _is_open(produced: Any) -> bool:

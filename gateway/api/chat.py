@@ -27,9 +27,9 @@ from .parse import chat_request
 from .planning import Planner
 from .problem import JSON, run_error
 
-__all__ = ["Chat"]
+__all__ = ["SSE", "Chat"]
 
-_SSE: Headers = (
+SSE: Headers = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache, no-transform"),
     (b"x-accel-buffering", b"no"),
@@ -68,7 +68,7 @@ class Chat:
     async def _stream(
         exchange: Exchange, events: AsyncGenerator[RunEvent, None], encoder: ChunkEncoder, *, include_usage: bool
     ) -> None:
-        body = exchange.stream(200, _SSE, encoder.texts)
+        body = exchange.stream(200, SSE, encoder.texts)
         body.fill_silence(KEEP_ALIVE)
         body.write(encoder.role())
         body.flush()  # before the agent has said anything: clients wait only so long for a first byte
@@ -91,6 +91,7 @@ class Chat:
                         if include_usage:
                             body.write(encoder.usage(usage))
                     case RunFailed():
+                        exchange.fail()
                         body.write(encoder.error(event))
                     case ReasoningDelta() | ToolCallDelta() | ToolUse() | Step() | ModelChange():
                         pass

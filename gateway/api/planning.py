@@ -51,45 +51,65 @@ class Planner:
         self._routing = frozenset((*_AGENT_HEADERS, *_MODEL_HEADERS, *session_headers, *self._chat_headers))
 
     def plan(
-        self, exchange: Exchange, request: ChatRequest, *, after: str | None = None, kept: bool = False
+        self,
+        exchange: Exchange,
+        request: ChatRequest,
+        *,
+        namespace: str = "openai",
+        after: str | None = None,
+        conversation: str | None = None,
+        keep: str = "named",
     ) -> RunInput:
         """The run for a request.
 
-        `after` is the run that it goes on from (see RunInput).  `kept`: it gets a session of its own where it names
-        none.  Raises RequestError (400, 403, 404) for headers that cannot be what they are meant for.
+        `namespace` is that of the keys it gets by its `user`, or for itself.  `after` is the run that it goes on from
+        (see RunInput), `conversation` the id of one that the request's body names.  `keep` tells whether it has a
+        session: `named`, where it names one; `always`, else one of its own; `never`.  Raises RequestError (400, 403,
+        404) for headers that cannot be what they are meant for.
         """
         head, caller, registry = exchange.head, exchange.caller, self._registry
         run_id = self._ids(32)
-        key = model = None
-        if self._routing.isdisjoint(head.fields):  # as nearly all are
-            entry = registry.by_model(request.model)
-            if self._by_user and request.user is not None:
-                key = user_key(entry.id, request.user)
-        else:
+        agent = model = None
+        routed = not self._routing.isdisjoint(head.fields)  # few are
+        if routed:
             agent = _first(head, _AGENT_HEADERS)
-            entry = registry.by_model(request.model) if agent is None else registry.by_header(agent[1], agent[0])
-            key = self._key(head, entry.id, request.user)
             model = _model(head, caller)
-        if after is not None or (kept and key is None):
-            key = fresh_key(entry.id, run_id)
-        if key is not None and caller.id:
-            key = scoped(caller.id, key)
-        return _new(RunInput, (run_id, entry.id, key, request, (), model, caller, after))
+        if agent is None:
+            agent_id = registry.by_model(request.model, caller).id
+        else:
+            agent_id = registry.by_header(agent[1], agent[0], caller).id
+        key: str | None = None
+        if keep != "never":
+            if after is not None:
+                key = fresh_key(agent_id, run_id, namespace)
+            elif routed or conversation is not None:
+                key = self._key(head, agent_id, request.user, conversation, namespace)
+            elif request.user is not None and self._by_user:
+                key = user_key(agent_id, request.user, f"{namespace}-user")
+            if key is None and keep == "always":
+                key = fresh_key(agent_id, run_id, namespace)
+            if key is not None and caller.id:
+                key = scoped(caller.id, key)
+        return _new(RunInput, (run_id, agent_id, key, request, (), model, caller, after))
 
-    def _key(self, head: RequestHead, agent_id: str, user: str | None) -> str | None:
+    def _key(
+        self, head: RequestHead, agent_id: str, user: str | None, conversation: str | None, namespace: str
+    ) -> str | None:
         key: str | None = None
         for source in self._sources:
             if source == "header":
                 named = _first(head, _SESSION_HEADERS)
                 key = None if named is None else explicit_key(named[1], named[0])
+            elif conversation is not None:
+                continue
             elif source == "chat-id":
                 named = _first(head, self._chat_headers)
                 key = None if named is None else chat_key(agent_id, named[1])
             elif user is not None:
-                key = user_key(agent_id, user)
+                key = user_key(agent_id, user, f"{namespace}-user")
             if key is not None:
-                break
-        return key
+                return key
+        return None if conversation is None else user_key(agent_id, conversation, f"{namespace}-conversation")
 
 
 def _model(head: RequestHead, caller: Caller) -> str | None:
@@ -100,7 +120,7 @@ def _model(head: RequestHead, caller: Caller) -> str | None:
     header, model = named[0], named[1].strip()
     if not caller.may("model"):
         message = f"This API key may not choose a model by `{header}`: it has no scope `model`."
-        raise RequestError(403, message, type="permission_error", param=header, code="insufficient_scope")
+        raise RequestError(403, message, param=header, code="insufficient_scope")
     if "/" not in model or len(model) > MODEL_CHARACTERS or not model.isprintable():
         raise RequestError(400, f"`{header}` has to be like `provider/model`.", param=header)
     return model

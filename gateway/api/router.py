@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from ..errors import RequestError
+from ..agents.conversation import failed
+from ..errors import AgentError, RequestError
 from ..model.http import RequestHead
 from ..ports import Exchange, Handler, LinkHandler
 from .guard import Guard
-from .problem import render
+from .problem import render, run_error
 
 __all__ = ["Route", "Router", "link_route"]
 
@@ -17,10 +18,14 @@ _ALL_METHODS = b"GET, HEAD, POST, OPTIONS"
 
 
 class Route(NamedTuple):
-    """`methods` by name; a GET also serves HEAD.  A guarded route asks for the gateway's secret first."""
+    """`methods` by name; a GET also serves HEAD.
+
+    A guarded route asks for the gateway's secret first, or for a key with `scope` (`model.key.SCOPES`).
+    """
 
     methods: Mapping[str, Handler]
     guarded: bool = True
+    scope: str = "operator"
 
     @property
     def allow(self) -> bytes:
@@ -62,8 +67,8 @@ class Router:
         """Answer one request."""
         try:
             await self._handler(exchange)(exchange)
-        except RequestError as error:
-            refused = error
+        except (RequestError, AgentError) as error:
+            refused = error if isinstance(error, RequestError) else run_error(failed(error))
             try:
                 await exchange.settle()
             except RequestError as broken:  # what is wrong with the message comes before what is wrong in it
@@ -82,7 +87,7 @@ class Router:
         if route is None or handler is None:
             route, handler = self._search(head)
         if route.guarded:
-            self._guard.check(exchange)
+            self._guard.check(exchange, route.scope)
         return handler
 
     def _search(self, head: RequestHead) -> tuple[Route, Handler]:

@@ -7,10 +7,11 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+from ..agents.conversation import failed
 from ..api.chat import Chat
-from ..api.problem import render
+from ..api.problem import render, run_error
 from ..app import Gateway
-from ..errors import MisuseError, RequestError
+from ..errors import AgentError, MisuseError, RequestError
 from ..model.caller import OPERATOR, Caller
 from ..model.http import Headers, Peer, RequestHead
 from ..ports import Encode, Link
@@ -76,8 +77,8 @@ class _Exchange:
     async def serve(self, chat: Chat) -> None:
         try:
             await chat.create(self)
-        except RequestError as error:
-            self.respond(*render(error))
+        except (RequestError, AgentError) as error:
+            self.respond(*render(error if isinstance(error, RequestError) else run_error(failed(error))))
         finally:
             self._ended = True
             self.begun.set()
@@ -111,6 +112,9 @@ class _Exchange:
         self.status = status
         self._encode = encode
         return self
+
+    def fail(self) -> None:
+        """Nothing is kept here."""
 
     def admit(self, caller: Caller) -> None:
         """Whoever runs this command is let in."""

@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 from . import product, values
-from .fields import REQUIRED, Boolean, Choice, ListOf, Section, SectionClass, Text, option, section
+from .amounts import DAY_MS, count, milliseconds
+from .fields import REQUIRED, Boolean, Choice, Integer, ListOf, Section, SectionClass, Text, option, section
 
-__all__ = ["AgentDefaults", "AgentEntry", "Agents", "Runtime"]
+__all__ = ["AgentDefaults", "AgentEntry", "AgentTimeouts", "Agents", "DefaultTimeouts", "Runtime"]
+
+
+class DefaultTimeouts(SectionClass):
+    # As long as the SDKs of OpenAI wait by default, and longer than what models and tools are given, whose own limits
+    # tell better what is wrong.
+    first_token_ms: int = milliseconds(
+        600_000, "From the start of an agent to its first token: text, reasoning, or a call of a tool."
+    )
+    idle_ms: int = milliseconds(600_000, "Between two tokens, while somebody waits for the next.")
+    total_ms: int = milliseconds(0, "For a whole run, without the time that it waits for its session.")
 
 
 class AgentDefaults(SectionClass):
     IGNORED = product.AGENT_DEFAULTS
 
-    model: str | None = option(None, "The model of agents that name none.", values.ModelName())
+    model: str | None = option(
+        None, "The model of agents that name none, and the ones to ask, in order, where it fails.", values.ModelName()
+    )
+    timeouts: DefaultTimeouts = section(DefaultTimeouts)
+    max_concurrent: int = count(0, "The most runs of one agent at a time; 0 for no limit.", 0)
 
 
 class Runtime(SectionClass):
@@ -23,6 +38,18 @@ class Runtime(SectionClass):
     )
 
 
+class AgentTimeouts(SectionClass):
+    first_token_ms: int | None = option(
+        None, "From its start to its first token.", Integer(0, DAY_MS), shown="agents.defaults.timeouts.firstTokenMs"
+    )
+    idle_ms: int | None = option(
+        None, "Between two tokens.", Integer(0, DAY_MS), shown="agents.defaults.timeouts.idleMs"
+    )
+    total_ms: int | None = option(
+        None, "For a whole run.", Integer(0, DAY_MS), shown="agents.defaults.timeouts.totalMs"
+    )
+
+
 class AgentEntry(SectionClass):
     IGNORED = product.AGENT_ENTRY
 
@@ -30,15 +57,25 @@ class AgentEntry(SectionClass):
     default: bool = option(False, "Answer requests that name no agent.", Boolean())
     name: str | None = option(None, "A name for people.", Text())
     aliases: tuple[str, ...] = option((), "Other model names that mean this agent.", ListOf(Text("name", values.alias)))
-    model: str | None = option(None, "Its model.", values.ModelName(), shown="agents.defaults.model")
+    model: str | None = option(None, "Its model; see there.", values.ModelName(), shown="agents.defaults.model")
     runtime: Runtime = section(Runtime)
     system_prompt: str | None = option(None, "Text put before every conversation.", Text())
+    timeouts: AgentTimeouts = section(AgentTimeouts)
+    max_concurrent: int | None = option(
+        None,
+        "The most runs of it at a time; 0 for no limit.",
+        Integer(0, 1_000_000),
+        shown="agents.defaults.maxConcurrent",
+    )
 
 
 class Agents(SectionClass):
     IGNORED = product.AGENTS
 
     defaults: AgentDefaults = section(AgentDefaults)
+    max_concurrent_runs: int = count(
+        10_000, "The most runs of all agents at a time: one for each connection, unless there are more of these."
+    )
     list: tuple[AgentEntry, ...] = option((), "The agents.", ListOf(Section(AgentEntry)), shown="none")
     entries: tuple[AgentEntry, ...] = option(
         (), "The same as an object, with the ids as keys.", values.ById(Section(AgentEntry)), shown="none"

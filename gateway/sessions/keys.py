@@ -44,9 +44,9 @@ def explicit_key(value: str, header: str) -> str:
     return value
 
 
-def user_key(agent_id: str, user: str) -> str:
+def user_key(agent_id: str, user: str, namespace: str = "openai-user") -> str:
     """The key for OpenAI's `user`: different users never share one."""
-    return _named(agent_id, "openai-user", user)
+    return _named(agent_id, namespace, user)
 
 
 def chat_key(agent_id: str, chat_id: str) -> str | None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from asyncio import CancelledError, Future, Task, current_task, get_running_loop
+from asyncio import CancelledError, Future, get_running_loop
+from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from ..deadlines import Deadlines
 from ..errors import AgentError
@@ -57,7 +58,7 @@ class Lanes:
         return Visit(self, key)
 
     def interrupt(self, key: str) -> bool:
-        """End the run under way in a session; false where there is none, or it has been told already."""
+        """End the run under way in a session; false where there is none."""
         lane = self._lanes.get(key)
         return lane is not None and lane.inside.interrupt()
 
@@ -112,52 +113,31 @@ class Lanes:
 class Visit:
     """One run's stay in its lane."""
 
-    __slots__ = ("_cancelled", "_lanes", "_task", "events", "interrupted", "key")
+    __slots__ = ("_lanes", "end", "interrupted", "key")
 
     def __init__(self, lanes: Lanes, key: str) -> None:
         self._lanes = lanes
         self.key = key
         self.interrupted = False
-        """The run is to end; who pulls it looks here after each event."""
-        self.events: Any = None
-        """The generator it is pulled from; an interruption cancels who waits for its next event."""
-        self._task: Task[Any] | None = None
-        self._cancelled = False
+        """The run was to end before it had begun."""
+        self.end: Callable[[], bool] | None = None
+        """Ends the run, once it has begun; false where it is over already."""
 
     async def __aenter__(self) -> Self:
-        self._task = current_task()
         await self._lanes._enter(self)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._task = None
         self._lanes._leave(self.key)
 
     def interrupt(self) -> bool:
-        """End this run; false where that was done.
-
-        One whose next event nobody waits for ends when it is pulled again: to cancel its caller, who is busy with the
-        last one, would cost the caller the ending.
-        """
-        if self.interrupted:
-            return False
-        self.interrupted = True
-        if self._task is not None and self.events is not None and self.events.ag_running:
-            self._cancelled = True
-            self._task.cancel()
-        return True
-
-    def take_back(self) -> bool:
-        """Take back the cancellation of an interruption.
-
-        False where there was none, or the task is cancelled for something else too.
-        """
-        if not self._cancelled or self._task is None:
-            return False
-        self._cancelled = False
-        return not self._task.uncancel()
+        """End this run; false where it is over already."""
+        if self.end is not None:
+            return self.end()
+        told, self.interrupted = self.interrupted, True
+        return not told
 
 
 def _busy(message: str) -> AgentError:

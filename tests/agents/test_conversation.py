@@ -412,6 +412,24 @@ def test_two_that_go_on_from_the_same() -> None:
     asyncio.run(main())
 
 
+def test_going_on_without_being_kept() -> None:
+    async def main() -> None:
+        talk = Talk()
+        for number in (1, 2):
+            await talk.say(user(f"u{number}"))
+        for after, history in (("r1", "u1 a1"), ("r2", "u1 a1 u2 a2")):
+            run = talk.input(user("x"), after=after)._replace(session=None)
+            assert isinstance((await talk.runs.answer(run)).ending, RunDone)
+            assert told(talk.seen[-1].history) == history
+            assert talk.seen[-1].stateless
+        assert await talk.transcript() == "u1 a1 u2 a2"
+        assert len(talk.store) == 1
+        gone = talk.input(user("x"), after="r9")._replace(session=None)
+        assert (await talk.runs.answer(gone)).ending == NOT_FOUND
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("caller", [OPERATOR, Caller("bob")])
 def test_going_on_from_nothing(caller: Caller) -> None:
     async def main() -> None:

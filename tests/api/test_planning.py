@@ -102,11 +102,37 @@ def test_sessions_belong_to_the_key_that_made_them(headers: dict[str, str]) -> N
 
 
 def test_a_session_of_its_own() -> None:
-    assert plan(kept=True).session == UUID
-    assert plan(kept=True, caller=Caller("ann")).session == f"key:ann:{UUID}"
-    assert plan(KEY, kept=True).session == "mine"
-    going_on = plan(KEY, kept=True, after="f" * 32)
+    assert plan(keep="always").session == UUID
+    assert plan(keep="always", caller=Caller("ann")).session == f"key:ann:{UUID}"
+    assert plan(KEY, keep="always").session == "mine"
+    going_on = plan(KEY, keep="always", after="f" * 32)
     assert (going_on.session, going_on.after) == (UUID, "f" * 32), "the run it goes on from tells the session"
+
+
+def test_other_endpoints_have_namespaces_of_their_own() -> None:
+    assert plan(user="Ann", namespace="openresponses").session == "agent:main:openresponses-user:Ann"
+    assert plan(namespace="openresponses", keep="always").session == UUID.replace("openai", "openresponses")
+    assert plan(KEY, user="Ann", namespace="openresponses", keep="never", after="f" * 32).session is None
+
+
+def test_a_conversation_that_the_body_names() -> None:
+    by_conversation = "agent:main:openresponses-conversation:c7"
+    for headers in ({}, CHAT, {"x-openclaw-agent-id": "main"}):
+        run = plan(headers, sources=ALL, user="Ann", conversation="c7", namespace="openresponses")
+        assert run.session == by_conversation
+    assert plan(KEY, sources=ALL, conversation="c7").session == "mine"
+    assert (
+        plan(conversation="c7", caller=Caller("ann"), namespace="openresponses").session == f"key:ann:{by_conversation}"
+    )
+
+
+def test_agents_that_the_caller_may_use() -> None:
+    caller = Caller("ann", frozenset({"beta"}))
+    assert plan({"x-openclaw-agent-id": "beta"}, caller=caller).agent_id == "beta"
+    for headers in ({}, {"x-openclaw-agent-id": "main"}):
+        with pytest.raises(RequestError) as caught:
+            plan(headers, caller=caller)
+        assert (caught.value.status, caught.value.code) == (403, "agent_not_allowed")
 
 
 @pytest.mark.parametrize("header", ["x-openclaw-model", "x-gateway-model"])

@@ -1,0 +1,168 @@
+"""What the runs of an agent are held to: how many at a time, and how long they may be silent or take."""
+
+from __future__ import annotations
+
+from asyncio import Task, get_running_loop
+from logging import getLogger
+from math import ceil
+from typing import Any, NamedTuple
+
+from ..deadlines import Deadlines
+from ..model.run import RunFailed, RunInput
+from ..ports import Agent
+
+__all__ = ["MOST_RUNS", "NO_LIMITS", "ActiveRun", "AgentRuns", "RunLimits", "too_many"]
+
+MOST_RUNS = 10_000
+"""Runs at a time, of all agents: one for each of the connections that a gateway takes."""
+
+LOOKS = 4
+"""How often, within a limit of silence, it is looked whether the agent was heard.  A run ends up to a quarter late; for
+that a token costs no look at the clock."""
+
+RETRY_AFTER = 1.0
+"""Seconds.  A run ends at any moment, and nobody knows when: the least that the header can say."""
+
+_NEVER = 1 << 60
+_logger = getLogger(__name__)
+
+
+class RunLimits(NamedTuple):
+    """Times in seconds; 0 for no limit.
+
+    `first_token` is from the start of the agent to its first sign: text, reasoning, a call of a tool, the caller's or
+    the gateway's.  `idle` is the time between two signs, while somebody waits for the next.  `total` is for all of it.
+    None of them counts the time that a run waits for its session.
+    """
+
+    first_token: float = 0.0
+    idle: float = 0.0
+    total: float = 0.0
+    concurrent: int = 0
+
+
+NO_LIMITS = RunLimits()
+
+
+class ActiveRun:
+    """A run that is under way: the task that pulls it, and what its agent gave to be pulled.
+
+    `silent` counts the looks since the agent was heard; below 0 it has not been heard yet.  `ending` is what the run
+    ends with where somebody, or a limit, has ended it.
+    """
+
+    __slots__ = ("cancelled", "ending", "produced", "run", "silent", "task")
+
+    def __init__(self, run: RunInput, task: Task[Any] | None, produced: Any, silent: int) -> None:
+        self.run = run
+        self.task = task
+        self.produced = produced
+        self.silent = silent
+        self.ending: RunFailed | None = None
+        self.cancelled = False
+
+    @property
+    def is_pulled(self) -> bool:
+        """Whether somebody waits for the agent: an async generator that is not running has given something."""
+        return getattr(self.produced, "ag_running", True)
+
+    def end(self, ending: RunFailed) -> None:
+        """Let the run end with this, unless it ends already."""
+        if self.ending is not None:
+            return
+        self.ending = ending
+        # While the caller is busy with what it was given, to cancel would cost the caller its ending.  The run ends
+        # when it is pulled again.
+        if self.task is not None and self.is_pulled:
+            self.cancelled = True
+            self.task.cancel()
+
+    def take_back(self) -> bool:
+        """Take back the cancellation that `end` asked for; false where there was none, or others asked for one too."""
+        if self.task is None or not self.cancelled:
+            return False
+        self.cancelled = False
+        return self.task.uncancel() == 0
+
+
+class AgentRuns:
+    """The runs of one agent."""
+
+    def __init__(self, agent_id: str, agent: Agent, limits: RunLimits) -> None:
+        self.agent = agent
+        self.running = 0
+        self._id = agent_id
+        self._limits = limits
+        self._look_every = min((time for time in limits[:2] if time > 0), default=0.0) / LOOKS
+        self._idle_looks = self._looks_in(limits.idle)
+        self.unheard = -self._looks_in(limits.first_token)  # the first value of `silent`
+        self._looks: Deadlines[ActiveRun] | None = None
+        self._totals: Deadlines[ActiveRun] | None = None
+
+    def _looks_in(self, time: float) -> int:
+        return ceil(time / self._look_every - 1e-6) if time > 0 else _NEVER
+
+    @property
+    def refusal(self) -> RunFailed | None:
+        """Why there may not be one more, if so."""
+        most = self._limits.concurrent
+        if not most or self.running < most:
+            return None
+        return too_many(f"agent '{self._id}' has {most} runs under way, as many as its `maxConcurrent` allows")
+
+    def enter(self, run: ActiveRun) -> None:
+        """A run begins."""
+        self.running += 1
+        if self._look_every:
+            if self._looks is None:
+                self._looks = Deadlines(get_running_loop(), self._look_every, self._look)
+            self._looks.set(run)
+        if self._limits.total > 0:
+            if self._totals is None:
+                self._totals = Deadlines(get_running_loop(), self._limits.total, self._too_long)
+            self._totals.set(run)
+
+    def leave(self, run: ActiveRun) -> None:
+        """It has ended."""
+        self.running -= 1
+        if self._looks is not None:
+            self._looks.clear(run)
+        if self._totals is not None:
+            self._totals.clear(run)
+
+    def close(self) -> None:
+        """Keep no timer."""
+        for deadlines in (self._looks, self._totals):
+            if deadlines is not None:
+                deadlines.close()
+
+    def _look(self, run: ActiveRun) -> None:
+        first_token, idle, _, _ = self._limits
+        if run.silent < 0:
+            run.silent += 1
+            if run.silent == 0:
+                self._over(
+                    run, f"the agent gave no token within {first_token:g} s", "first_token_timeout", "firstTokenMs"
+                )
+                return
+        elif run.is_pulled:
+            run.silent += 1
+            if run.silent > self._idle_looks:
+                self._over(run, f"the agent was silent for {idle:g} s", "idle_timeout", "idleMs")
+                return
+        else:  # it waits for its caller
+            run.silent = 0
+        assert self._looks is not None, "it calls this"
+        self._looks.set(run)
+
+    def _too_long(self, run: ActiveRun) -> None:
+        self._over(run, f"the run took longer than {self._limits.total:g} s", "total_timeout", "totalMs")
+
+    def _over(self, run: ActiveRun, what: str, code: str, option: str) -> None:
+        _logger.warning("run %s of agent %s: %s", run.run.run_id, self._id, what)
+        run.end(RunFailed(f"{what}; `timeouts.{option}` of the agent allows more", code, 504))
+
+
+def too_many(message: str) -> RunFailed:
+    """The end of a run that may not begin now."""
+    return RunFailed(message, "too_many_runs", 429, RETRY_AFTER)
