@@ -6,7 +6,6 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import TypeAlias, assert_never
 
 from ..agents.conversation import ANSWER_CHARACTERS, TOO_LONG
-from ..agents.registry import Registry
 from ..agents.run import Runs
 from ..errors import RequestError
 from ..model.chat import ChatRequest
@@ -18,22 +17,20 @@ from ..model.run import (
     RunDone,
     RunEvent,
     RunFailed,
-    RunInput,
     Step,
     ToolCallDelta,
     ToolUse,
     Usage,
-    fresh_key,
 )
-from ..ports import BodyWriter, Exchange, Ids
-from ..sessions.keys import explicit_key, user_key
+from ..ports import BodyWriter, Exchange
 from .abilities import PlaceOf, require_abilities
-from .chat import AGENT_HEADERS, SESSION_HEADERS, SSE, first_header
+from .chat import SSE
 from .chat_bytes import KEEP_ALIVE, ChunkEncoder, fallback_text
 from .images import NO_URLS, ImageLimits
+from .planning import Planner
 from .problem import JSON, run_error
 from .responses_bytes import ResponseEncoder, response
-from .responses_parse import ResponsesRequest, responses_request
+from .responses_parse import responses_request
 
 __all__ = ["Responses"]
 
@@ -46,18 +43,16 @@ class Responses:
 
     def __init__(
         self,
-        registry: Registry,
+        planner: Planner,
         runs: Runs,
-        ids: Ids,
         clock: Callable[[], float],
         body_limit: int,
         *,
         images: ImageLimits = NO_URLS,
         fetch: Fetch | None = None,
     ) -> None:
-        self._registry = registry
+        self._planner = planner
         self._runs = runs
-        self._ids = ids
         self._clock = clock
         self._body_limit = body_limit
         self._images = images
@@ -69,8 +64,14 @@ class Responses:
         if head.content_length is None and not head.chunked:
             raise RequestError(411, "The request needs a body, and a Content-Length or Transfer-Encoding with it.")
         request = responses_request(await exchange.body(self._body_limit), self._images)
-        run = self._plan(exchange, request)
-        entry = self._registry.by_id[run.agent_id]
+        entry, run = self._planner.plan(
+            exchange,
+            request.chat,
+            namespace="openresponses",
+            after=request.after,
+            conversation=request.conversation,
+            keep="always" if request.store else "never",
+        )
         if request.chat.tools or request.chat.images:
             require_abilities(entry, run, request.place)
             if request.chat.images and self._fetch is not None:
@@ -89,27 +90,6 @@ class Responses:
             change = answer.model
             head_lines = JSON if change is None else (*JSON, (FALLBACK, fallback_text(change)))
             exchange.respond(200, head_lines, response(run.run_id, created, model, request.echo, answer))
-
-    def _plan(self, exchange: Exchange, request: ResponsesRequest) -> RunInput:
-        chat = request.chat
-        agent_header = first_header(exchange.head, AGENT_HEADERS)
-        session_header = first_header(exchange.head, SESSION_HEADERS)
-        if agent_header is None:
-            agent_id = self._registry.by_model(chat.model, exchange.caller).id
-        else:
-            agent_id = self._registry.by_header(agent_header[1], agent_header[0], exchange.caller).id
-        run_id = self._ids(32)
-        if not request.store:
-            key = None
-        elif session_header is not None:
-            key = explicit_key(session_header[1], session_header[0])
-        elif request.conversation is not None:
-            key = user_key(agent_id, request.conversation, "openresponses-conversation")
-        elif chat.user is not None:
-            key = user_key(agent_id, chat.user, "openresponses-user")
-        else:
-            key = fresh_key(agent_id, run_id, "openresponses")
-        return RunInput(run_id, agent_id, key, chat, caller=exchange.caller, after=request.after)
 
 
 async def _stream(
