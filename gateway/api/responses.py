@@ -7,7 +7,7 @@ from typing import TypeAlias, assert_never
 
 from ..agents.conversation import ANSWER_CHARACTERS, TOO_LONG
 from ..agents.run import Runs
-from ..errors import RequestError
+from ..errors import AgentError, RequestError
 from ..model.chat import ChatRequest
 from ..model.names import FALLBACK, PUBLIC
 from ..model.run import (
@@ -76,6 +76,11 @@ class Responses:
             require_abilities(entry, run, request.place)
             if request.chat.images and self._fetch is not None:
                 run = run._replace(request=await self._fetch(request.chat, request.place, ".image_url"))
+        if run.after is not None:
+            try:
+                await self._runs.check(run)
+            except AgentError as error:
+                raise RequestError(error.status, error.message, param="previous_response_id", code=error.code) from None
         created = int(self._clock())
         model = request.chat.model or PUBLIC
         if request.chat.stream:

@@ -378,3 +378,90 @@ def test_keys_need_the_scope() -> None:
         assert (refused.status, refused.error["code"]) == (403, "insufficient_scope")
 
     serve(test, keys=keys)
+
+
+# What a response goes on from.
+
+
+async def remember(run: RunInput) -> str:
+    """What the caller has said, and how often the agent did."""
+    heard = "|".join(message.text for message in run.conversation if message.role != "assistant")
+    return f"{heard} {sum(message.role == 'assistant' for message in run.conversation)}"
+
+
+async def said(gateway: Gateway, value: Any, after: Answer | None = None, **members: Any) -> Answer:
+    previous = None if after is None else after.json["id"]
+    answer = await respond(gateway, value, previous_response_id=previous, **members)
+    assert answer.status == 200, answer.body
+    assert answer.json["previous_response_id"] == previous
+    return answer
+
+
+def test_previous_response_id() -> None:
+    async def test(gateway: Gateway) -> None:
+        one = await said(gateway, "a", instructions="be brief")
+        assert text_of(one) == "be brief|a 0"
+        two = await said(gateway, "b", one, instructions="be long")
+        assert text_of(two) == "be long|a|b 1", "instructions are not carried over"
+        three = await said(gateway, "c", two)
+        assert text_of(three) == "a|b|c 2"
+        branch = await said(gateway, "d", one)
+        assert text_of(branch) == "a|d 1"
+        assert text_of(await said(gateway, "e", two)) == "a|b|e 2", "from what is no longer the last"
+        assert text_of(await said(gateway, "f", three)) == "a|b|c|f 3", "the session itself is as it was"
+        assert text_of(await said(gateway, "g")) == "g 0"
+        events = events_of(await respond(gateway, "h", previous_response_id=branch.json["id"], stream=True))
+        assert events[-1]["response"]["output"][0]["content"][0]["text"] == "a|d|h 2"
+
+    serve(test, agents={"main": remember})
+
+
+def test_what_is_not_stored_is_not_there() -> None:
+    async def test(gateway: Gateway) -> None:
+        one = await said(gateway, "a")
+        aside = await said(gateway, "b", one, store=False)
+        assert text_of(aside) == "a|b 1", "it may read what was kept"
+        assert text_of(await said(gateway, "c", one)) == "a|c 1"
+        for stream in (False, True):
+            answer = await respond(gateway, "d", previous_response_id=aside.json["id"], stream=stream)
+            assert (answer.status, answer.error["code"]) == (404, "previous_response_not_found")
+            assert answer.error["param"] == "previous_response_id"
+
+    serve(test, agents={"main": remember})
+
+
+def test_the_response_of_another_caller_is_not_there() -> None:
+    keys = {f"key-of-{name}": Key(Caller(name)) for name in ("ann", "bob")}
+
+    async def test(gateway: Gateway) -> None:
+        async def asked(token: str, after: Answer | None = None) -> Answer:
+            body = {"input": "x", "previous_response_id": None if after is None else after.json["id"]}
+            return await ask(gateway, PATH, body=body, token=token)
+
+        mine = await asked("key-of-ann")
+        assert (await asked("key-of-ann", mine)).status == 200
+        for stranger in ("key-of-bob", TOKEN):
+            answer = await asked(stranger, mine)
+            assert (answer.status, answer.error["code"]) == (404, "previous_response_not_found")
+        assert (await asked("key-of-ann", await asked(TOKEN))).status == 404
+
+    serve(test, keys=keys, agents={"main": remember})
+
+
+def test_results_go_on_from_the_calls() -> None:
+    async def caller(run: RunInput) -> AsyncIterator[str | ToolCallDelta]:
+        if run.conversation[-1].role == "tool":
+            yield f"{run.conversation[-2].tool_calls[0].name}: {run.conversation[-1].text}"
+        else:
+            yield ToolCallDelta(0, "c1", "f", "{}")
+
+    async def test(gateway: Gateway) -> None:
+        first = await said(gateway, "go", tools=[TOOL])
+        result = {"type": "function_call_output", "call_id": "c1", "output": "42"}
+        assert text_of(await said(gateway, [result], first, tools=[TOOL])) == "f: 42"
+        stray = {"type": "function_call_output", "call_id": "c2", "output": "42"}
+        answer = await respond(gateway, [stray], previous_response_id=first.json["id"])
+        assert (answer.status, answer.error["code"]) == (400, "tool_call_not_found")
+        assert (await respond(gateway, [result])).error["code"] == "tool_call_not_found"
+
+    serve(test, agents={"main": caller})
