@@ -21,7 +21,8 @@ from .config.schema_agents import AgentEntry as AgentConfig
 from .config.schema_models import Provider
 from .config.schema_tools import McpServer as McpConfig
 from .config.schema_tools import Tool as ToolConfig
-from .config.values import BUILT_IN_PROVIDERS, agent_id, models_of
+from .config.values import BUILT_IN_PROVIDERS, agent_id
+from .config.values_models import models_of
 from .errors import ConfigError
 from .model.key import Key
 from .ports import Agent, GatewayTool, Ids, Offer, SessionStore

@@ -12,7 +12,8 @@ from .schema_agents import AgentEntry, Agents
 from .schema_auth import Auth
 from .schema_tools import McpServer, Tool
 from .tree import Key, Node, Path, show_path
-from .values import BUILT_IN_PROVIDERS, models_of
+from .values import BUILT_IN_PROVIDERS
+from .values_models import models_of
 
 __all__ = ["finish"]
 

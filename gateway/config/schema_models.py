@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from . import product, values
+from . import product, values, values_models
 from .amounts import milliseconds
 from .fields import REQUIRED, Boolean, Choice, Integer, ListOf, MapOf, Secret, Section, SectionClass, Text, option
 
@@ -70,5 +70,5 @@ class Models(SectionClass):
     IGNORED = product.MODELS
 
     providers: Mapping[str, Provider] = option(
-        MappingProxyType({}), "Providers by name.", MapOf(Section(Provider), values.provider_name), shown="none"
+        MappingProxyType({}), "Providers by name.", MapOf(Section(Provider), values_models.provider_name), shown="none"
     )
