@@ -6,41 +6,62 @@ What a plain gateway does not need is loaded where the configuration asks for it
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import partial
 from math import inf
+from time import monotonic
 from typing import Any
 
 from .agents.conversation import Conversations
-from .agents.function import echo, load_target
+from .agents.function import echo, load_target, taken_by
 from .agents.limits import RunLimits
-from .agents.registry import AgentEntry, Registry
+from .agents.registry import EVERYTHING, AgentEntry, Registry
 from .config.fields import Wrong
 from .config.schema import Config
 from .config.schema_agents import AgentEntry as AgentConfig
-from .config.values import agent_id
+from .config.schema_models import Provider
+from .config.schema_tools import McpServer as McpConfig
+from .config.schema_tools import Tool as ToolConfig
+from .config.values import BUILT_IN_PROVIDERS, agent_id, models_of
 from .errors import ConfigError
-from .ports import Agent, SessionStore
+from .model.key import Key
+from .ports import Agent, GatewayTool, Ids, Offer, SessionStore
 from .sessions.lanes import Lanes
 from .sessions.store import MemoryStore
 
-__all__ = ["Assembly"]
+__all__ = ["Assembly", "catalog", "keys_of"]
 
 
 class Assembly:
     """The parts of one gateway.  `close` gives back what they hold.  Raises ConfigError."""
 
-    def __init__(self, config: Config, agents: Mapping[str, Agent], environ: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        agents: Mapping[str, Agent],
+        environ: Mapping[str, str],
+        *,
+        tools: Iterable[Any] = (),
+        ids: Ids,
+        clock: Callable[[], float],
+    ) -> None:
         self._config = config
         self._environ = environ
-        self._upstreams: dict[str, Any] = {}
+        self._ids = ids
+        self._clock = clock
+        self._catalog: Any = None
+        self._cool_down: Any = None
         self._closers: list[Callable[[], Awaitable[None]]] = []
+        self._given = tuple(tools)
+        self.toolbox = self._toolbox()
+        # What the model agents may use, by their ids.
+        self.offers: dict[str, Offer] = {}
         limits = _limits(config)
-        entries = [AgentEntry(_agent_id(agent_id), agent, limits=limits) for agent_id, agent in agents.items()]
-        taken = {entry.id for entry in entries}
-        entries += [
-            AgentEntry(one.id, self._agent(one), one.aliases, one.default, _limits(config, one))
-            for one in _agent_configs(config, has_agents=bool(entries))
-            if one.id not in taken
+        entries = [
+            AgentEntry(_agent_id(agent_id), agent, limits=limits, takes=taken_by(agent))
+            for agent_id, agent in agents.items()
         ]
+        taken = {entry.id for entry in entries}
+        entries += [self._entry(one) for one in _agent_configs(config, has_agents=bool(entries)) if one.id not in taken]
         self.registry = Registry(entries)
 
     def conversations(self, store: SessionStore | None, clock: Callable[[], float]) -> Conversations:
@@ -49,7 +70,9 @@ class Assembly:
         if store is None:
             store = self._store(clock)
             self._closers.append(store.aclose)
-        return Conversations(store, Lanes(), clock, settings.max_chars)
+        queue = settings.queue
+        lanes = Lanes(queue.max_waiting, queue.max_wait_ms / 1000, queue.mode)
+        return Conversations(store, lanes, clock, settings.max_chars, settings.max_turns)
 
     def _store(self, clock: Callable[[], float]) -> SessionStore:
         settings = self._config.session
@@ -73,54 +96,215 @@ class Assembly:
             verify(path)
         return DeferredStore(make)
 
+    def start(self) -> None:
+        """Begin what needs the running event loop."""
+        if self.toolbox is not None:
+            self.toolbox.start()
+
     async def aclose(self) -> None:
         """Give back what the parts hold."""
         for close in self._closers:
             await close()
 
-    def _agent(self, config: AgentConfig) -> Agent:
+    def _entry(self, config: AgentConfig) -> AgentEntry:
+        entry = self._agent(config)
+        return entry._replace(takes=entry.takes & taken_by(entry.agent), shows_reasoning=config.show_reasoning)
+
+    def _agent(self, config: AgentConfig) -> AgentEntry:
+        limits = _limits(self._config, config)
         match config.runtime.type:
             case "echo":
-                return echo
+                return AgentEntry(config.id, echo, config.aliases, config.default, limits)
             case "python":
-                return load_target(config.runtime.target or "", f"agents: {config.id}: runtime.target")
+                agent = load_target(config.runtime.target or "", f"agents: {config.id}: runtime.target")
+                return AgentEntry(config.id, agent, config.aliases, config.default, limits)
             case _:
-                return self._model(config)
+                return self._model(config, limits)
 
-    def _model(self, config: AgentConfig) -> Agent:
+    def _with_tools(self, config: AgentConfig, model: Agent) -> Agent:
+        """The model, or the loop in which it uses its tools.  Where none are named, those that the program gave."""
+        defaults = self._config.agents.defaults
+        names = defaults.tools if config.tools is None else config.tools
+        if names is None:
+            names = tuple(tool.name for tool in self._given)
+        if not names:
+            return model
+        from .agents.loop import ToolLimits, ToolLoop
+
+        toolbox = self.toolbox
+        if toolbox is None:
+            from .tools.toolbox import Toolbox
+
+            toolbox = Toolbox(())
+        settings = self._config.tools
+        limits = ToolLimits(
+            rounds=defaults.max_tool_rounds if config.max_tool_rounds is None else config.max_tool_rounds,
+            calls=settings.max_calls,
+            parallel=settings.max_parallel,
+            call_time=settings.timeout_ms / 1000 or None,
+            result_characters=settings.max_result_chars,
+        )
+        offer = self.offers[config.id] = toolbox.offer(names, f"agents: {config.id}: tools")
+        return ToolLoop(model, offer, limits, self._ids, self._clock)
+
+    def _toolbox(self) -> Any:
+        """The tools of the configuration and those that the program gave; None where there are none."""
+        listed = self._config.tools.list
+        servers = {name: one for name, one in self._config.mcp.servers.items() if one.enabled}
+        if not (listed or servers or self._given):
+            return None
+        from .tools.toolbox import Toolbox
+
+        self._given = tuple(map(_given_tool, self._given))
+        toolbox = Toolbox(
+            (*self._given, *(_tool(one, index, self._environ) for index, one in enumerate(listed))),
+            [_mcp_server(name, one) for name, one in servers.items()],
+        )
+        self._closers.append(toolbox.aclose)
+        return toolbox
+
+    def _model(self, config: AgentConfig, limits: RunLimits) -> AgentEntry:
         # Loaded on demand: a gateway of Python agents needs no HTTP client.
-        from .providers.model import Model
-        from .providers.openai import Completions
-        from .providers.settings import Timeouts, provider
-        from .providers.upstream import Upstream
+        from .agents.fallbacks import CoolDown, Fallbacks
 
-        place = f"agents: {config.id}"
-        full_name = config.model or self._config.agents.defaults.model
-        if full_name is None:
-            raise ConfigError(f'{place}: has neither a model ("provider/model") nor a runtime')
-        provider_name, _, model = full_name.partition("/")
-        settings = self._config.models.providers.get(provider_name)
-        if settings is None:
-            found = provider(provider_name, environment=self._environ)
-        else:
-            found = provider(
-                provider_name,
-                base_url=settings.base_url,
-                api_key=settings.api_key,
-                headers=settings.headers,
-                timeouts=Timeouts(
-                    settings.connect_timeout_ms / 1000,
-                    settings.first_byte_timeout_ms / 1000,
-                    settings.idle_timeout_ms / 1000,
-                ),
-                max_retries=settings.max_retries,
-                environment=self._environ,
-            )
-        upstream = self._upstreams.get(provider_name)
-        if upstream is None:
-            upstream = self._upstreams[provider_name] = Upstream(found.timeouts)
-            self._closers.append(upstream.aclose)
-        return Model(Completions(), found, model, upstream, system_prompt=config.system_prompt)
+        choice = config.model or self._config.agents.defaults.model
+        if choice is None:
+            raise ConfigError(f'agents: {config.id}: has neither a model ("provider/model") nor a runtime')
+        made = self._models()
+        self._cool_down = self._cool_down or CoolDown(monotonic)
+        names, prompt = models_of(choice), config.system_prompt
+        own = names[0].partition("/")[0]
+        agent = Fallbacks(
+            {name: made.agent(name, prompt) for name in names},
+            lambda wanted: made.choose(wanted, own, prompt),
+            self._cool_down,
+        )
+        return AgentEntry(
+            config.id,
+            self._with_tools(config, agent),
+            config.aliases,
+            config.default,
+            limits,
+            lambda wanted, param: made.check(wanted, own, param),
+            EVERYTHING if any(made.takes_images(name) is not False for name in names) else EVERYTHING - {"images"},
+        )
+
+    def embed(self) -> Callable[[str, Any], Awaitable[bytes]]:
+        """What embeds, by whichever provider's model is asked for.  Raises ConfigError where one of the configuration's
+        is none.
+        """
+        from .providers.embeddings import Embedder
+
+        made, settings = self._models(), self._config.gateway.http.endpoints.embeddings
+        for name in dict.fromkeys((*((settings.model,) if settings.model else ()), *settings.models.values())):
+            made.expect(name)
+
+        async def embed(name: str, request: Any) -> bytes:
+            provider, upstream, model = made.reach(name)
+            return await Embedder(provider, upstream).embed(model, request)
+
+        return embed
+
+    def _models(self) -> Any:
+        if self._catalog is None:
+            self._catalog = catalog(self._config, self._environ)
+            self._closers.append(self._catalog.aclose)
+        return self._catalog
+
+
+def catalog(config: Config, environ: Mapping[str, str]) -> Any:
+    """The models of a configuration: a `providers.catalog.Catalog`."""
+    from .providers.catalog import Catalog
+    from .providers.settings import provider
+
+    makers: dict[str, Callable[[], Any]] = {
+        name: partial(provider, name, environment=environ) for name in BUILT_IN_PROVIDERS
+    }
+    makers |= {name: partial(_provider, name, given, environ) for name, given in config.models.providers.items()}
+    return Catalog(makers, _dialect)
+
+
+def _provider(name: str, given: Provider, environ: Mapping[str, str]) -> Any:
+    from .providers.settings import ModelSettings, Timeouts, provider
+
+    return provider(
+        name,
+        base_url=given.base_url,
+        api_key=given.api_key,
+        headers=given.headers,
+        timeouts=Timeouts(
+            given.connect_timeout_ms / 1000, given.first_byte_timeout_ms / 1000, given.idle_timeout_ms / 1000
+        ),
+        max_retries=given.max_retries,
+        environment=environ,
+        api=given.api,
+        models=[
+            ModelSettings(one.id, "image" in one.input if one.input else None, one.max_tokens, one.reasoning)
+            for one in given.models
+        ],
+    )
+
+
+def _dialect(api: str) -> Any:
+    match api:
+        case "anthropic-messages":
+            from .providers.anthropic import Messages
+
+            return Messages()
+        case "openai-responses":
+            from .providers.responses import Responses
+
+            return Responses()
+        case _:
+            from .providers.openai import Completions
+
+            return Completions()
+
+
+def _given_tool(tool: Any) -> GatewayTool:
+    """A Python function as a tool, or what is one already."""
+    if hasattr(tool, "parameters") and hasattr(tool, "call"):
+        return tool  # type: ignore[no-any-return]  # as far as it can be looked at
+    from .tools.function import FunctionTool
+
+    return FunctionTool(tool)
+
+
+def _tool(config: ToolConfig, index: int, environ: Mapping[str, str]) -> GatewayTool:
+    if config.command is None:
+        from .tools.function import FunctionTool, load_function
+
+        function = load_function(config.python or "", f"tools.list[{index}]: python")
+        return FunctionTool(function, name=config.name, description=config.description, parameters=config.parameters)
+    from .processes import bare_environment
+    from .tools.process import Command, ProcessTool
+
+    command = Command(
+        config.command.argv,
+        bare_environment(environ, config.command.env),
+        config.command.timeout_ms / 1000 or None,
+        config.command.max_output_bytes,
+        config.command.cwd,
+    )
+    return ProcessTool(command, name=config.name or "", description=config.description, parameters=config.parameters)
+
+
+def _mcp_server(name: str, config: McpConfig) -> Any:
+    from .tools.mcp import McpServer, McpSettings
+
+    return McpServer(
+        name,
+        McpSettings(
+            config.command,
+            config.args,
+            config.env,
+            config.cwd,
+            config.url,
+            config.headers,
+            config.connect_timeout_ms / 1000,
+            config.timeout_ms / 1000,
+        ),
+    )
 
 
 def _agent_id(text: str) -> str:
@@ -151,3 +335,25 @@ def _agent_configs(config: Config, *, has_agents: bool) -> Iterable[AgentConfig]
             "or add an entry with a model or a runtime to agents.list"
         )
     return [AgentConfig(id="main", model=config.agents.defaults.model)]
+
+
+def keys_of(
+    config: Config, registry: Registry, environ: Mapping[str, str], token: str | None
+) -> Mapping[bytes, Key] | None:
+    """The keys of the configuration, if it has some.  Raises ConfigError where they do not fit the rest."""
+    auth = config.gateway.auth
+    if not auth.keys:
+        return None
+    from .config.auth import resolve_keys, sha256
+
+    keys = resolve_keys(auth, environ)
+    own = keys.get(sha256(token.encode())) if token is not None else None
+    problems = [] if own is None else [f"{own.caller.id}: it is the gateway's own secret, which may do all"]
+    for key in keys.values():
+        unknown = sorted((key.caller.agents or frozenset()) - registry.by_id.keys())
+        if unknown:
+            known = ", ".join(registry.by_id)
+            problems.append(f"{key.caller.id}: there is no agent {', '.join(unknown)}. There are: {known}")
+    if problems:
+        raise ConfigError(*(f"gateway.auth.keys: {problem}" for problem in problems))
+    return keys

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from typing import NamedTuple, TypeAlias
 
 from ..errors import ConfigError, RequestError
 from ..model.caller import OPERATOR, Caller
@@ -11,19 +11,50 @@ from ..model.names import FAMILIES, PUBLIC
 from ..ports import Agent
 from .limits import NO_LIMITS, RunLimits
 
-__all__ = ["AgentEntry", "Registry"]
+__all__ = ["EVERYTHING", "MODEL_SCOPE", "AgentEntry", "ModelCheck", "Registry"]
 
 MAIN = "main"
 
+EVERYTHING = frozenset({"tools", "images"})
+"""What there is to understand besides text: tools of the caller, and images."""
+
+MODEL_SCOPE = "model"
+"""What a key needs to choose another model than the agent's own, which may cost more."""
+
+
+ModelCheck: TypeAlias = Callable[[str, str], str]
+"""(wanted, param) -> `provider/model`.  Raises RequestError (404, model_not_found) that names `param`."""
+
 
 class AgentEntry(NamedTuple):
-    """`id` in lower case.  `aliases` are further values of `model` that mean this agent."""
+    """`id` in lower case.  `aliases` are further values of `model` that mean this agent.
+
+    `check_model` tells whether a caller may have the agent answer with another model; None for agents that have none.
+    `takes` is what it understands besides text, of EVERYTHING.  `shows_reasoning`: callers are told what it thinks.
+    """
 
     id: str
     agent: Agent
     aliases: tuple[str, ...] = ()
     default: bool = False
     limits: RunLimits = NO_LIMITS
+    check_model: ModelCheck | None = None
+    takes: frozenset[str] = EVERYTHING
+    shows_reasoning: bool = False
+
+    def model(self, wanted: str, caller: Caller, param: str) -> str:
+        """The `provider/model` that a caller wants this agent to answer with; for RunInput.model.
+
+        Raises RequestError that names `param`: 403 without the scope `model`, 400 for an agent that has no model, 404
+        for a model that is not there.
+        """
+        if not caller.may(MODEL_SCOPE):
+            message = f"The key `{caller.id}` may not choose models: it lacks the scope `{MODEL_SCOPE}`."
+            raise RequestError(403, message, type="permission_error", param=param, code="insufficient_scope")
+        if self.check_model is None:
+            message = f"The agent `{self.id}` has no model that could be chosen."
+            raise RequestError(400, message, param=param, code="model_not_supported")
+        return self.check_model(wanted, param)
 
 
 class Registry:

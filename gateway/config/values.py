@@ -4,33 +4,43 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Any
+from typing import Any, Self
 
 from ..model.names import FAMILIES
 from .env import expand_home
-from .fields import MISSING, Reading, Secret, Section, Wrong
+from .fields import MISSING, ListOf, Reading, Secret, Section, Text, Wrong
 from .tree import Node, Path
 
 __all__ = [
+    "APIS",
     "BUILT_IN_PROVIDERS",
+    "MCP_TRANSPORTS",
     "OTHER_APIS",
+    "OTHER_MCP_TRANSPORTS",
     "RUNTIMES",
     "ById",
     "FileName",
     "KeyHash",
+    "ModelChoice",
     "ModelName",
     "NameOr",
     "RateOr",
     "StoreName",
+    "ToolNames",
     "agent_id",
     "alias",
     "allowed_host",
     "base_url",
     "bind",
+    "embeddings_name",
+    "field_name",
     "file_mode",
     "header_name",
     "host",
+    "image_host",
     "key_id",
+    "model_name",
+    "models_of",
     "moment",
     "network",
     "origin",
@@ -40,15 +50,19 @@ __all__ = [
     "variable",
 ]
 
-BUILT_IN_PROVIDERS = ("openai", "openrouter", "ollama", "lmstudio", "llama.cpp", "vllm")
+BUILT_IN_PROVIDERS = (
+    "openai", "anthropic", "google", "openrouter", "mistral", "deepseek", "groq", "xai",
+    "litellm", "ollama", "lmstudio", "llama.cpp", "vllm",
+)  # fmt: skip
 """Providers that need no configuration: their base URLs and key variables are known."""
 
+APIS = ("openai-completions", "openai-responses", "anthropic-messages")
+"""What providers may speak."""
+
 OTHER_APIS = (
-    "openai-responses",
     "openai-chatgpt-responses",
     "openai-codex-responses",
     "azure-openai-responses",
-    "anthropic-messages",
     "google-generative-ai",
     "google-vertex",
     "github-copilot",
@@ -57,6 +71,9 @@ OTHER_APIS = (
     "pi-messages",
 )
 RUNTIMES = ("model", "python", "echo")
+
+MCP_TRANSPORTS = ("stdio", "http", "streamable-http")
+OTHER_MCP_TRANSPORTS = {"sse": 'It was replaced by streamable HTTP: give the URL of that, with type: "http".'}
 
 MAX_UNIX_PATH = 103
 """Bytes; `sun_path` holds 104 with its NUL on BSD and macOS, 108 on Linux."""
@@ -118,6 +135,11 @@ def allowed_host(text: str) -> str:
     if re.fullmatch(r".+:[0-9]*", text) and not text.startswith("["):
         raise Wrong('expected a host name like "gateway.example.com", without a port: every port is meant')
     return f".{host(text[1:])}".lower() if text.startswith(".") else host(text).lower()
+
+
+def image_host(text: str) -> str:
+    """As `allowed_host`; the product writes `*.name` for all below a name."""
+    return allowed_host(text[1:] if text.startswith("*.") else text)
 
 
 def network(text: str) -> str:
@@ -218,9 +240,28 @@ def header_name(text: str) -> None:
         raise Wrong("this header is the connection's own and cannot be set")
 
 
+def field_name(text: str) -> str:
+    """A request header that is read; not one that holds secrets, which would end up in keys of sessions."""
+    header_name(text)
+    if text.lower() in {"authorization", "cookie", "proxy-authorization"}:
+        raise Wrong("this header holds secrets: no session can be named by it")
+    return text
+
+
 def provider_name(text: str) -> None:
     if not re.fullmatch(_PROVIDER_NAME, text):
         raise Wrong("a provider's name is 1 to 64 of the characters A-Z a-z 0-9 . _ -, the first a letter or a digit")
+
+
+def embeddings_name(text: str) -> None:
+    if not 0 < len(text) <= 128 or not text.isprintable() or text != text.strip():
+        raise Wrong("is not a name for a model: 1 to 128 printable characters")
+
+
+def model_name(text: str) -> str:
+    if not re.fullmatch(_MODEL_NAME, text):
+        raise Wrong('expected "provider/model", like "openai/gpt-4o-mini"')
+    return text
 
 
 def key_id(text: str) -> str:
@@ -281,26 +322,62 @@ class RateOr(Section):
         return super().read(node, path, reading)
 
 
-class ModelName:
-    """`"provider/model"`, or the product's `{primary, fallbacks}`, of which the fallbacks are not used."""
+class ModelChoice(str):
+    """`provider/model`, as text.  `fallbacks` are those that are asked, in order, where it fails."""
 
+    __slots__ = ("fallbacks",)
+
+    fallbacks: tuple[str, ...]
+
+    def __new__(cls, text: str, fallbacks: tuple[str, ...] = ()) -> Self:
+        choice = super().__new__(cls, text)
+        choice.fallbacks = fallbacks
+        return choice
+
+
+def models_of(choice: str) -> tuple[str, ...]:
+    """All models of a choice, in the order in which they are asked."""
+    return (str(choice), *choice.fallbacks) if isinstance(choice, ModelChoice) else (choice,)
+
+
+class ModelName:
+    """`"provider/model"`, or the product's `{primary, fallbacks}`."""
+
+    shown = '"provider/model" or {primary, fallbacks}'
+
+    def read(self, node: Node, path: Path, reading: Reading) -> ModelChoice:
+        if not isinstance(node.value, dict):
+            return ModelChoice(_model_name(node, reading))
+        members = node.value
+        for key, member in members.items():
+            if key not in {"primary", "fallbacks"}:
+                message = "there is no such option. Known here: primary, fallbacks"
+                reading.problem(member.key_place, (*path, key), message)
+        if "primary" not in members:
+            raise Wrong("'primary' is missing")
+        choice = ModelChoice(_model_name(members["primary"], reading))
+        if "fallbacks" in members:
+            found = reading.read(_FALLBACKS, members["fallbacks"], (*path, "fallbacks"))
+            others = () if found is MISSING else dict.fromkeys(found)
+            choice = ModelChoice(choice, tuple(one for one in others if one != choice))
+        return choice
+
+
+class _OneModel:
     shown = '"provider/model"'
 
-    def read(self, node: Node, path: Path, reading: Reading) -> str:
-        if isinstance(node.value, dict):
-            primary = node.value.get("primary")
-            for key, member in node.value.items():
-                if key == "fallbacks":
-                    reading.ignore(member, (*path, key))
-                elif key != "primary":
-                    reading.problem(member.key_place, (*path, key), "there is no such option. Known here: primary")
-            if primary is None:
-                raise Wrong("'primary' is missing")
-            node = primary
-        text = reading.text(node)
-        if not re.fullmatch(_MODEL_NAME, text):
-            raise Wrong('expected "provider/model", like "openai/gpt-4o-mini"')
-        return text
+    def read(self, node: Node, _path: Path, reading: Reading) -> str:
+        return _model_name(node, reading)
+
+
+_FALLBACKS = ListOf(_OneModel())
+
+
+def _model_name(node: Node, reading: Reading) -> str:
+    text = reading.text(node)
+    if not re.fullmatch(_MODEL_NAME, text):
+        raise Wrong('expected "provider/model", like "openai/gpt-4o-mini"')
+    return text
 
 
 class FileName:
@@ -374,3 +451,16 @@ class ById:
             if value is not MISSING:
                 values.append(value)
         return tuple(values)
+
+
+class ToolNames:
+    """Names of tools; the product's object of rules, which are about its own tools, is not used."""
+
+    shown = "array of names, `mcp:SERVER` for all of a server, `*` for all there are"
+
+    def read(self, node: Node, path: Path, reading: Reading) -> tuple[str, ...] | None:
+        if isinstance(node.value, dict):
+            reading.ignore(node, path)
+            return None
+        names: tuple[str, ...] = ListOf(Text("name")).read(node, path, reading)
+        return names
