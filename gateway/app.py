@@ -323,6 +323,12 @@ class Gateway:
             everything, offers = self._assembly.toolbox.all, self._assembly.offers
             invoke = Invoke(everything, offers, tools.max_invocations, tools.timeout_ms / 1000 or None)
             routes["/tools/invoke"] = Route({"POST": invoke.create}, scope="tools")
+        if endpoints.embeddings.enabled:
+            from .api.embeddings import Embeddings
+
+            given = endpoints.embeddings
+            embeddings = Embeddings(self._assembly.embed(), given.model, given.models, given.max_body_bytes)
+            routes["/v1/embeddings"] = Route({"POST": embeddings.create}, scope="embeddings")
         root = Root(routes)
         routes = {"/": Route({"GET": root.index, "OPTIONS": root.options}, guarded=False), **routes, **links}
         return Router(guard, routes, trees)

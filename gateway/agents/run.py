@@ -204,6 +204,9 @@ class Runs:
         yield ending
 
     def _refusal(self, run: RunInput) -> RunFailed | None:
+        agents = run.caller.agents
+        if agents is not None and run.agent_id not in agents:  # who planned it has asked, or else has forgotten to
+            return RunFailed(f"this API key may not use the agent `{run.agent_id}`", "agent_not_allowed", 403)
         if len(self._active) >= self._most:
             return too_many(f"{self._most} runs are under way, as many as `agents.maxConcurrentRuns` allows")
         return self._agents[run.agent_id].refusal

@@ -5,6 +5,7 @@ from __future__ import annotations
 from . import product, values
 from .amounts import DAY_MS, count, milliseconds
 from .fields import REQUIRED, Boolean, Choice, Integer, ListOf, Section, SectionClass, Text, option, section
+from .schema_tools import ToolNames
 
 __all__ = ["AgentDefaults", "AgentEntry", "AgentTimeouts", "Agents", "DefaultTimeouts", "Runtime"]
 
@@ -28,7 +29,7 @@ class AgentDefaults(SectionClass):
     timeouts: DefaultTimeouts = section(DefaultTimeouts)
     max_concurrent: int = count(0, "The most runs of one agent at a time; 0 for no limit.", 0)
     tools: tuple[str, ...] | None = option(
-        None, "The tools of agents that name none; models only.", values.ToolNames(), shown="none"
+        None, "The tools of agents that name none; models only.", ToolNames(), shown="none"
     )
     max_tool_rounds: int = count(
         20, "Rounds of tool calls in a run, after which the model has to answer with what it has.", 1, 1_000
@@ -74,7 +75,7 @@ class AgentEntry(SectionClass):
         shown="agents.defaults.maxConcurrent",
     )
     tools: tuple[str, ...] | None = option(
-        None, "The tools it may use; models only.", values.ToolNames(), shown="agents.defaults.tools"
+        None, "The tools it may use; models only.", ToolNames(), shown="agents.defaults.tools"
     )
     max_tool_rounds: int | None = option(
         None, "Rounds of tool calls in a run.", Integer(1, 1_000), shown="agents.defaults.maxToolRounds"

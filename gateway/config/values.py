@@ -8,15 +8,13 @@ from typing import Any, Self
 
 from ..model.names import FAMILIES
 from .env import expand_home
-from .fields import MISSING, ListOf, Reading, Secret, Section, Text, Wrong
+from .fields import MISSING, ListOf, Reading, Secret, Section, Wrong
 from .tree import Node, Path
 
 __all__ = [
     "APIS",
     "BUILT_IN_PROVIDERS",
-    "MCP_TRANSPORTS",
     "OTHER_APIS",
-    "OTHER_MCP_TRANSPORTS",
     "RUNTIMES",
     "ById",
     "FileName",
@@ -25,16 +23,18 @@ __all__ = [
     "ModelName",
     "NameOr",
     "RateOr",
-    "ToolNames",
+    "StoreName",
     "agent_id",
     "alias",
     "allowed_host",
     "base_url",
     "bind",
+    "embeddings_name",
     "file_mode",
     "header_name",
     "host",
     "key_id",
+    "model_name",
     "models_of",
     "moment",
     "network",
@@ -66,9 +66,6 @@ OTHER_APIS = (
     "pi-messages",
 )
 RUNTIMES = ("model", "python", "echo")
-
-MCP_TRANSPORTS = ("stdio", "http", "streamable-http")
-OTHER_MCP_TRANSPORTS = {"sse": 'It was replaced by streamable HTTP: give the URL of that, with type: "http".'}
 
 MAX_UNIX_PATH = 103
 """Bytes; `sun_path` holds 104 with its NUL on BSD and macOS, 108 on Linux."""
@@ -235,6 +232,17 @@ def provider_name(text: str) -> None:
         raise Wrong("a provider's name is 1 to 64 of the characters A-Z a-z 0-9 . _ -, the first a letter or a digit")
 
 
+def embeddings_name(text: str) -> None:
+    if not 0 < len(text) <= 128 or not text.isprintable() or text != text.strip():
+        raise Wrong("is not a name for a model: 1 to 128 printable characters")
+
+
+def model_name(text: str) -> str:
+    if not re.fullmatch(_MODEL_NAME, text):
+        raise Wrong('expected "provider/model", like "openai/gpt-4o-mini"')
+    return text
+
+
 def key_id(text: str) -> str:
     """It stands in log lines, so it needs no quotes there."""
     if not re.fullmatch(_KEY_ID, text):
@@ -365,6 +373,23 @@ class FileName:
         return os.path.join(os.path.dirname(node.place.file), text)  # noqa: PTH118, PTH120 - pathlib costs the start 3 ms
 
 
+class StoreName:
+    """`sqlite`, `memory`, or a file name; the product's own files, which are JSON, are not used."""
+
+    shown = '"sqlite" or "memory" or file name'
+
+    def read(self, node: Node, path: Path, reading: Reading) -> str | None:
+        text = reading.text(node)
+        if text in {"sqlite", "memory"}:
+            return text
+        if text.endswith((".json", ".jsonl")) or "{" in text:
+            reading.ignore(node, path)
+            return None
+        if "/" not in text and os.sep not in text and "." not in text:
+            raise Wrong('expected "sqlite", "memory", or a file name with a folder in it, like "./sessions.sqlite3"')
+        return FileName().read(node, path, reading)
+
+
 class NameOr:
     """The section, or its `id` alone."""
 
@@ -405,16 +430,3 @@ class ById:
             if value is not MISSING:
                 values.append(value)
         return tuple(values)
-
-
-class ToolNames:
-    """Names of tools; the product's object of rules, which are about its own tools, is not used."""
-
-    shown = "array of names, `mcp:SERVER` for all of a server, `*` for all there are"
-
-    def read(self, node: Node, path: Path, reading: Reading) -> tuple[str, ...] | None:
-        if isinstance(node.value, dict):
-            reading.ignore(node, path)
-            return None
-        names: tuple[str, ...] = ListOf(Text("name")).read(node, path, reading)
-        return names
