@@ -12,16 +12,17 @@ from time import monotonic
 from typing import Any
 
 from .agents.conversation import Conversations
-from .agents.function import echo, load_target
+from .agents.function import echo, load_target, taken_by
 from .agents.limits import RunLimits
-from .agents.registry import AgentEntry, Registry
+from .agents.registry import EVERYTHING, AgentEntry, Registry
 from .config.fields import Wrong
+from .config.kinds import models_of
 from .config.schema import Config
 from .config.schema_agents import AgentEntry as AgentConfig
 from .config.schema_models import Provider
 from .config.schema_tools import McpServer as McpConfig
 from .config.schema_tools import Tool as ToolConfig
-from .config.values import BUILT_IN_PROVIDERS, agent_id, models_of
+from .config.values import BUILT_IN_PROVIDERS, agent_id
 from .errors import ConfigError
 from .model.key import Key
 from .ports import Agent, GatewayTool, Ids, Offer, SessionStore
@@ -56,9 +57,12 @@ class Assembly:
         # What the model agents may use, by their ids.
         self.offers: dict[str, Offer] = {}
         limits = _limits(config)
-        entries = [AgentEntry(_agent_id(agent_id), agent, limits=limits) for agent_id, agent in agents.items()]
+        entries = [
+            AgentEntry(_agent_id(agent_id), agent, limits=limits, takes=taken_by(agent))
+            for agent_id, agent in agents.items()
+        ]
         taken = {entry.id for entry in entries}
-        entries += [self._agent(one) for one in _agent_configs(config, has_agents=bool(entries)) if one.id not in taken]
+        entries += [self._entry(one) for one in _agent_configs(config, has_agents=bool(entries)) if one.id not in taken]
         self.registry = Registry(entries)
 
     def conversations(self, store: SessionStore | None, clock: Callable[[], float]) -> Conversations:
@@ -67,12 +71,9 @@ class Assembly:
         if store is None:
             store = self._store(clock)
             self._closers.append(store.aclose)
-        return Conversations(store, Lanes(), clock, settings.max_chars)
-
-    def start(self) -> None:
-        """Begin what needs the running event loop."""
-        if self.toolbox is not None:
-            self.toolbox.start()
+        queue = settings.queue
+        lanes = Lanes(queue.max_waiting, queue.max_wait_ms / 1000, queue.mode)
+        return Conversations(store, lanes, clock, settings.max_chars, settings.max_turns)
 
     def _store(self, clock: Callable[[], float]) -> SessionStore:
         settings = self._config.session
@@ -96,10 +97,19 @@ class Assembly:
             verify(path)
         return DeferredStore(make)
 
+    def start(self) -> None:
+        """Begin what needs the running event loop."""
+        if self.toolbox is not None:
+            self.toolbox.start()
+
     async def aclose(self) -> None:
         """Give back what the parts hold."""
         for close in self._closers:
             await close()
+
+    def _entry(self, config: AgentConfig) -> AgentEntry:
+        entry = self._agent(config)
+        return entry._replace(takes=entry.takes & taken_by(entry.agent), shows_reasoning=config.show_reasoning)
 
     def _agent(self, config: AgentConfig) -> AgentEntry:
         limits = _limits(self._config, config)
@@ -177,6 +187,7 @@ class Assembly:
             config.default,
             limits,
             lambda wanted, param: made.check(wanted, own, param),
+            EVERYTHING if any(made.takes_images(name) is not False for name in names) else EVERYTHING - {"images"},
         )
 
     def embed(self) -> Callable[[str, Any], Awaitable[bytes]]:

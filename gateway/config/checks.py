@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from .auth import digest_of, missing
 from .fields import Reading
+from .kinds import models_of
 from .schema import Config, Gateway, Tls
 from .schema_agents import AgentEntry, Agents
 from .schema_auth import Auth
 from .schema_tools import McpServer, Tool
 from .tree import Key, Node, Path, show_path
-from .values import BUILT_IN_PROVIDERS, models_of
+from .values import BUILT_IN_PROVIDERS
 
 __all__ = ["finish"]
 
@@ -42,6 +43,10 @@ def _gateway(gateway: Gateway, reading: Reading) -> Gateway:
         section = http.cors if "*" in http.cors.allowed_origins else gateway.control_ui
         message = "without authentication '*' would let every web page use the agents. Name the origins one by one"
         _problem(section, "allowedOrigins", message, reading)
+    images = http.endpoints.chat_completions.images
+    if images.allow_url and not images.url_allowlist and _is_clean(images, reading):
+        message = 'it needs urlAllowlist beside it, the hosts to fetch from: ["images.example.com"], or ["*"] for any'
+        _problem(images, "allowUrl", message, reading)
     _keys_of(gateway.auth, reading)
     http = http.replace(cors=http.cors.replace(allowed_origins=tuple(dict.fromkeys(listed))))
     return gateway.replace(bind=bind, tls=_tls(gateway.tls, reading), http=http)

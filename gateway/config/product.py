@@ -11,10 +11,10 @@ __all__ = [
     "AGENT_DEFAULTS",
     "AGENT_ENTRY",
     "AUTH",
-    "CHAT_COMPLETIONS",
     "CONTROL_UI",
     "GATEWAY",
     "HTTP",
+    "IMAGES",
     "MCP",
     "MCP_SERVER",
     "MODELS",
@@ -32,7 +32,7 @@ def _keys(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-CHAT_COMPLETIONS = _keys("images maxImageParts maxTotalImageBytes")
+IMAGES = _keys("allowedMimes")
 RESPONSES = _keys("files images maxUrlParts")
 HTTP = _keys("securityHeaders")
 AUTH = _keys("allowTailscale identityScopes trustedProxy")

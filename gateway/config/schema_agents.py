@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import product, values
+from . import kinds, product, values
 from .amounts import DAY_MS, count, milliseconds
 from .fields import REQUIRED, Boolean, Choice, Integer, ListOf, Section, SectionClass, Text, option, section
 from .schema_tools import ToolNames
@@ -24,7 +24,7 @@ class AgentDefaults(SectionClass):
     IGNORED = product.AGENT_DEFAULTS
 
     model: str | None = option(
-        None, "The model of agents that name none, and the ones to ask, in order, where it fails.", values.ModelName()
+        None, "The model of agents that name none, and the ones to ask, in order, where it fails.", kinds.ModelName()
     )
     timeouts: DefaultTimeouts = section(DefaultTimeouts)
     max_concurrent: int = count(0, "The most runs of one agent at a time; 0 for no limit.", 0)
@@ -64,9 +64,12 @@ class AgentEntry(SectionClass):
     default: bool = option(False, "Answer requests that name no agent.", Boolean())
     name: str | None = option(None, "A name for people.", Text())
     aliases: tuple[str, ...] = option((), "Other model names that mean this agent.", ListOf(Text("name", values.alias)))
-    model: str | None = option(None, "Its model; see there.", values.ModelName(), shown="agents.defaults.model")
+    model: str | None = option(None, "Its model; see there.", kinds.ModelName(), shown="agents.defaults.model")
     runtime: Runtime = section(Runtime)
     system_prompt: str | None = option(None, "Text put before every conversation.", Text())
+    show_reasoning: bool = option(
+        False, "Tell callers what the model thinks before it answers, as `reasoning_content`.", Boolean()
+    )
     timeouts: AgentTimeouts = section(AgentTimeouts)
     max_concurrent: int | None = option(
         None,
@@ -91,5 +94,5 @@ class Agents(SectionClass):
     )
     list: tuple[AgentEntry, ...] = option((), "The agents.", ListOf(Section(AgentEntry)), shown="none")
     entries: tuple[AgentEntry, ...] = option(
-        (), "The same as an object, with the ids as keys.", values.ById(Section(AgentEntry)), shown="none"
+        (), "The same as an object, with the ids as keys.", kinds.ById(Section(AgentEntry)), shown="none"
     )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from . import product, values
+from . import kinds, product, values
 from .amounts import GIB, count, milliseconds
 from .fields import (
     REQUIRED,
@@ -100,7 +100,7 @@ class ToolCommand(SectionClass):
         ListOf(Text()),
         shown="required",
     )
-    cwd: str | None = option(None, "The folder it runs in.", values.FileName(), shown="the gateway's")
+    cwd: str | None = option(None, "The folder it runs in.", kinds.FileName(), shown="the gateway's")
     env: Mapping[str, str] = option(
         MappingProxyType({}),
         "Variables it gets besides PATH, HOME, the language and the like; it gets none of the gateway's others.",
@@ -162,7 +162,7 @@ class McpServer(SectionClass):
         MapOf(Secret(), _variable),
         shown="none",
     )
-    cwd: str | None = option(None, "The folder it runs in.", values.FileName(), shown="the gateway's")
+    cwd: str | None = option(None, "The folder it runs in.", kinds.FileName(), shown="the gateway's")
     url: str | None = option(None, "The URL of a server that speaks streamable HTTP.", Text("URL", _endpoint))
     headers: Mapping[str, str] = option(
         MappingProxyType({}), "More headers for it.", MapOf(Secret(ascii_only=True), values.header_name), shown="none"
