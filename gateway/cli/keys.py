@@ -9,7 +9,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 
 from ..config.fields import Wrong
-from ..config.values_auth import key_id
+from ..config.values import key_id
 from .console import WRONG_USAGE, complain, say, write
 
 __all__ = ["add_arguments", "execute"]
