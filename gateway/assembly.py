@@ -61,8 +61,32 @@ class Assembly:
                 return echo
             case "python":
                 return load_target(config.runtime.target or "", f"agents: {config.id}: runtime.target")
+            case "command":
+                return self._command(config)
             case _:
                 return self._model(config)
+
+    def _command(self, config: AgentConfig) -> Agent:
+        from .agents.command import Command, CommandAgent
+        from .agents.command_child import ChildLimits
+
+        runtime = config.runtime
+        agent = CommandAgent(
+            Command(
+                f"agents: {config.id}: runtime",
+                runtime.argv,
+                ChildLimits(runtime.timeout_ms / 1000, runtime.max_output_bytes),
+                runtime.input,
+                runtime.output,
+                runtime.cwd,
+                runtime.env,
+                runtime.inherit_env,
+                self._environ,
+                config.system_prompt,
+            )
+        )
+        self._closers.append(agent.aclose)
+        return agent
 
     def _model(self, config: AgentConfig) -> Agent:
         # Loaded on demand: a gateway of Python agents needs no HTTP client.

@@ -22,6 +22,7 @@ __all__ = [
     "agent_id",
     "alias",
     "allowed_host",
+    "argument",
     "base_url",
     "bind",
     "file_mode",
@@ -32,6 +33,8 @@ __all__ = [
     "provider_name",
     "target",
     "unix_path",
+    "variable",
+    "variable_name",
 ]
 
 BUILT_IN_PROVIDERS = ("openai", "openrouter", "ollama", "lmstudio", "llama.cpp", "vllm")
@@ -50,7 +53,7 @@ OTHER_APIS = (
     "ollama",
     "pi-messages",
 )
-RUNTIMES = ("model", "python", "echo")
+RUNTIMES = ("model", "python", "command", "echo")
 
 MAX_UNIX_PATH = 103
 """Bytes; `sun_path` holds 104 with its NUL on BSD and macOS, 108 on Linux."""
@@ -62,6 +65,7 @@ _ORIGIN = r"([A-Za-z][A-Za-z0-9+.-]*)://([A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(:[
 _TARGET = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*(?:\.[^\W\d]\w*)*"
 _HEADER_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # RFC 9110, section 5.1: token
 _PROVIDER_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+_VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
 _MODEL_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}/[!-~]{1,256}"
 
 
@@ -210,6 +214,22 @@ def header_name(text: str) -> None:
 def provider_name(text: str) -> None:
     if not re.fullmatch(_PROVIDER_NAME, text):
         raise Wrong("a provider's name is 1 to 64 of the characters A-Z a-z 0-9 . _ -, the first a letter or a digit")
+
+
+def argument(text: str) -> str:
+    if "\0" in text:
+        raise Wrong("a program's arguments hold no NUL characters")
+    return text
+
+
+def variable_name(text: str) -> str:
+    variable(text)
+    return text
+
+
+def variable(text: str) -> None:
+    if not re.fullmatch(_VARIABLE, text):
+        raise Wrong("a variable's name is made of A-Z a-z 0-9 _, the first no digit")
 
 
 class ModelName:
