@@ -10,15 +10,16 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from ssl import SSLContext
 from types import TracebackType
 from typing import Any, Self
 
+from .agents.registry import Registry
 from .agents.run import Runs
 from .api.chat import Chat
-from .api.guard import Guard
+from .api.guard import Guard, KeyCheck
 from .api.health import Health
 from .api.hosts import Hosts
 from .api.models import PREFIX, Models
@@ -30,7 +31,8 @@ from .assembly import Assembly
 from .config.schema import Config
 from .errors import ConfigError, GatewayError
 from .listening import Listen, addresses_of, own_names, require_local, require_named_origins
-from .ports import Agent, Handler, Ids, LinkHandler, SessionStore
+from .model.key import Key
+from .ports import Agent, Exchange, Handler, Ids, LinkHandler, SessionStore
 from .server.connection import Connection
 from .server.limits import Limits
 from .server.listeners import Listener, SocketFile, UnixAddress, open_listener
@@ -62,8 +64,9 @@ class Gateway:
 
     `agents`: id to agent (`ports.Agent`), besides those of `config`.  `listen`: `host:port`, `unix:/path`, a socket
     that listens, or several; none at all for a gateway on sockets that the caller serves
-    (`loop.create_server(gw.protocol, sock=s)`).  `token` is the token or password that clients have to show; without
-    one, only this machine may be listened to.  `links`: path to WebSocket handler; `compression`: of their messages,
+    (`loop.create_server(gw.protocol, sock=s)`).  `token` is the token or password that clients have to show, `keys`
+    those of single clients: secret to key, or a lookup (`api.keys.Lookup`), in place of those of `config`.  Without
+    both, only this machine may be listened to.  `links`: path to WebSocket handler; `compression`: of their messages,
     where the client can do it too, with permessage-deflate.  Without `config` the chat endpoint is on.
 
     Raises ConfigError where the parts do not make a gateway.
@@ -76,6 +79,7 @@ class Gateway:
         agents: Mapping[str, Agent] | None = None,
         listen: Listen | Iterable[Listen] | None = None,
         token: str | None = None,
+        keys: Mapping[str, Key] | Callable[[str], Key | None] | None = None,
         tls: SSLContext | None = None,
         links: Mapping[str, LinkHandler] | None = None,
         compression: bool | None = None,
@@ -100,13 +104,18 @@ class Gateway:
         self._proxies = _proxies(self.config)
         self._links = dict(links or {})
         self._compression = settings.ws.compression if compression is None else compression
-        if token is None:
+        if token is not None:
+            _require_usable(token)
+        elif keys is None and not settings.auth.keys:
             require_local(self._addresses)
             require_named_origins(self.config)
-        else:
-            _require_usable(token)
         self._assembly = Assembly(self.config, agents or {}, environ or {})
         self.registry = self._assembly.registry
+        self._given = keys is not None
+        self._keys: Any = _keys_of(self.config, self.registry, environ or {}, token) if keys is None else keys
+        self._rates: Any = None
+        self._answers: Any = None
+        self._guard: Guard | None = None
         conversations = self._assembly.conversations(store, clock)
         self.runs = Runs(self.registry, conversations, self.config.agents.max_concurrent_runs)
         self._listeners: list[Listener] = []
@@ -154,16 +163,27 @@ class Gateway:
             raise
         self._state = "started"
 
-    def reload(self) -> bool:
-        """Read the certificate's files anew, for the connections to come; False where there are none.
+    def reload(self, config: Config | None = None, environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
+        """Read the certificate's files anew, for the connections to come, and take over the keys of `config`.
 
-        They are looked at by themselves too, when a client connects.  Raises ConfigError where they cannot be used; the
-        certificate in use stays then.
+        Gives what was renewed, `certificate` and `keys`.  Certificates are looked at by themselves too, when a client
+        connects.  Keys that were given to the constructor stay, and so does a gateway without authentication.  Raises
+        ConfigError where something cannot be used; all that is in use stays then.
         """
-        if self._certificate is None:
-            return False
-        self._certificate.reload()
-        return True
+        done = []
+        keys: Any = None
+        if config is not None and not self._given:
+            keys = _keys_of(config, self.registry, environ or {}, self._token)
+            if keys is None and self._keys is not None:
+                keys = {}
+        if self._certificate is not None:
+            self._certificate.reload()
+            done.append("certificate")
+        if keys is not None and self._guard is not None:
+            self._keys = keys
+            self._guard.replace_keys(self._key_check(keys))
+            done.append("keys")
+        return tuple(done)
 
     async def drain(self, deadline: float | None = None) -> None:
         """Stop accepting, and wait up to `deadline` seconds for the runs under way; those left end with an error."""
@@ -190,6 +210,8 @@ class Gateway:
             await listener.close()
         if self._server is not None:
             await self._server.close()
+        if self._answers is not None:
+            await self._answers.aclose()
         self.runs.close()
         await self._assembly.aclose()
         if self._closed is not None:
@@ -231,7 +253,9 @@ class Gateway:
         hosts = Hosts((*settings.http.allowed_hosts, *own_names(self._addresses)))
         origins = Origins(settings.http.cors.allowed_origins, hosts)
         throttle = Throttle(_throttle_limits(self.config), asyncio.get_running_loop().time)
-        guard = Guard(self._token, throttle, hosts, origins, check_hosts=bool(settings.http.allowed_hosts))
+        check_hosts = bool(settings.http.allowed_hosts)
+        keys = None if self._keys is None else self._key_check(self._keys)
+        self._guard = guard = Guard(self._token, throttle, hosts, origins, check_hosts=check_hosts, keys=keys)
         router = self._router(guard)
         handler: Handler = router.route
         if self._proxies is not None:
@@ -253,6 +277,13 @@ class Gateway:
             is_proxy=None if self._proxies is None else self._proxies.trusts,
         )
 
+    def _key_check(self, keys: Any) -> KeyCheck:
+        # Loaded on demand: most gateways have one secret.
+        from .api.keys import Rates, keyring
+
+        self._rates = self._rates or Rates(asyncio.get_running_loop().time)
+        return KeyCheck(keyring(keys), self._rates, self._clock)
+
     def _open_links(self, loop: asyncio.AbstractEventLoop) -> LinkOpener:
         # Loaded on demand: wsproto costs a third of the whole start, and most gateways see no WebSocket.
         from .server.link import LinkLimits, Links
@@ -272,15 +303,59 @@ class Gateway:
             body_limit = self.config.gateway.http.endpoints.chat_completions.max_body_bytes
             chat = Chat(self.registry, self.runs, self._ids, self._clock, body_limit)
             models = Models(self.registry, int(self._clock()))
-            routes["/v1/chat/completions"] = Route({"POST": chat.create})
-            routes["/v1/models"] = Route({"GET": models.index})
-            trees[PREFIX] = Route({"GET": models.one})
+            routes["/v1/chat/completions"] = Route({"POST": self._once(chat.create, body_limit)}, scope="chat")
+            routes["/v1/models"] = Route({"GET": models.index}, scope="models")
+            trees[PREFIX] = Route({"GET": models.one}, scope="models")
+        endpoints = self.config.gateway.http.endpoints
+        if endpoints.responses.enabled:
+            from .api.responses import Responses
+
+            body_limit = endpoints.responses.max_body_bytes
+            responses = Responses(self.registry, self.runs, self._ids, self._clock, body_limit)
+            routes["/v1/responses"] = Route({"POST": self._once(responses.create, body_limit)}, scope="responses")
         root = Root(routes)
         routes = {"/": Route({"GET": root.index, "OPTIONS": root.options}, guarded=False), **routes, **links}
         return Router(guard, routes, trees)
 
+    def _once(self, handler: Handler, body_limit: int) -> Handler:
+        """What answers requests that have an `Idempotency-Key` once each, and all others by `handler`."""
+
+        def serve(exchange: Exchange) -> Awaitable[None]:
+            if b"idempotency-key" not in exchange.head.fields:
+                return handler(exchange)
+            # Loaded on demand: few clients ask for it.
+            from .api.idempotency import Idempotency
+
+            self._answers = self._answers or Idempotency(asyncio.get_running_loop())
+            answered: Awaitable[None] = self._answers.serve(handler, body_limit, exchange)
+            return answered
+
+        return serve
+
     def _failing(self) -> list[str]:
         return {"started": [], "new": ["starting"], "starting": ["starting"]}.get(self._state, ["draining"])
+
+
+def _keys_of(
+    config: Config, registry: Registry, environ: Mapping[str, str], token: str | None
+) -> Mapping[bytes, Key] | None:
+    """The keys of the configuration, if it has some.  Raises ConfigError where they do not fit the rest."""
+    auth = config.gateway.auth
+    if not auth.keys:
+        return None
+    from .config.auth import resolve_keys, sha256
+
+    keys = resolve_keys(auth, environ)
+    own = keys.get(sha256(token.encode())) if token is not None else None
+    problems = [] if own is None else [f"{own.caller.id}: it is the gateway's own secret, which may do all"]
+    for key in keys.values():
+        unknown = sorted((key.caller.agents or frozenset()) - registry.by_id.keys())
+        if unknown:
+            known = ", ".join(registry.by_id)
+            problems.append(f"{key.caller.id}: there is no agent {', '.join(unknown)}. There are: {known}")
+    if problems:
+        raise ConfigError(*(f"gateway.auth.keys: {problem}" for problem in problems))
+    return keys
 
 
 def _certificate(config: Config) -> Any:

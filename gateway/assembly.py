@@ -6,6 +6,8 @@ What a plain gateway does not need is loaded where the configuration asks for it
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import partial
+from time import monotonic
 from typing import Any
 
 from .agents.conversation import Conversations
@@ -15,13 +17,14 @@ from .agents.registry import AgentEntry, Registry
 from .config.fields import Wrong
 from .config.schema import Config
 from .config.schema_agents import AgentEntry as AgentConfig
-from .config.values import agent_id
+from .config.schema_models import Provider
+from .config.values import BUILT_IN_PROVIDERS, agent_id, models_of
 from .errors import ConfigError
 from .ports import Agent, SessionStore
 from .sessions.lanes import Lanes
 from .sessions.store import MemoryStore
 
-__all__ = ["Assembly"]
+__all__ = ["Assembly", "catalog"]
 
 
 class Assembly:
@@ -30,16 +33,13 @@ class Assembly:
     def __init__(self, config: Config, agents: Mapping[str, Agent], environ: Mapping[str, str]) -> None:
         self._config = config
         self._environ = environ
-        self._upstreams: dict[str, Any] = {}
+        self._catalog: Any = None
+        self._cool_down: Any = None
         self._closers: list[Callable[[], Awaitable[None]]] = []
         limits = _limits(config)
         entries = [AgentEntry(_agent_id(agent_id), agent, limits=limits) for agent_id, agent in agents.items()]
         taken = {entry.id for entry in entries}
-        entries += [
-            AgentEntry(one.id, self._agent(one), one.aliases, one.default, _limits(config, one))
-            for one in _agent_configs(config, has_agents=bool(entries))
-            if one.id not in taken
-        ]
+        entries += [self._agent(one) for one in _agent_configs(config, has_agents=bool(entries)) if one.id not in taken]
         self.registry = Registry(entries)
 
     def conversations(self, store: SessionStore | None, clock: Callable[[], float]) -> Conversations:
@@ -55,16 +55,19 @@ class Assembly:
         for close in self._closers:
             await close()
 
-    def _agent(self, config: AgentConfig) -> Agent:
+    def _agent(self, config: AgentConfig) -> AgentEntry:
+        limits = _limits(self._config, config)
         match config.runtime.type:
             case "echo":
-                return echo
+                return AgentEntry(config.id, echo, config.aliases, config.default, limits)
             case "python":
-                return load_target(config.runtime.target or "", f"agents: {config.id}: runtime.target")
+                agent = load_target(config.runtime.target or "", f"agents: {config.id}: runtime.target")
+                return AgentEntry(config.id, agent, config.aliases, config.default, limits)
             case "command":
-                return self._command(config)
+                agent = self._command(config)
+                return AgentEntry(config.id, agent, config.aliases, config.default, limits)
             case _:
-                return self._model(config)
+                return self._model(config, limits)
 
     def _command(self, config: AgentConfig) -> Agent:
         from .agents.command import Command, CommandAgent
@@ -88,40 +91,82 @@ class Assembly:
         self._closers.append(agent.aclose)
         return agent
 
-    def _model(self, config: AgentConfig) -> Agent:
+    def _model(self, config: AgentConfig, limits: RunLimits) -> AgentEntry:
         # Loaded on demand: a gateway of Python agents needs no HTTP client.
-        from .providers.model import Model
-        from .providers.openai import Completions
-        from .providers.settings import Timeouts, provider
-        from .providers.upstream import Upstream
+        from .agents.fallbacks import CoolDown, Fallbacks
 
-        place = f"agents: {config.id}"
-        full_name = config.model or self._config.agents.defaults.model
-        if full_name is None:
-            raise ConfigError(f'{place}: has neither a model ("provider/model") nor a runtime')
-        provider_name, _, model = full_name.partition("/")
-        settings = self._config.models.providers.get(provider_name)
-        if settings is None:
-            found = provider(provider_name, environment=self._environ)
-        else:
-            found = provider(
-                provider_name,
-                base_url=settings.base_url,
-                api_key=settings.api_key,
-                headers=settings.headers,
-                timeouts=Timeouts(
-                    settings.connect_timeout_ms / 1000,
-                    settings.first_byte_timeout_ms / 1000,
-                    settings.idle_timeout_ms / 1000,
-                ),
-                max_retries=settings.max_retries,
-                environment=self._environ,
-            )
-        upstream = self._upstreams.get(provider_name)
-        if upstream is None:
-            upstream = self._upstreams[provider_name] = Upstream(found.timeouts)
-            self._closers.append(upstream.aclose)
-        return Model(Completions(), found, model, upstream, system_prompt=config.system_prompt)
+        choice = config.model or self._config.agents.defaults.model
+        if choice is None:
+            raise ConfigError(f'agents: {config.id}: has neither a model ("provider/model") nor a runtime')
+        if self._catalog is None:
+            self._catalog = catalog(self._config, self._environ)
+            self._closers.append(self._catalog.aclose)
+            self._cool_down = CoolDown(monotonic)
+        made = self._catalog
+        names, prompt = models_of(choice), config.system_prompt
+        own = names[0].partition("/")[0]
+        agent = Fallbacks(
+            {name: made.agent(name, prompt) for name in names},
+            lambda wanted: made.choose(wanted, own, prompt),
+            self._cool_down,
+        )
+        return AgentEntry(
+            config.id,
+            agent,
+            config.aliases,
+            config.default,
+            limits,
+            lambda wanted, param: made.check(wanted, own, param),
+        )
+
+
+def catalog(config: Config, environ: Mapping[str, str]) -> Any:
+    """The models of a configuration: a `providers.catalog.Catalog`."""
+    from .providers.catalog import Catalog
+    from .providers.settings import provider
+
+    makers: dict[str, Callable[[], Any]] = {
+        name: partial(provider, name, environment=environ) for name in BUILT_IN_PROVIDERS
+    }
+    makers |= {name: partial(_provider, name, given, environ) for name, given in config.models.providers.items()}
+    return Catalog(makers, _dialect)
+
+
+def _provider(name: str, given: Provider, environ: Mapping[str, str]) -> Any:
+    from .providers.settings import ModelSettings, Timeouts, provider
+
+    return provider(
+        name,
+        base_url=given.base_url,
+        api_key=given.api_key,
+        headers=given.headers,
+        timeouts=Timeouts(
+            given.connect_timeout_ms / 1000, given.first_byte_timeout_ms / 1000, given.idle_timeout_ms / 1000
+        ),
+        max_retries=given.max_retries,
+        environment=environ,
+        api=given.api,
+        models=[
+            ModelSettings(one.id, "image" in one.input if one.input else None, one.max_tokens, one.reasoning)
+            for one in given.models
+        ],
+    )
+
+
+def _dialect(api: str) -> Any:
+    match api:
+        case "anthropic-messages":
+            from .providers.anthropic import Messages
+
+            return Messages()
+        case "openai-responses":
+            from .providers.responses import Responses
+
+            return Responses()
+        case _:
+            from .providers.openai import Completions
+
+            return Completions()
 
 
 def _agent_id(text: str) -> str:

@@ -5,13 +5,23 @@ GatewayError
 +-- RequestError       a request that is answered with an OpenAI-shaped error
 +-- AgentError         a run that failed; agents may raise it to choose code and status
 |   +-- StoreError     a session that could not be read or kept
++-- ToolError          a tool that failed; the model is told why, and goes on
 +-- PeerGone           the peer left, or was cut off, before its answer was complete
 +-- MisuseError        our own code called a state machine in a state that does not allow it
 """
 
 from __future__ import annotations
 
-__all__ = ["AgentError", "ConfigError", "GatewayError", "MisuseError", "PeerGone", "RequestError", "StoreError"]
+__all__ = [
+    "AgentError",
+    "ConfigError",
+    "GatewayError",
+    "MisuseError",
+    "PeerGone",
+    "RequestError",
+    "StoreError",
+    "ToolError",
+]
 
 
 class GatewayError(Exception):
@@ -73,6 +83,17 @@ class StoreError(AgentError):
 
     def __init__(self, message: str) -> None:
         super().__init__(message, code="session_store_unavailable", status=503)
+
+
+class ToolError(GatewayError):
+    """A call of a tool that failed.  `message` is written for the model, which is told it in place of a result.
+
+    A tool whose failure the user has to know of, because the run makes no sense any more, raises AgentError.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
 
 
 class PeerGone(GatewayError):

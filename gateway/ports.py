@@ -5,12 +5,13 @@ Link                   what `server` offers a handler for one WebSocket connecti
 Refusal                how the API renders the errors that `server` has to answer by itself
 SessionStore           where the turns of sessions are kept
 Agent                  what an agent is
+GatewayTool            what an agent can do besides talking
 Timer                  the part of an event loop that `deadlines` uses
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Protocol, TypeAlias
 
 from .model.caller import Caller
@@ -23,10 +24,12 @@ __all__ = [
     "BodyWriter",
     "Encode",
     "Exchange",
+    "GatewayTool",
     "Handler",
     "Ids",
     "Link",
     "LinkHandler",
+    "Offer",
     "Refusal",
     "SessionStore",
     "Timer",
@@ -105,6 +108,9 @@ class Exchange(Protocol):
         `encode` makes bytes of a list of what was `put`; where it is None, only `write` is of use.
         """
 
+    def fail(self) -> None:
+        """Tell that what is being streamed ends as a failure, whatever its status said: it is no answer to keep."""
+
     def admit(self, caller: Caller) -> None:
         """Tell that this peer has proved who it is: the connection no longer counts as unauthenticated."""
 
@@ -173,6 +179,33 @@ Agent: TypeAlias = Callable[[RunInput], AsyncIterator[RunEvent] | Awaitable[str]
 
 A generator may simply end: that is `RunDone("stop")`.  An exception is `RunFailed`; `AgentError` chooses its members.
 """
+
+
+class GatewayTool(Protocol):
+    """A tool that the gateway itself can use, for a model or for whoever invokes it.
+
+    `name` is 1 to 64 of A-Z a-z 0-9 _ -, as OpenAI's API has it; `parameters` is the JSON Schema of an object.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def description(self) -> str | None: ...
+
+    @property
+    def parameters(self) -> Mapping[str, Any]: ...
+
+    async def call(self, arguments: Mapping[str, Any]) -> str:
+        """The result, as text for the model.
+
+        Raises ToolError where the model is to be told what went wrong, AgentError where the run has to end.  When it is
+        cancelled, what it has begun ends.
+        """
+
+
+Offer: TypeAlias = Callable[[], Awaitable[Mapping[str, GatewayTool]]]
+"""The tools of an agent by name, as they are now: those of a server come and go."""
 
 Ids: TypeAlias = Callable[[int], str]
 """n -> n random lower-case hexadecimal digits that nobody can guess."""

@@ -4,13 +4,23 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
+import tempfile
 import threading
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
+
+try:
+    import fcntl
+except ImportError:  # on Windows tests run one after another
+    fcntl = None  # type: ignore[assignment]  # what is missing is looked for before it is used
 
 # In CI the same examples in every run, so that a failure is the change's; elsewhere new ones each time.
 settings.register_profile("ci", derandomize=True, database=None, deadline=None)
@@ -24,8 +34,39 @@ if hasattr(signal, "SIGHUP"):
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Modules that several test files share.
-sys.path[:0] = [str(HERE / folder) for folder in ("e2e", "attacks", "rules", "server", "wire")]
+sys.path[:0] = [str(HERE / folder) for folder in ("agents", "e2e", "attacks", "rules", "server", "wire")]
 pytest_plugins = ["processes", "siege"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests marked `alone` come last, so that the others need not wait for them again and again."""
+    items.sort(key=lambda item: item.get_closest_marker("alone") is not None)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """With several workers (`-n`), a test marked `alone` runs while no other does: it measures, or floods."""
+    worker = getattr(item.config, "workerinput", None)
+    if worker is None or fcntl is None:
+        return (yield)
+    room = Path(tempfile.gettempdir()) / f"gateway-tests-{worker['testrunuid']}"
+    with ExitStack() as stack:
+        gate, floor = (stack.enter_context(room.with_suffix(f".{name}").open("w")) for name in ("gate", "floor"))
+        fcntl.flock(gate, fcntl.LOCK_EX)  # who wants to be alone keeps it shut meanwhile, so that nobody new comes in
+        alone = item.get_closest_marker("alone") is not None
+        fcntl.flock(floor, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        if not alone:
+            fcntl.flock(gate, fcntl.LOCK_UN)
+        return (yield)
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """Commands that run in this process set the level of the package's logger."""
+    logger = logging.getLogger("gateway")
+    level = logger.level
+    yield
+    logger.setLevel(level)
 
 
 def pytest_unconfigure() -> None:

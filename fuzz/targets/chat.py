@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from typing import Any
 
 from fuzz.targets.json5 import same
 from gateway.api.chat_bytes import DONE, ChunkEncoder, completion
 from gateway.api.json_body import DIGITS, json_body
-from gateway.api.parse import MESSAGES, MODEL_CHARACTERS, chat_request
+from gateway.api.parse import MODEL_CHARACTERS, chat_request
+from gateway.api.parse_messages import MESSAGES
+from gateway.api.parse_tools import TOOLS
 from gateway.errors import RequestError
-from gateway.model.chat import ROLES, ChatRequest
+from gateway.model.chat import ROLES, ChatRequest, Image, Message
 from gateway.model.run import Answer, RunDone, RunFailed, Usage
 from gateway.wire.sse import SseDecoder, SseEvent
 
@@ -20,7 +23,7 @@ MESSAGE_CHARACTERS = 400
 # What the reader of the parameters takes from a JSON value as it is.
 PARAMETERS = {
     "temperature", "top_p", "presence_penalty", "frequency_penalty", "seed", "max_tokens", "max_completion_tokens",
-    "stop", "response_format", "reasoning_effort", "logit_bias",
+    "stop", "response_format", "reasoning_effort", "logit_bias", "verbosity", "parallel_tool_calls",
 }  # fmt: skip
 
 
@@ -77,47 +80,92 @@ def _accepted(request: ChatRequest, value: dict[str, Any]) -> None:
     assert 0 < len(request.messages) <= MESSAGES
     assert len(request.messages) == len(value["messages"])
     for message, given in zip(request.messages, value["messages"], strict=True):
-        assert message.role in ROLES
-        assert message.role == given["role"]
-        assert (message.name, message.tool_call_id) == (given.get("name"), given.get("tool_call_id"))
-        content = given.get("content")
-        if isinstance(content, str):
-            assert message.text == content
-        elif content is None:
-            assert message.text == ""
-        else:
-            assert message.text == "\n".join(
-                part["refusal" if part["type"] == "refusal" else "text"] for part in content
-            )
-    assert any(message.text and message.role in {"user", "tool", "function"} for message in request.messages)
+        _message(message, given)
+    assert any(
+        message.role == "tool" or (message.role in {"user", "function"} and (message.text or message.parts))
+        for message in request.messages
+    )
+    assert request.images == sum(isinstance(part, Image) for message in request.messages for part in message.parts)
     assert request.model == value.get("model")
     assert request.model is None or len(request.model) <= MODEL_CHARACTERS
     assert request.stream is bool(value.get("stream"))
     assert request.include_usage is bool((value.get("stream_options") or {}).get("include_usage"))
     assert request.user == ((value.get("user") or "").strip() or None)
-    wanted = {name: value[name] for name in value if name in PARAMETERS and value[name] is not None}
+    known = PARAMETERS if request.tools else PARAMETERS - {"parallel_tool_calls"}
+    wanted = {name: value[name] for name in value if name in known and value[name] is not None}
     assert same(dict(request.parameters), wanted)
+    assert len({tool.name for tool in request.tools}) == len(request.tools) <= TOOLS
+    for tool, described in zip(request.tools, value.get("tools") or (), strict=True):
+        function = described["function"]
+        assert same(list(tool), [function.get(name) for name in ("name", "description", "parameters", "strict")])
+    choice = request.tool_choice
+    assert choice.mode in {"auto", "none"} or request.tools
+    assert (choice.mode == "function") is (choice.name in {tool.name for tool in request.tools})
     _round_trip(request)
+
+
+def _message(message: Message, given: dict[str, Any]) -> None:
+    assert message.role in ROLES
+    assert message.role == given["role"]
+    assert message.name == given.get("name")
+    assert message.tool_call_id == (given.get("tool_call_id") if message.role == "tool" else None)
+    calls = [
+        (one["id"], one["function"]["name"], one["function"]["arguments"]) for one in given.get("tool_calls") or ()
+    ]
+    assert [*map(tuple, message.tool_calls)] == calls
+    assert message.role == "assistant" or not calls
+    content = given.get("content")
+    if isinstance(content, str):
+        assert message.text == content
+    elif content is None:
+        refusal = given.get("refusal")
+        assert message.text == (refusal if isinstance(refusal, str) else "")
+    else:
+        texts = [
+            part["refusal" if part["type"] == "refusal" else "text"] for part in content if part["type"] != "image_url"
+        ]
+        assert message.text == "\n".join(texts)
+        assert len(message.parts) == (0 if len(texts) == len(content) else len(content))
 
 
 def _round_trip(request: ChatRequest) -> None:
     """The request, written plainly, is the same request."""
     body: dict[str, Any] = {
-        "messages": [
-            {"role": one.role, "content": one.text}
-            | ({} if one.name is None else {"name": one.name})
-            | ({} if one.tool_call_id is None else {"tool_call_id": one.tool_call_id})
-            for one in request.messages
-        ],
+        "messages": [_plainly(message) for message in request.messages],
         "model": request.model,
         "stream": request.stream,
         "stream_options": {"include_usage": request.include_usage},
         "user": request.user,
+        "tools": [{"type": "function", "function": tool._asdict()} for tool in request.tools],
+        "tool_choice": {"type": "function", "function": {"name": request.tool_choice.name}}
+        if request.tool_choice.name is not None
+        else request.tool_choice.mode,
         **request.parameters,
     }
     again = chat_request(json.dumps(body).encode())
-    assert again == request._replace(parameters=again.parameters)
+    assert again == request._replace(parameters=again.parameters, tools=again.tools)
     assert same(dict(again.parameters), dict(request.parameters))
+    assert same([list(tool) for tool in again.tools], [list(tool) for tool in request.tools])
+
+
+def _plainly(message: Message) -> dict[str, Any]:
+    return {
+        "role": message.role,
+        "content": [_part(part) for part in message.parts] or message.text,
+        "name": message.name,
+        "tool_call_id": message.tool_call_id,
+        "tool_calls": [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for call in message.tool_calls
+        ],
+    }
+
+
+def _part(part: str | Image) -> dict[str, Any]:
+    if isinstance(part, str):
+        return {"type": "text", "text": part}
+    url = f"data:{part.media_type};base64,{b64encode(part.data).decode()}"
+    return {"type": "image_url", "image_url": {"url": url, "detail": part.detail}}
 
 
 def _answer(request: ChatRequest) -> None:

@@ -22,20 +22,13 @@ from urllib.parse import quote
 from ..errors import AgentError, ConfigError
 from ..model.chat import Image, Message
 from ..model.run import INSTRUCTIONS, RunDone, RunEvent, RunFailed, RunInput
+from ..processes import bare_environment
 from .command_child import Child, ChildLimits, start
 from .command_output import JsonLines, PlainText, Reader, printable
 
 __all__ = ["Command", "CommandAgent"]
 
 _PLACEHOLDER = r"\{(?:prompt|session|agent)\}"
-
-INHERITED = (
-    *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR"),
-    *("XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR"),
-    *("SYSTEMROOT", "SYSTEMDRIVE", "PATHEXT", "COMSPEC", "APPDATA", "LOCALAPPDATA", "USERPROFILE", "TEMP", "TMP"),
-)
-"""Variables that a command gets without being named: where things are, and the language.  Whatever else the gateway's
-environment holds may be a secret."""
 
 PLAIN = {"TERM": "dumb", "NO_COLOR": "1"}
 """What is written is for a client, not a terminal (https://no-color.org)."""
@@ -165,8 +158,9 @@ def _environment(command: Command) -> dict[str, str]:
     missing = [name for name in command.inherited if name not in environ]
     if missing:
         raise ConfigError(f"{command.place}.inheritEnv: the environment has no {', '.join(missing)}")
-    usual = {name: environ[name] for name in (*INHERITED, *command.inherited) if name in environ}
-    return {"PATH": os.defpath, **PLAIN, **usual, **command.variables}
+    return bare_environment(
+        environ, {**PLAIN, **{name: environ[name] for name in command.inherited}, **command.variables}
+    )
 
 
 def _fill(argument: str, values: Mapping[str, str]) -> str:

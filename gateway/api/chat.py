@@ -30,19 +30,19 @@ from .chat_bytes import DONE, KEEP_ALIVE, ChunkEncoder, completion
 from .parse import chat_request
 from .problem import JSON, run_error
 
-__all__ = ["Chat"]
+__all__ = ["AGENT_HEADERS", "SESSION_HEADERS", "SSE", "Chat", "first_header"]
 
-_SSE: Headers = (
+SSE: Headers = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache, no-transform"),
     (b"x-accel-buffering", b"no"),
 )
-_AGENT_HEADERS = (*headers("agent-id"), *headers("agent"))
-_SESSION_HEADERS = headers("session-key")
-_ROUTING_HEADERS = (*_AGENT_HEADERS, *_SESSION_HEADERS)
+AGENT_HEADERS = (*headers("agent-id"), *headers("agent"))
+SESSION_HEADERS = headers("session-key")
+_ROUTING_HEADERS = (*AGENT_HEADERS, *SESSION_HEADERS)
 
 
-def _first(head: RequestHead, names: tuple[bytes, ...]) -> tuple[str, str] | None:
+def first_header(head: RequestHead, names: tuple[bytes, ...]) -> tuple[str, str] | None:
     """(name, value) of the first of these headers that the request has and that is not empty."""
     fields = head.fields
     for name in names:
@@ -90,12 +90,12 @@ class Chat:
         head = exchange.head
         agent_header = session_header = None
         if not head.fields.keys().isdisjoint(_ROUTING_HEADERS):
-            agent_header = _first(head, _AGENT_HEADERS)
-            session_header = _first(head, _SESSION_HEADERS)
+            agent_header = first_header(head, AGENT_HEADERS)
+            session_header = first_header(head, SESSION_HEADERS)
         if agent_header is None:
-            entry = self._registry.by_model(request.model)
+            entry = self._registry.by_model(request.model, exchange.caller)
         else:
-            entry = self._registry.by_header(agent_header[1], agent_header[0])
+            entry = self._registry.by_header(agent_header[1], agent_header[0], exchange.caller)
         key = None
         if session_header is not None:
             key = explicit_key(session_header[1], session_header[0])
@@ -107,7 +107,7 @@ class Chat:
     async def _stream(
         exchange: Exchange, events: AsyncGenerator[RunEvent, None], encoder: ChunkEncoder, *, include_usage: bool
     ) -> None:
-        body = exchange.stream(200, _SSE, encoder.texts)
+        body = exchange.stream(200, SSE, encoder.texts)
         body.fill_silence(KEEP_ALIVE)
         body.write(encoder.role())
         body.flush()  # before the agent has said anything: clients wait only so long for a first byte
@@ -130,6 +130,7 @@ class Chat:
                         if include_usage:
                             body.write(encoder.usage(usage))
                     case RunFailed():
+                        exchange.fail()
                         body.write(encoder.error(event))
                     case ReasoningDelta() | ToolCallDelta() | ToolUse() | Step() | ModelChange():
                         pass

@@ -25,7 +25,11 @@ REQUESTED_BYTES = 1024
 MAX_AGE = 600
 
 _VARY: Headers = ((b"vary", b"Origin"),)
-_EXPOSED: Headers = ((b"access-control-expose-headers", b"x-request-id, retry-after"), *_VARY)
+_READABLE = (
+    b"x-request-id, retry-after, idempotent-replayed, "
+    b"x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests"
+)
+_EXPOSED: Headers = ((b"access-control-expose-headers", _READABLE), *_VARY)
 
 
 class Cors:

@@ -2,57 +2,94 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from hmac import compare_digest
 from logging import getLogger
 from math import ceil
+from typing import NamedTuple, Protocol
 
 from ..addresses import network_of
 from ..errors import RequestError
 from ..model.caller import OPERATOR
+from ..model.http import Headers
+from ..model.key import Key, Rate
 from ..ports import Exchange
 from ..throttle import Throttle
 from .hosts import Hosts, authority
 from .origins import FORWARDED, Origins, is_origin
 
-__all__ = ["Guard"]
+__all__ = ["Guard", "KeyCheck", "KeyFinder", "KeyRates"]
 
 _logger = getLogger(__name__)
 
 
-class Guard:
-    """Lets those in who know `secret`, a token or a password; None lets everybody in.
+class KeyFinder(Protocol):
+    def find(self, secret: bytes) -> Key | None:
+        """The key of a secret; None for one that is none."""
 
-    Without a secret, web pages are kept out by the names they ask for and by their origins: a browser on this machine
-    would carry any page's requests here.  With one, `hosts` are checked only where `check_hosts` says so: no page knows
-    the secret, and a browser does not add it.
+
+class KeyRates(Protocol):
+    def take(self, key_id: str, rate: Rate) -> Headers:
+        """Count a request of a key; headers that tell what is left.  Raises RequestError (429)."""
+
+
+class KeyCheck(NamedTuple):
+    """What is needed to judge keys.  `clock` gives seconds since the epoch."""
+
+    keys: KeyFinder
+    rates: KeyRates
+    clock: Callable[[], float]
+
+
+class Guard:
+    """Lets those in who know `secret`, a token or a password, or one of `keys`; without both, everybody.
+
+    Who knows the secret is the operator and may do all; a key may do what it says.  Without either, web pages are kept
+    out by the names they ask for and by their origins: a browser on this machine would carry any page's requests here.
+    With one, `hosts` are checked only where `check_hosts` says so: no page knows it, and a browser does not add it.
     """
 
     def __init__(
-        self, secret: str | None, throttle: Throttle, hosts: Hosts, origins: Origins, *, check_hosts: bool = False
+        self,
+        secret: str | None,
+        throttle: Throttle,
+        hosts: Hosts,
+        origins: Origins,
+        *,
+        check_hosts: bool = False,
+        keys: KeyCheck | None = None,
     ) -> None:
         self._secret = None if secret is None else secret.encode()
         self._usual = b"" if self._secret is None else b"Bearer " + self._secret
+        self._keys = keys
         self._throttle = throttle
         self._hosts = hosts
         self._origins = origins
-        self._check_hosts = check_hosts or secret is None
-        self._only_secret = not self._check_hosts
+        self._open = secret is None and keys is None
+        self._check_hosts = check_hosts or self._open
+        self._only_secret = secret is not None and not self._check_hosts
 
-    def check(self, exchange: Exchange) -> None:
-        """Raises RequestError unless the request may come in.
+    def replace_keys(self, keys: KeyCheck) -> None:
+        """From now on these are the keys.  Without authentication nobody is asked for one."""
+        if not self._open:
+            self._keys = keys
+
+    def check(self, exchange: Exchange, scope: str) -> None:
+        """Raises RequestError unless the request, for which a key needs `scope`, may come in.
 
         401 without `Authorization: Bearer <secret>`, 429 for a peer that has shown wrong ones too often, 421 and 403
-        for hosts and origins.
+        for hosts and origins.  For a key: 401 after its end, 429 over its rate, 403 without the scope.
         """
         given = exchange.head.fields.get(b"authorization", b"")
         # As nearly all requests are: nothing but the secret is asked for, nobody has failed, and it is the right one.
         if not self._only_secret or self._throttle.busy or not compare_digest(given, self._usual):
             if self._check_hosts:
                 self._hosts.check(exchange)
-            if self._secret is None:
+            if self._open:
                 self._origins.check(exchange)
-            else:
-                self._authenticate(exchange, given, self._secret)
+            elif (key := self._authenticate(exchange, given)) is not None:
+                self._judge(exchange, key, scope)
+                return
         exchange.admit(OPERATOR)
 
     def check_origin(self, exchange: Exchange) -> None:
@@ -62,23 +99,43 @@ class Guard:
         """
         self._origins.check(exchange)
 
-    def _authenticate(self, exchange: Exchange, given: bytes, secret: bytes) -> None:
+    def _authenticate(self, exchange: Exchange, given: bytes) -> Key | None:
+        """The key that was shown; None for the secret."""
         throttle = self._throttle
         peer = self._guesser(exchange) if throttle.busy else None
         if peer is not None and (seconds := throttle.wait(peer)):
             raise _locked_out(seconds)  # the right secret too: it would tell a guesser that it is the one
         scheme, _, given = given.partition(b" ")
-        if scheme.lower() != b"bearer" or not given.strip():
+        given = given.strip()
+        if scheme.lower() != b"bearer" or not given:
             raise _unauthorized(
                 "You didn't provide an API key. You need to provide the gateway's token or password in an "
                 "Authorization header using Bearer auth (i.e. Authorization: Bearer YOUR_TOKEN)."
             )
-        if not compare_digest(given.strip(), secret):
+        if self._secret is not None and compare_digest(given, self._secret):
+            if peer is not None:
+                throttle.succeeded(peer)
+            return None
+        # A key does not make good for wrong secrets before it: who has one could guess at others without end.
+        key = None if self._keys is None else self._keys.keys.find(given)
+        if key is None:
             self._count(exchange)
             # The wording is OpenAI's: some clients know this error by it.  What was given is not repeated.
             raise _unauthorized("Incorrect API key provided: it is not the token or password of this gateway.")
-        if peer is not None:
-            throttle.succeeded(peer)
+        return key
+
+    def _judge(self, exchange: Exchange, key: Key, scope: str) -> None:
+        """Let a key in, as far as it goes."""
+        keys = self._keys
+        assert keys is not None, "it was found there"
+        if key.expires is not None and keys.clock() >= key.expires:
+            raise _unauthorized("This API key has expired. Ask the gateway's operator for another.", "key_expired")
+        exchange.admit(key.caller)
+        if key.rate is not None:
+            exchange.decorate(keys.rates.take(key.caller.id, key.rate))
+        if not key.caller.may(scope):
+            message = f"This API key may not do that: it has no scope `{scope}`."
+            raise RequestError(403, message, type="permission_error", code="insufficient_scope")
 
     def _count(self, exchange: Exchange) -> None:
         peer = self._guesser(exchange)
@@ -106,9 +163,9 @@ class Guard:
         return None if self._throttle.exempt_loopback else here
 
 
-def _unauthorized(message: str) -> RequestError:
+def _unauthorized(message: str, code: str = "invalid_api_key") -> RequestError:
     headers = ((b"www-authenticate", b'Bearer realm="gateway"'),)
-    return RequestError(401, message, code="invalid_api_key", headers=headers)
+    return RequestError(401, message, code=code, headers=headers)
 
 
 def _locked_out(seconds: float) -> RequestError:

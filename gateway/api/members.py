@@ -5,12 +5,34 @@ A check takes the member's name and value, and returns the value.  All raise Req
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from ..errors import RequestError
 
-__all__ = ["Check", "boolean", "integer", "kind_of", "member", "number", "wrong"]
+__all__ = [
+    "Check",
+    "boolean",
+    "function_name",
+    "integer",
+    "kind_of",
+    "mapping",
+    "missing",
+    "number",
+    "of_kind",
+    "one_of",
+    "schema",
+    "switch",
+    "text",
+    "unsupported",
+    "wrong",
+]
+
+# Of what was sent, in an error: enough to find it again.
+SHOWN = 64
+# Of a schema that is passed on: OpenAI takes 10, and whoever writes it down again needs a stack for each.
+SCHEMA_LEVELS = 100
 
 
 def kind_of(value: Any) -> str:
@@ -56,21 +78,100 @@ def number(low: float, high: float) -> Check:
     return check
 
 
-def integer(low: int | None) -> Check:
+def integer(low: int, high: int) -> Check:
     def check(name: str, value: Any) -> Any:
         if isinstance(value, bool) or not isinstance(value, int):
             raise wrong(name, "an integer", value)
-        if low is not None and value < low:
+        if value < low:
             raise RequestError(400, f"`{name}` must be at least {low}.", param=name)
+        if value > high:
+            raise RequestError(400, f"`{name}` must be at most {high}.", param=name)
         return value
 
     return check
 
 
-def member(kinds: type | tuple[type, ...], description: str) -> Check:
+def of_kind(kind: type, description: str) -> Check:
+    """Whatever is of this kind, which `description` tells with its article."""
+
     def check(name: str, value: Any) -> Any:
-        if not isinstance(value, kinds):
+        if not isinstance(value, kind):
             raise wrong(name, description, value)
         return value
 
     return check
+
+
+def one_of(*values: str) -> Check:
+    def check(name: str, value: Any) -> Any:
+        if not isinstance(value, str):
+            raise wrong(name, "a string", value)
+        if value not in values:
+            raise unsupported(name, value, values)
+        return value
+
+    return check
+
+
+def unsupported(name: str, value: str, values: tuple[str, ...]) -> RequestError:
+    """`value` is none of those there are."""
+    supported = ", ".join(f"'{one}'" for one in values)
+    what = f"Invalid value for `{name}`: '{value[:SHOWN]}'. Supported values are: {supported}."
+    return RequestError(400, what, param=name, code="invalid_value")
+
+
+def switch(name: str, value: Any) -> Any:
+    """A boolean."""
+    if not isinstance(value, bool):
+        raise wrong(name, "a boolean", value)
+    return value
+
+
+def text(name: str, value: Any) -> str:
+    """A string, which has to be there."""
+    if value is None:
+        raise missing(name)
+    if not isinstance(value, str):
+        raise wrong(name, "a string", value)
+    return value
+
+
+def mapping(name: str, value: Any) -> dict[str, Any]:
+    """An object, which has to be there."""
+    if value is None:
+        raise missing(name)
+    if not isinstance(value, dict):
+        raise wrong(name, "an object", value)
+    return value
+
+
+def missing(name: str) -> RequestError:
+    return RequestError(400, f"Missing required parameter: `{name}`.", param=name, code="missing_required_parameter")
+
+
+def function_name(name: str, value: Any) -> str:
+    """The name of a function, or of a schema: what every provider takes."""
+    found = text(name, value)
+    if not _FUNCTION_NAME.fullmatch(found):
+        what = f"Invalid `{name}`: '{found[:SHOWN]}'. Expected 1 to 64 of the characters a-z, A-Z, 0-9, '_' and '-'."
+        raise RequestError(400, what, param=name, code="invalid_value")
+    return found
+
+
+def schema(name: str, value: Any) -> dict[str, Any]:
+    """A JSON Schema, as far as it is one by its form; what it says is for who uses it."""
+    found = mapping(name, value)
+    layer: list[Any] = [found]
+    for _ in range(SCHEMA_LEVELS):
+        layer = [
+            inner
+            for one in layer
+            if isinstance(one, dict | list)
+            for inner in (one.values() if isinstance(one, dict) else one)
+        ]
+        if not layer:
+            return found
+    raise RequestError(400, f"`{name}` is nested more than {SCHEMA_LEVELS} levels deep.", param=name)
+
+
+_FUNCTION_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")

@@ -1,4 +1,4 @@
-"""GET /v1/models and /v1/models/{id}: the agents, as models.
+"""GET /v1/models and /v1/models/{id}: the agents, as models; to a key those that it may use.
 
 Source: https://platform.openai.com/docs/api-reference/models.
 """
@@ -28,7 +28,7 @@ class Models:
 
     async def index(self, exchange: Exchange) -> None:
         """All models."""
-        rows = [self._row(name) for name in self._registry.models]
+        rows = [self._row(name) for name in self._registry.models_of(exchange.caller)]
         exchange.respond(200, JSON, json.dumps({"object": "list", "data": rows}).encode())
 
     async def one(self, exchange: Exchange) -> None:
@@ -39,7 +39,7 @@ class Models:
             name = unquote(exchange.head.path.removeprefix(PREFIX), errors="strict")
         except UnicodeDecodeError:
             raise RequestError(400, "The model id in the path is not percent-encoded UTF-8.", param="model") from None
-        if name not in self._registry.models:
+        if name not in self._registry.models_of(exchange.caller):
             raise RequestError(404, f"The model `{name}` does not exist.", param="model", code="model_not_found")
         exchange.respond(200, JSON, json.dumps(self._row(name)).encode())
 

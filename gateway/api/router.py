@@ -18,10 +18,14 @@ _ALL_METHODS = b"GET, HEAD, POST, OPTIONS"
 
 
 class Route(NamedTuple):
-    """`methods` by name; a GET also serves HEAD.  A guarded route asks for the gateway's secret first."""
+    """`methods` by name; a GET also serves HEAD.
+
+    A guarded route asks for the gateway's secret first, or for a key with `scope` (`model.key.SCOPES`).
+    """
 
     methods: Mapping[str, Handler]
     guarded: bool = True
+    scope: str = "operator"
 
     @property
     def allow(self) -> bytes:
@@ -83,7 +87,7 @@ class Router:
         if route is None or handler is None:
             route, handler = self._search(head)
         if route.guarded:
-            self._guard.check(exchange)
+            self._guard.check(exchange, route.scope)
         return handler
 
     def _search(self, head: RequestHead) -> tuple[Route, Handler]:

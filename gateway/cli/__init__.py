@@ -4,7 +4,7 @@ console   what is printed, and what a program ends with
 setup     from flags to a configuration and a gateway
 serve     a gateway until a signal comes
 systemd   sockets that are handed in, and messages to the service manager
-demo, run, check, agent   the commands, each imported only when it is asked for
+demo, run, check, agent, keys   the commands, each imported only when it is asked for
 ask       how `agent` asks: a gateway over HTTP, or one in this process
 
 Environment, signals, log handlers and printing belong to this room; nothing below touches them.
@@ -38,6 +38,7 @@ _COMMANDS = {
     "run": "serve what the configuration says",
     "agent": "run an agent once and print its answer",
     "check": "check the configuration and print the effective one",
+    "keys": "make a key for a client of its own",
 }
 """Command to what it does.  Each is a module of this room with `add_arguments` and `execute`."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from argparse import ArgumentParser, Namespace
 
-from ..config import effective
+from ..config import Credential, effective
 from .console import say, write
 from .setup import add_config, build, load_config
 
@@ -39,10 +39,18 @@ def execute(options: Namespace) -> int:
     say(*(f"warning: {warning}" for warning in loaded.warnings))
     lines = [
         f"configuration: {loaded.path or 'no file, the defaults'}",
-        f"clients show: {'nothing' if credential.secret is None else f'a {credential.mode}'}",
+        f"clients show: {_shown(credential, len(loaded.config.gateway.auth.keys))}",
         f"agents: {', '.join(agents)}",
         f"default agent: {default or 'none; requests have to name theirs'}",
         json.dumps(config, ensure_ascii=False, indent=2),
     ]
     write("".join(f"{line}\n" for line in lines))
     return 0
+
+
+def _shown(credential: Credential, keys: int) -> str:
+    """What clients have to show."""
+    if credential.mode == "none":
+        return "nothing"
+    own = [] if credential.secret is None else [f"a {credential.mode}"]
+    return " or ".join(own + ([f"a key ({keys} configured)"] if keys else []))

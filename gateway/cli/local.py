@@ -113,6 +113,9 @@ class _Exchange:
         self._encode = encode
         return self
 
+    def fail(self) -> None:
+        """Nothing is kept here."""
+
     def admit(self, caller: Caller) -> None:
         """Whoever runs this command is let in."""
 

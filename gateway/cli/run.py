@@ -31,7 +31,7 @@ def execute(options: Namespace) -> int:
 
     def announce(urls: list[str]) -> None:
         say(*(f"listening on {url}" for url in urls))
-        if credential.secret is None:
+        if credential.mode == "none":
             say("without authentication: every program on this machine may use the agents")
         if not chat:
             where = loaded.path or "the configuration"
@@ -39,4 +39,4 @@ def execute(options: Namespace) -> int:
                 f"the chat endpoint is off; gateway.http.endpoints.chatCompletions.enabled: true in {where} turns it on"
             )
 
-    return serve(gateway, announce)
+    return serve(gateway, announce, lambda: load_config(options, verbose=options.verbose))

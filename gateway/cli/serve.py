@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any
 
 from ..app import Gateway
+from ..config import Loaded
 from ..errors import ConfigError
 from ..server.cuts import LOG_PAUSE
 from .console import StartError, say
@@ -30,16 +31,16 @@ OPEN_FILES = 10_240
 """What macOS allows although it calls its limit infinite (OPEN_MAX)."""
 
 
-def serve(gateway: Gateway, announce: Callable[[list[str]], None]) -> int:
+def serve(gateway: Gateway, announce: Callable[[list[str]], None], reread: Callable[[], Loaded] | None = None) -> int:
     """Listen, `announce(urls)`, and serve until SIGINT or SIGTERM; then drain.  The result is the exit code.
 
-    A second signal ends the process at once, with 128 and the signal's number.  SIGHUP reads certificates anew.  A
-    service manager is told how it goes.  Raises StartError.
+    A second signal ends the process at once, with 128 and the signal's number.  SIGHUP reads certificates anew, and the
+    keys of the configuration that `reread` gives.  A service manager is told how it goes.  Raises StartError.
     """
     _raise_file_limit()
     notifier = Notifier(os.environ)
     try:
-        asyncio.run(_Service(gateway, notifier).run(announce))
+        asyncio.run(_Service(gateway, notifier, reread).run(announce))
     finally:
         notifier.close()
     return 0
@@ -48,9 +49,10 @@ def serve(gateway: Gateway, announce: Callable[[list[str]], None]) -> int:
 class _Service:
     """A gateway that runs, and what people and the service manager are told of it."""
 
-    def __init__(self, gateway: Gateway, notifier: Notifier) -> None:
+    def __init__(self, gateway: Gateway, notifier: Notifier, reread: Callable[[], Loaded] | None) -> None:
         self._gateway = gateway
         self._notifier = notifier
+        self._reread = reread
         self._stop = asyncio.Event()
 
     async def run(self, announce: Callable[[list[str]], None]) -> None:
@@ -98,11 +100,13 @@ class _Service:
             return
         self._notifier.reloading()
         try:
-            done = self._gateway.reload()
+            loaded = None if self._reread is None else self._reread()
+            done = self._gateway.reload() if loaded is None else self._gateway.reload(loaded.config, loaded.environ)
         except ConfigError as error:
-            say(*(f"{problem}; the certificate in use stays" for problem in error.problems))
+            say(*(f"{problem}; what is in use stays" for problem in error.problems))
         else:
-            say("the certificate was read anew" if done else "SIGHUP: there is no certificate to read anew")
+            nothing = "SIGHUP: there is no certificate to read anew, and there are no keys"
+            say(f"read anew: {', '.join(done)}" if done else nothing)
         self._ready()
 
 

@@ -39,6 +39,8 @@ _HOMES = {
     "Gateway": ".schema",
     "Http": ".schema",
     "Json5Error": ".json5",
+    "Key": ".schema_auth",
+    "KeyRate": ".schema_auth",
     "Limits": ".schema",
     "Loaded": ".loader",
     "Models": ".schema_models",
@@ -46,6 +48,7 @@ _HOMES = {
     "Provider": ".schema_models",
     "ProviderModel": ".schema_models",
     "RateLimit": ".schema_auth",
+    "Responses": ".schema",
     "Runtime": ".schema_agents",
     "Session": ".schema_session",
     "Shutdown": ".schema",
@@ -57,6 +60,7 @@ _HOMES = {
     "markdown": ".show",
     "options": ".show",
     "resolve_auth": ".auth",
+    "resolve_keys": ".auth",
 }
 __all__ = [*_HOMES]  # noqa: PLE0604 - the keys are strings
 

@@ -1,4 +1,4 @@
-from .auth import Credential, is_local, resolve_auth
+from .auth import Credential, is_local, resolve_auth, resolve_keys
 from .json5 import Json5Error
 from .loader import Loaded, load
 from .schema import (
@@ -10,12 +10,13 @@ from .schema import (
     Gateway,
     Http,
     Limits,
+    Responses,
     Shutdown,
     Tls,
     UnixSocket,
 )
 from .schema_agents import AgentDefaults, AgentEntry, Agents, Runtime
-from .schema_auth import Auth, RateLimit
+from .schema_auth import Auth, Key, KeyRate, RateLimit
 from .schema_models import Models, Provider, ProviderModel
 from .schema_session import Session
 from .show import OptionRow, effective, markdown, options
@@ -36,6 +37,8 @@ __all__ = [
     "Gateway",
     "Http",
     "Json5Error",
+    "Key",
+    "KeyRate",
     "Limits",
     "Loaded",
     "Models",
@@ -43,6 +46,7 @@ __all__ = [
     "Provider",
     "ProviderModel",
     "RateLimit",
+    "Responses",
     "Runtime",
     "Session",
     "Shutdown",
@@ -54,4 +58,5 @@ __all__ = [
     "markdown",
     "options",
     "resolve_auth",
+    "resolve_keys",
 ]

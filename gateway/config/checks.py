@@ -5,11 +5,13 @@ A section with a fault in it is left out where its values matter: what is missin
 
 from __future__ import annotations
 
+from .auth import digest_of, missing
 from .fields import Reading
 from .schema import Config, Gateway, Tls
 from .schema_agents import AgentEntry, Agents
-from .tree import Key, Node, Path
-from .values import BUILT_IN_PROVIDERS
+from .schema_auth import Auth
+from .tree import Key, Node, Path, show_path
+from .values import BUILT_IN_PROVIDERS, models_of
 
 __all__ = ["finish"]
 
@@ -36,8 +38,49 @@ def _gateway(gateway: Gateway, reading: Reading) -> Gateway:
         section = http.cors if "*" in http.cors.allowed_origins else gateway.control_ui
         message = "without authentication '*' would let every web page use the agents. Name the origins one by one"
         _problem(section, "allowedOrigins", message, reading)
+    _keys_of(gateway.auth, reading)
     http = http.replace(cors=http.cors.replace(allowed_origins=tuple(dict.fromkeys(listed))))
     return gateway.replace(bind=bind, tls=_tls(gateway.tls, reading), http=http)
+
+
+def _keys_of(auth: Auth, reading: Reading) -> None:
+    if auth.keys and auth.mode == "none":
+        _problem(
+            auth, "mode", "without authentication nobody is asked for a key. Remove the mode, or the keys", reading
+        )
+    ids: dict[str, str] = {}
+    secrets: dict[bytes, str] = {}
+    for key in auth.keys:
+        if not _is_clean(key, reading):
+            continue
+        place = _place(key, reading)
+        if key.id in ids:
+            _problem(key, "id", f"there is a key '{key.id}' already, at {ids[key.id]}", reading)
+        ids.setdefault(key.id, place)
+        given = [name for name in ("secret", "hash", "env") if getattr(key, name) is not None]
+        digest = digest_of(key, reading.environ)
+        if len(given) > 1:
+            _problem(key, given[1], f"there is a '{given[0]}' already. A key has one secret", reading)
+        elif digest is None:
+            _problem(key, key.env and "env", missing(key), reading)
+        elif digest in secrets:
+            _problem(key, given[0], f"the key at {secrets[digest]} has the same secret", reading)
+        else:
+            secrets[digest] = place
+        for name in ("agents", "scopes"):
+            _not_empty(key, name, reading)
+
+
+def _not_empty(section: object, name: str, reading: Reading) -> None:
+    found = reading.origin(section)
+    if found is not None and name in found[0].value and not getattr(section, name):
+        _problem(section, name, "an empty list would allow nothing. Name some, or leave it out", reading)
+
+
+def _place(section: object, reading: Reading) -> str:
+    found = reading.origin(section)
+    assert found is not None, "it was written"
+    return f"{show_path(found[1])} ({found[0].place})"
 
 
 def _tls(tls: Tls, reading: Reading) -> Tls:
@@ -121,8 +164,10 @@ def _runtime(entry: AgentEntry, default_model: str | None, reading: Reading) -> 
 
 
 def _model(section: object, model: str | None, providers: frozenset[str], reading: Reading) -> None:
-    provider = (model or "").partition("/")[0]
-    if model is not None and provider not in providers:
+    for name in () if model is None else models_of(model):
+        provider = name.partition("/")[0]
+        if provider in providers:
+            continue
         message = (
             f"there is no provider '{provider}'. Add models.providers.{provider} with api and baseUrl, "
             f"or use one of: {', '.join(sorted(providers))}"

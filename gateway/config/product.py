@@ -13,11 +13,11 @@ __all__ = [
     "AUTH",
     "CHAT_COMPLETIONS",
     "CONTROL_UI",
-    "ENDPOINTS",
     "GATEWAY",
     "HTTP",
     "MODELS",
     "PROVIDER",
+    "RESPONSES",
     "ROOT",
     "RUNTIME",
     "SESSION",
@@ -30,7 +30,7 @@ def _keys(text: str) -> frozenset[str]:
 
 
 CHAT_COMPLETIONS = _keys("images maxImageParts maxTotalImageBytes")
-ENDPOINTS = _keys("responses")
+RESPONSES = _keys("files images maxUrlParts")
 HTTP = _keys("securityHeaders")
 AUTH = _keys("allowTailscale identityScopes trustedProxy")
 TLS = _keys("autoGenerate")

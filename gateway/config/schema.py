@@ -26,6 +26,7 @@ __all__ = [
     "Gateway",
     "Http",
     "Limits",
+    "Responses",
     "Shutdown",
     "Tls",
     "UnixSocket",
@@ -40,10 +41,16 @@ class ChatCompletions(SectionClass):
     max_body_bytes: int = option(20 << 20, "The largest request body, in bytes.", Integer(1, GIB))
 
 
-class Endpoints(SectionClass):
-    IGNORED = product.ENDPOINTS
+class Responses(SectionClass):
+    IGNORED = product.RESPONSES
 
+    enabled: bool = option(False, "Serve POST /v1/responses.", Boolean())
+    max_body_bytes: int = option(20 << 20, "The largest request body, in bytes.", Integer(1, GIB))
+
+
+class Endpoints(SectionClass):
     chat_completions: ChatCompletions = section(ChatCompletions)
+    responses: Responses = section(Responses)
 
 
 class Limits(SectionClass):

@@ -38,7 +38,9 @@ class DefaultTimeouts(SectionClass):
 class AgentDefaults(SectionClass):
     IGNORED = product.AGENT_DEFAULTS
 
-    model: str | None = option(None, "The model of agents that name none.", values.ModelName())
+    model: str | None = option(
+        None, "The model of agents that name none, and the ones to ask, in order, where it fails.", values.ModelName()
+    )
     timeouts: DefaultTimeouts = section(DefaultTimeouts)
     max_concurrent: int = count(0, "The most runs of one agent at a time; 0 for no limit.", 0)
 
@@ -73,7 +75,7 @@ class Runtime(SectionClass):
     inherit_env: tuple[str, ...] = option(
         (),
         "For `command`: variables of the gateway that it gets besides PATH, HOME, the language and the like.",
-        ListOf(Text("name", values.variable_name)),
+        ListOf(Text("name", values.variable)),
         shown="none",
     )
     timeout_ms: int = milliseconds(3_600_000, "For `command`: how long one run of it may take.")
@@ -101,7 +103,7 @@ class AgentEntry(SectionClass):
     default: bool = option(False, "Answer requests that name no agent.", Boolean())
     name: str | None = option(None, "A name for people.", Text())
     aliases: tuple[str, ...] = option((), "Other model names that mean this agent.", ListOf(Text("name", values.alias)))
-    model: str | None = option(None, "Its model.", values.ModelName(), shown="agents.defaults.model")
+    model: str | None = option(None, "Its model; see there.", values.ModelName(), shown="agents.defaults.model")
     runtime: Runtime = section(Runtime)
     system_prompt: str | None = option(None, "Text put before every conversation.", Text())
     timeouts: AgentTimeouts = section(AgentTimeouts)

@@ -7,34 +7,48 @@ from types import MappingProxyType
 
 from . import product, values
 from .amounts import milliseconds
-from .fields import REQUIRED, Choice, Integer, ListOf, MapOf, Secret, Section, SectionClass, Text, option
+from .fields import REQUIRED, Boolean, Choice, Integer, ListOf, MapOf, Secret, Section, SectionClass, Text, option
 
 __all__ = ["Models", "Provider", "ProviderModel"]
 
 
 class ProviderModel(SectionClass):
-    OPEN = True  # prices, context windows and abilities: descriptions that nothing here needs
+    OPEN = True  # prices, context windows: descriptions that nothing here needs
 
     id: str = option(REQUIRED, "The model's id at the provider.", Text(), shown="required")
     name: str | None = option(None, "A name for people.", Text())
+    input: tuple[str, ...] = option(
+        (),
+        "What it reads; without `image`, pictures are refused.",
+        ListOf(Choice(("text", "image", "audio", "video"))),
+        shown="not known",
+    )
+    max_tokens: int | None = option(
+        None, "The most of an answer, where the request names no number.", Integer(1, 10_000_000), shown="the model's"
+    )
+    reasoning: bool | None = option(None, "Whether it thinks before it answers.", Boolean(), shown="not known")
 
 
 class Provider(SectionClass):
     IGNORED = product.PROVIDER
 
-    api: str = option(
-        "openai-completions",
+    api: str | None = option(
+        None,
         "The API it speaks.",
         Choice(
-            ("openai-completions",),
-            dict.fromkeys(values.OTHER_APIS, 'Supported is "openai-completions", which most servers speak as well.'),
+            values.APIS,
+            dict.fromkeys(values.OTHER_APIS, 'Most servers speak "openai-completions" as well.'),
         ),
+        shown='the built-in provider\'s, else "openai-completions"',
     )
     base_url: str | None = option(
-        None, "Its base URL, with the version.", Text("URL", values.base_url), shown="built-in providers only"
+        None,
+        "Its base URL, with the version (with or without: Anthropic).",
+        Text("URL", values.base_url),
+        shown="built-in providers only",
     )
     api_key: str | None = option(
-        None, "Sent as a bearer token.", Secret(ascii_only=True), shown="the provider's variable"
+        None, "The key, sent as the API wants it.", Secret(ascii_only=True), shown="the provider's variable"
     )
     headers: Mapping[str, str] = option(
         MappingProxyType({}), "More headers.", MapOf(Secret(ascii_only=True), values.header_name), shown="none"

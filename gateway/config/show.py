@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from ..model.names import environment
 from .fields import ListOf, MapOf, Option, Section, SectionClass
 from .schema import Config
-from .values import NameOr
+from .values import ModelChoice, NameOr
 
 __all__ = ["OptionRow", "effective", "markdown", "options"]
 
@@ -79,6 +79,8 @@ def _shown(value: Any, option: Option) -> Any:
         return dict.fromkeys(value, HIDDEN) if isinstance(value, Mapping) else HIDDEN
     if isinstance(value, SectionClass):
         return _section(value)
+    if isinstance(value, ModelChoice) and value.fallbacks:
+        return {"primary": str(value), "fallbacks": [*value.fallbacks]}
     if isinstance(value, tuple):
         return [_shown(item, option) for item in value]
     if isinstance(value, Mapping):

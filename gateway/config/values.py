@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Any
+from typing import Any, Self
 
 from ..model.names import FAMILIES
 from .env import expand_home
-from .fields import MISSING, Reading, Section, Wrong
+from .fields import MISSING, ListOf, Reading, Secret, Section, Wrong
 from .tree import Node, Path
 
 __all__ = [
+    "APIS",
     "BUILT_IN_PROVIDERS",
     "OTHER_APIS",
     "RUNTIMES",
     "ById",
     "FileName",
+    "KeyHash",
+    "ModelChoice",
     "ModelName",
     "NameOr",
+    "RateOr",
     "agent_id",
     "alias",
     "allowed_host",
@@ -28,24 +32,30 @@ __all__ = [
     "file_mode",
     "header_name",
     "host",
+    "key_id",
+    "models_of",
+    "moment",
     "network",
     "origin",
     "provider_name",
     "target",
     "unix_path",
     "variable",
-    "variable_name",
 ]
 
-BUILT_IN_PROVIDERS = ("openai", "openrouter", "ollama", "lmstudio", "llama.cpp", "vllm")
+BUILT_IN_PROVIDERS = (
+    "openai", "anthropic", "google", "openrouter", "mistral", "deepseek", "groq", "xai",
+    "litellm", "ollama", "lmstudio", "llama.cpp", "vllm",
+)  # fmt: skip
 """Providers that need no configuration: their base URLs and key variables are known."""
 
+APIS = ("openai-completions", "openai-responses", "anthropic-messages")
+"""What providers may speak."""
+
 OTHER_APIS = (
-    "openai-responses",
     "openai-chatgpt-responses",
     "openai-codex-responses",
     "azure-openai-responses",
-    "anthropic-messages",
     "google-generative-ai",
     "google-vertex",
     "github-copilot",
@@ -65,7 +75,11 @@ _ORIGIN = r"([A-Za-z][A-Za-z0-9+.-]*)://([A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(:[
 _TARGET = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*(?:\.[^\W\d]\w*)*"
 _HEADER_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # RFC 9110, section 5.1: token
 _PROVIDER_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+_KEY_ID = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+_KEY_HASH = r"sha256:[0-9A-Fa-f]{64}"
 _VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
+_RATE = r"([0-9]{1,9}) */ *(?:per )?([a-z]+)"
+_SECONDS = {"s": 1, "sec": 1, "second": 1, "min": 60, "minute": 60, "h": 3600, "hour": 3600, "d": 86_400, "day": 86_400}
 _MODEL_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}/[!-~]{1,256}"
 
 
@@ -222,36 +236,120 @@ def argument(text: str) -> str:
     return text
 
 
-def variable_name(text: str) -> str:
-    variable(text)
+def key_id(text: str) -> str:
+    """It stands in log lines, so it needs no quotes there."""
+    if not re.fullmatch(_KEY_ID, text):
+        raise Wrong("a key's id is 1 to 64 of the characters A-Z a-z 0-9 . _ -, the first a letter or a digit")
     return text
 
 
-def variable(text: str) -> None:
+def variable(text: str) -> str:
+    """The name of an environment variable."""
     if not re.fullmatch(_VARIABLE, text):
-        raise Wrong("a variable's name is made of A-Z a-z 0-9 _, the first no digit")
+        raise Wrong("expected the name of an environment variable, without `$`")
+    return text
+
+
+def moment(text: str) -> str:
+    """A moment as ISO 8601 has it, in UTC; a date alone is its beginning."""
+    from datetime import UTC, datetime  # noqa: PLC0415 - for keys that expire; it costs the start 2 ms
+
+    try:
+        found = datetime.fromisoformat(text)
+        if found.tzinfo is None and len(text) == len("2027-01-31"):
+            found = found.replace(tzinfo=UTC)
+        if found.tzinfo is None:
+            raise Wrong(f"the time has no zone. Write {text}Z for UTC, or its offset, like +02:00")
+        return found.astimezone(UTC).isoformat()
+    except (ValueError, OverflowError):
+        raise Wrong('expected a date like "2027-01-31" or a time like "2027-01-31T18:00:00Z"') from None
+
+
+class KeyHash(Secret):
+    """A secret's digest.  It is hidden like a secret: of a weak one it would be as good to a guesser."""
+
+    shown = '"sha256:..." (secret)'
+
+    def read(self, node: Node, path: Path, reading: Reading) -> str | None:
+        text = super().read(node, path, reading) or ""
+        if not re.fullmatch(_KEY_HASH, text):
+            raise Wrong("expected sha256: and 64 hexadecimal digits, as `gateway keys hash` prints them")
+        return text.lower()
+
+
+class RateOr(Section):
+    """The section, or text like `60/min`."""
+
+    shown = 'object, or text like "60/min"'
+
+    def read(self, node: Node, path: Path, reading: Reading) -> Any:
+        if isinstance(node.value, str):
+            found = re.fullmatch(_RATE, reading.text(node))
+            seconds = _SECONDS.get(found[2]) if found else None
+            if found is None or seconds is None:
+                raise Wrong('expected {requests, perSeconds}, or text like "5/s", "60/min", "1000/hour" or "5000/day"')
+            members = {"requests": int(found[1]), "perSeconds": seconds}
+            inner = {key: Node(value, node.place, node.key_place) for key, value in members.items()}
+            node = Node(inner, node.place, node.key_place)
+        return super().read(node, path, reading)
+
+
+class ModelChoice(str):
+    """`provider/model`, as text.  `fallbacks` are those that are asked, in order, where it fails."""
+
+    __slots__ = ("fallbacks",)
+
+    fallbacks: tuple[str, ...]
+
+    def __new__(cls, text: str, fallbacks: tuple[str, ...] = ()) -> Self:
+        choice = super().__new__(cls, text)
+        choice.fallbacks = fallbacks
+        return choice
+
+
+def models_of(choice: str) -> tuple[str, ...]:
+    """All models of a choice, in the order in which they are asked."""
+    return (str(choice), *choice.fallbacks) if isinstance(choice, ModelChoice) else (choice,)
 
 
 class ModelName:
-    """`"provider/model"`, or the product's `{primary, fallbacks}`, of which the fallbacks are not used."""
+    """`"provider/model"`, or the product's `{primary, fallbacks}`."""
 
+    shown = '"provider/model" or {primary, fallbacks}'
+
+    def read(self, node: Node, path: Path, reading: Reading) -> ModelChoice:
+        if not isinstance(node.value, dict):
+            return ModelChoice(_model_name(node, reading))
+        members = node.value
+        for key, member in members.items():
+            if key not in {"primary", "fallbacks"}:
+                message = "there is no such option. Known here: primary, fallbacks"
+                reading.problem(member.key_place, (*path, key), message)
+        if "primary" not in members:
+            raise Wrong("'primary' is missing")
+        choice = ModelChoice(_model_name(members["primary"], reading))
+        if "fallbacks" in members:
+            found = reading.read(_FALLBACKS, members["fallbacks"], (*path, "fallbacks"))
+            others = () if found is MISSING else dict.fromkeys(found)
+            choice = ModelChoice(choice, tuple(one for one in others if one != choice))
+        return choice
+
+
+class _OneModel:
     shown = '"provider/model"'
 
-    def read(self, node: Node, path: Path, reading: Reading) -> str:
-        if isinstance(node.value, dict):
-            primary = node.value.get("primary")
-            for key, member in node.value.items():
-                if key == "fallbacks":
-                    reading.ignore(member, (*path, key))
-                elif key != "primary":
-                    reading.problem(member.key_place, (*path, key), "there is no such option. Known here: primary")
-            if primary is None:
-                raise Wrong("'primary' is missing")
-            node = primary
-        text = reading.text(node)
-        if not re.fullmatch(_MODEL_NAME, text):
-            raise Wrong('expected "provider/model", like "openai/gpt-4o-mini"')
-        return text
+    def read(self, node: Node, _path: Path, reading: Reading) -> str:
+        return _model_name(node, reading)
+
+
+_FALLBACKS = ListOf(_OneModel())
+
+
+def _model_name(node: Node, reading: Reading) -> str:
+    text = reading.text(node)
+    if not re.fullmatch(_MODEL_NAME, text):
+        raise Wrong('expected "provider/model", like "openai/gpt-4o-mini"')
+    return text
 
 
 class FileName:

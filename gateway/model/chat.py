@@ -17,14 +17,16 @@ ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function
 # Named tuples, here, in `http` and in `run`: as immutable as frozen dataclasses, made in half the time, for each
 # request, and defined in a fifth of it, when the program starts.
 class Image(NamedTuple):
-    """A picture, decoded.  `media_type` is what its first bytes say: image/png, image/jpeg, image/gif, image/webp.
+    """A picture, as a file.  `media_type` is what its first bytes say: image/png, image/jpeg, image/gif, image/webp.
 
-    `detail` is OpenAI's `low`, `high` or `auto`, None where it was not given.
+    `detail` is OpenAI's `low`, `high` or `auto`, None where it was not given.  `url` is where the picture comes from,
+    None where the request brought it along; until it is fetched, which no agent sees, the other two are empty.
     """
 
     media_type: str
     data: bytes
     detail: str | None = None
+    url: str | None = None
 
 
 Part: TypeAlias = str | Image
@@ -79,7 +81,8 @@ class ChatRequest(NamedTuple):
 
     `parameters` are the generation parameters (`temperature`, `max_tokens`, ...) under their API names, checked, for
     agents that hand them to a model.  `tools` are those of the caller: an agent asks for calls of them with
-    `ToolCallDelta`, and the caller answers with messages of the role `tool` in its next request.
+    `ToolCallDelta`, and the caller answers with messages of the role `tool` in its next request.  `images` is how many
+    images the messages hold.
     """
 
     messages: tuple[Message, ...]
@@ -90,3 +93,4 @@ class ChatRequest(NamedTuple):
     parameters: Mapping[str, object] = MappingProxyType({})
     tools: tuple[Tool, ...] = ()
     tool_choice: ToolChoice = AnyTool
+    images: int = 0

@@ -79,10 +79,10 @@ INSTRUCTIONS = frozenset({"system", "developer"})
 """The roles that are not part of what was said: they come with each request anew."""
 
 
-def fresh_key(agent_id: str, digits: str) -> str:
+def fresh_key(agent_id: str, digits: str, namespace: str = "openai") -> str:
     """A session key that was never used before, from 32 random hexadecimal digits."""
     uuid = f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:32]}"
-    return f"agent:{agent_id}:openai:{uuid}"
+    return f"agent:{agent_id}:{namespace}:{uuid}"
 
 
 class ReasoningDelta(NamedTuple):

@@ -7,7 +7,7 @@ from typing import Protocol, TypeAlias
 from ..errors import AgentError
 from ..model.http import Headers
 from ..model.run import FinishReason, ReasoningDelta, RunInput, TextDelta, ToolCallDelta, Usage
-from .settings import Provider
+from .settings import ModelSettings, Provider
 
 __all__ = ["Dialect", "Piece", "Reader"]
 
@@ -38,14 +38,15 @@ class Reader(Protocol):
 
 
 class Dialect(Protocol):
-    """One API.  `path` is put behind the provider's base URL."""
+    """One API."""
 
-    path: str
+    def url(self, base_url: str) -> str:
+        """Where to ask, given the provider's base URL."""
 
     def headers(self, provider: Provider) -> Headers:
         """Those of the API: the key, the version.  Names in lower case."""
 
-    def body(self, run: RunInput, model: str, system_prompt: str | None) -> bytes:
+    def body(self, run: RunInput, provider: Provider, model: ModelSettings, system_prompt: str | None) -> bytes:
         """The request.  Raises AgentError (400) for what the API has no form for."""
 
     def reader(self, provider: Provider, model: str) -> Reader:

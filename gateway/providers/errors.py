@@ -2,7 +2,7 @@
 
 400, 413, 422       400: the caller's request (a context too long, a parameter refused), with the provider's words
 401, 403            502 `upstream_auth`: the operator's key; the provider's words may hold part of it and are left out
-402, used-up quota  502 `upstream_quota`
+402, used-up quota  502 `upstream_quota`; Anthropic says 400 for it
 404                 502 `upstream_not_found`: the operator's model name or base URL
 408, 504, 524       504 `upstream_timeout`
 429                 429 `upstream_rate_limited`
@@ -32,6 +32,7 @@ _CONTROLS = r"[\x00-\x1f\x7f-\x9f]+"
 
 _RETRIED = frozenset({408, 409, 429})  # and all of 5xx, as the OpenAI SDKs have it
 _OUT_OF_QUOTA = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
+_NO_CREDIT = "credit balance is too low"
 
 
 def provider_error(
@@ -46,6 +47,8 @@ def provider_error(
     def error(message: str, code: str, answer: int, *, retryable: bool = False) -> UpstreamError:
         return UpstreamError(message, code=code, status=answer, retryable=retryable, retry_after=retry_after)
 
+    if status == 402 or code in _OUT_OF_QUOTA or (status == 400 and _NO_CREDIT in words):
+        return error(f"the account at {name} has no credit left{said}", "upstream_quota", 502)
     if status in {400, 413, 422}:
         text = words or f"{name} refused the request with status {status}"
         return error(text, code if re.fullmatch(_CODE, code) else "upstream_rejected", 400)
@@ -54,8 +57,6 @@ def provider_error(
         return error(
             f"{name} refused the gateway's credentials ({status}); check its API key{where}", "upstream_auth", 502
         )
-    if status == 402 or code in _OUT_OF_QUOTA:
-        return error(f"the account at {name} has no credit left{said}", "upstream_quota", 502)
     if status == 404:
         text = f"{name} has no model {model!r}, or no API at its base URL {provider.base_url}{said}"
         return error(text, "upstream_not_found", 502)
@@ -72,13 +73,15 @@ def provider_error(
 
 
 def _words(payload: object) -> tuple[str, str]:
-    """(message, code) of an error, in any of the shapes that OpenAI-compatible servers use; empty where unknown."""
+    """(message, code) of an error, in any of the shapes that servers use; empty where unknown."""
     value: Any = payload
     if isinstance(payload, bytes):
         try:
             value = json.loads(payload)
         except (ValueError, RecursionError):
             return "", ""  # an HTML page, most likely: nothing in it helps
+    if isinstance(value, list) and len(value) == 1:  # Google
+        value = value[0]
     if not isinstance(value, dict):
         return (value if isinstance(value, str) else ""), ""
     inner = value.get("error", value)

@@ -10,6 +10,7 @@ from contextlib import suppress
 from os import urandom
 from typing import cast
 
+from ..errors import AgentError
 from ..model.http import Headers
 from ..model.run import RunDone, RunEvent, RunInput
 from .dialect import Dialect, Piece, Reader
@@ -82,12 +83,15 @@ class Model:
         self._chance = chance
         self._clock = clock
         self._grace = grace
-        self._url = f"{provider.base_url}{dialect.path}"
+        self._url = dialect.url(provider.base_url)
+        self._settings = provider.model(model)
         self._headers = _headers(dialect, provider)
 
     async def __call__(self, run: RunInput) -> AsyncIterator[RunEvent]:
         """Text as it comes, one piece for each token the provider sends apart; Usage if told; RunDone."""
-        body = self._dialect.body(run, self._model, self._system_prompt)
+        if self._settings.images is False and any(message.parts for message in run.conversation):
+            raise AgentError(f"{self._model} takes no images", code="images_not_supported", status=400)
+        body = self._dialect.body(run, self._provider, self._settings, self._system_prompt)
         retries = 0
         while True:
             begun = False

@@ -1,4 +1,4 @@
-"""The answer of a chat completion, read without a socket: bytes to pieces of text.
+"""The answer of a chat completion, read without a socket: bytes to pieces.
 
 Source: https://platform.openai.com/docs/api-reference/chat-streaming.
 
@@ -11,18 +11,16 @@ does not fit exactly is read as JSON.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from itertools import islice
 from re import compile as pattern
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
-from ..errors import AgentError
-from ..model.http import Malformed
-from ..model.run import Usage
-from ..wire.sse import SseDecoder
+from ..model.run import FinishReason, ReasoningDelta, Usage
+from .calls import Calls, new_call_id
 from .dialect import Piece
-from .errors import provider_error
+from .events import EventReader, member, text_of, tokens, well_formed
 from .settings import Provider
-from .upstream import UpstreamError
 
 __all__ = ["CompletionReader"]
 
@@ -37,7 +35,15 @@ CANDIDATES = 4
 _PLAIN = pattern(r'[^"\\\x00-\x1f]*')
 _TEXT = pattern(r'"content"[ \t]*:[ \t]*"((?:[^"\\\x00-\x1f]|\\.)*)"')
 
-_FINISH_REASONS = frozenset({"stop", "length", "content_filter"})
+# What is not listed here is `stop`, or `tool_calls` where there are some.  The words that are not OpenAI's are those of
+# Mistral and of servers in front of Google's and Anthropic's models.
+_FINISH_REASONS: dict[str, FinishReason] = {
+    "length": "length",
+    "model_length": "length",
+    "max_tokens": "length",
+    "content_filter": "content_filter",
+    "safety": "content_filter",
+}
 
 
 class _Document(NamedTuple):
@@ -47,67 +53,51 @@ class _Document(NamedTuple):
     finish_reason: str | None = None
     usage: Usage | None = None
     error: object = None
+    reasoning: str = ""
+    calls: dict[str, Any] | None = None  # what holds them
 
 
-class CompletionReader:
-    """See `dialect.Reader`."""
+class CompletionReader(EventReader):
+    """See `dialect.Reader`.  `new_id` makes the ids of calls that come without one."""
 
-    __slots__ = (
-        "_decoder", "_head", "_lessons", "_model", "_provider", "_tail", "ended", "failure", "finish_reason", "usage"
-    )  # fmt: skip
+    __slots__ = ("_calls", "_head", "_lessons", "_tail")
 
-    def __init__(self, provider: Provider, model: str) -> None:
-        self.ended = False
-        self.failure: AgentError | None = None
-        self.finish_reason: str | None = None
-        self.usage: Usage | None = None  # the last one told: those that repeat it in each event count up
-        self._provider = provider
-        self._model = model
-        self._decoder = SseDecoder()
+    answer = "a chat completion"
+    sign = "a finish_reason or [DONE]"
+
+    def __init__(self, provider: Provider, model: str, new_id: Callable[[], str] = new_call_id) -> None:
+        super().__init__(provider, model)
+        self._calls = Calls(new_id)
         self._head = ""  # the template; empty while there is none
         self._tail = ""
         self._lessons = LESSONS
 
     def receive(self, data: bytes) -> list[Piece]:
-        """The texts, none empty, that `data` completes."""
-        texts: list[Piece] = []
+        """The pieces that `data` completes."""
+        pieces: list[Piece] = []
         while data and not self.ended:
             if self._head and self._decoder.idle and data.startswith(head := self._head.encode()):
                 end = data.rfind(tail := self._tail.encode())
                 if end >= len(head):
-                    texts += self._alike(data[len(head) : end].decode("utf-8", "replace"))
+                    pieces += self._alike(data[len(head) : end].decode("utf-8", "replace"))
                     data = data[end + len(tail) :]
                     continue
             # One event at a time, so that those after it can be alike, as long as there is a template or hope for one.
             end = data.find(b"\n\n") + 2 if self._head or self._lessons else 0
             if end < 2:
                 end = len(data)
-            texts += self._events(data[:end])
+            pieces += self._events(data[:end])
             data = data[end:]
-        return texts
+        return pieces
 
-    def receive_whole(self, data: bytes) -> list[Piece]:
-        """The texts of an answer in one JSON document."""
-        self.ended = True
-        piece = self._document(data.decode("utf-8", "replace"))
-        if self.failure is None and self.finish_reason is None:
-            self._fail("answered with JSON that is no chat completion")
-        return [piece.text] if piece.text else []
-
-    def eof(self) -> None:
-        """The stream is over."""
-        if not self.ended and self.finish_reason is None:
-            self._fail("ended its stream without a finish_reason or [DONE]", retryable=True)
-        self.ended = True
-
-    def _alike(self, joined: str) -> list[str]:
+    def _alike(self, joined: str) -> list[Piece]:
         """The texts of events that follow the template.  `joined` begins and ends within the first and last of them."""
         texts = self._split(joined)
         head, tail = self._head, self._tail  # of these events, whatever is learned while they are read
         self._lessons = LESSONS
         if _PLAIN.fullmatch("".join(texts)):
-            return texts if all(texts) else [text for text in texts if text]
-        found: list[str] = []
+            return cast("list[Piece]", texts if all(texts) else [text for text in texts if text])
+        found: list[Piece] = []
         for text in texts:
             if _PLAIN.fullmatch(text):
                 if text:
@@ -133,38 +123,49 @@ class CompletionReader:
         between = f"{tail}{head}"
         return texts if between.join(texts) == joined else joined.split(between)
 
-    def _events(self, data: bytes) -> list[str]:
-        texts: list[str] = []
-        for event in self._decoder.receive(data):
-            if isinstance(event, Malformed):
-                self._fail(f"sent an event that cannot be read: {event.reason}")
-            elif event.data.strip() == "[DONE]":
-                self.ended = True
-            elif event.data:
-                piece = self._document(event.data)
-                if piece.text:
-                    texts.append(piece.text)
-                    if piece.finish_reason is None and piece.usage is None and self._lessons:
-                        self._learn(event.data, piece.text)
-            if self.ended:
-                break
-        return texts
+    def _event(self, data: str) -> list[Piece]:
+        said = _read(data)
+        if said is None:
+            self._fail(f"sent something that is not the JSON of {self.answer}")
+            return []
+        pieces = self._pieces(said, whole=False)
+        if said.text and self._lessons and said == _Document(said.text):
+            self._learn(data, said.text)
+        return pieces
 
-    def _document(self, text: str) -> _Document:
-        piece = _read(text)
-        if piece is None:
-            self._fail("sent something that is not the JSON of a chat completion")
-            return _Document()
-        if piece.error is not None:
-            self.ended = True
-            self.failure = provider_error(self._provider, self._model, _status(piece.error), piece.error)
-            return _Document()
-        self.usage = piece.usage or self.usage
-        if piece.finish_reason == "error":
+    def _whole(self, document: dict[str, Any]) -> list[Piece]:
+        said = _said(document)
+        return [] if said is None else self._pieces(said, whole=True)
+
+    def _pieces(self, said: _Document, *, whole: bool) -> list[Piece]:
+        if said.error is not None:
+            self._refused(_status(said.error), said.error)
+            return []
+        pieces: list[Piece] = [ReasoningDelta(said.reasoning)] if said.reasoning else []
+        if said.text:
+            pieces.append(said.text)
+        if said.calls is not None:
+            try:
+                pieces += self._calls.take(said.calls, whole=whole)
+            except ValueError as error:
+                self._fail(f"sent {error}")
+                return pieces
+        self.usage = said.usage or self.usage
+        if said.finish_reason == "error":
             self._fail("says that the model failed")
-        elif piece.finish_reason is not None:
-            self.finish_reason = piece.finish_reason if piece.finish_reason in _FINISH_REASONS else "stop"
-        return piece
+        elif said.finish_reason is not None:
+            self.finish_reason = _FINISH_REASONS.get(said.finish_reason.lower(), "stop")
+        if self.finish_reason == "stop" and self._calls:
+            self.finish_reason = "tool_calls"
+            # Only here: a server may name a tool after the first of its arguments, not after the end.
+            if not self._calls.complete:
+                self._fail("asks for the call of a tool without its name")
+        return pieces
+
+    def _done(self) -> None:
+        self.ended = True
+        if self.finish_reason is None:
+            self._pieces(_Document(finish_reason="stop"), whole=False)
 
     def _learn(self, event: str, text: str) -> None:
         self._lessons -= 1
@@ -178,12 +179,6 @@ class CompletionReader:
                 self._head, self._tail = f"data: {before}", f"{after}\n\n"
                 return
 
-    def _fail(self, what: str, *, retryable: bool = False) -> None:
-        self.ended = True
-        self.failure = UpstreamError(
-            f"{self._provider.name} {what}", code="upstream_protocol_error", retryable=retryable
-        )
-
 
 def _string(escaped: str) -> str | None:
     """What a JSON string holds, given what stands between its quotes; None where that is not one string."""
@@ -191,17 +186,20 @@ def _string(escaped: str) -> str | None:
         value = json.loads(f'"{escaped}"')
     except ValueError:
         return None
-    return _well_formed(value)
+    return well_formed(value)
 
 
 def _read(text: str) -> _Document | None:
-    """One document: a chunk of a stream, or a whole completion.  None where it is neither."""
+    """One chunk of a stream.  None where it is none."""
     try:
         document = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(document, dict):
-        return None
+    return _said(document) if isinstance(document, dict) else None
+
+
+def _said(document: dict[str, Any]) -> _Document | None:
+    """What a chunk, or a whole completion, says.  None where it is neither."""
     if document.get("error"):
         return _Document(error=document["error"])
     usage = _usage(document.get("usage"))
@@ -211,38 +209,48 @@ def _read(text: str) -> _Document | None:
     choice = choices[0] if choices else {}
     if not isinstance(choice, dict):
         return None
-    delta = choice.get("delta") or choice.get("message")
+    delta = member(choice, "delta") or member(choice, "message")
     finish_reason = choice.get("finish_reason")
     return _Document(
-        _text(delta) if isinstance(delta, dict) else "",
+        _text(delta),
         finish_reason if isinstance(finish_reason, str) and finish_reason else None,
         usage,
+        None,
+        _reasoning(delta),
+        delta if delta.get("tool_calls") or delta.get("function_call") else None,
     )
 
 
 def _text(delta: dict[str, Any]) -> str:
     content = delta.get("content")
     if isinstance(content, list):  # parts, as Mistral sends them
-        parts = [part.get("text") for part in content if isinstance(part, dict)]
-        content = "".join(part for part in parts if isinstance(part, str))
+        content = "".join(text_of(part, "text") for part in content)
     if not content:
         content = delta.get("refusal")  # what the model says instead
-    return _well_formed(content) if isinstance(content, str) else ""
+    return well_formed(content) if isinstance(content, str) else ""
 
 
-def _well_formed(text: str) -> str:
-    """Without lone surrogates, which JSON can hold and UTF-8 cannot."""
-    if text.isascii():
-        return text
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+def _reasoning(delta: dict[str, Any]) -> str:
+    """What the model thinks: under the names that DeepSeek, OpenRouter and vLLM, and others use, or as a part."""
+    for name in ("reasoning_content", "reasoning", "thinking"):
+        if text := text_of(delta, name):
+            return text
+    content = delta.get("content")
+    if not isinstance(content, list):
+        return ""
+    thoughts = [part.get("thinking") for part in content if isinstance(part, dict)]  # Mistral: parts in a part
+    return "".join(text_of(part, "text") for parts in thoughts if isinstance(parts, list) for part in parts)
 
 
 def _usage(value: object) -> Usage | None:
     if not isinstance(value, dict):
         return None
-    counts = [value.get("prompt_tokens"), value.get("completion_tokens")]
-    prompt, completion = (count if type(count) is int and count >= 0 else 0 for count in counts)
-    return Usage(prompt, completion)
+    return Usage(
+        tokens(value, "prompt_tokens") or 0,
+        tokens(value, "completion_tokens") or 0,
+        tokens(member(value, "prompt_tokens_details"), "cached_tokens"),
+        tokens(member(value, "completion_tokens_details"), "reasoning_tokens"),
+    )
 
 
 def _status(error: object) -> int:

@@ -1,15 +1,19 @@
-"""Providers of models behind an OpenAI-compatible API: who they are and how they are reached.  Pure data."""
+"""Providers of models: who they are, how they are reached, what is known of their models.  Pure data."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from re import fullmatch
 from types import MappingProxyType
 from typing import NamedTuple
 
 from ..errors import ConfigError
 
-__all__ = ["DEFAULTS", "Provider", "ProviderDefault", "Timeouts", "provider"]
+__all__ = ["APIS", "COMPLETIONS", "DEFAULTS", "ModelSettings", "Provider", "ProviderDefault", "Timeouts", "provider"]
+
+COMPLETIONS = "openai-completions"
+APIS = (COMPLETIONS, "openai-responses", "anthropic-messages")
+"""What a provider may speak, under the names of OpenClaw's configuration."""
 
 
 MAX_RETRIES = 2
@@ -29,12 +33,26 @@ class Timeouts(NamedTuple):
     idle: float = 180.0
 
 
+class ModelSettings(NamedTuple):
+    """What is known of a model.  `id` is its name at the provider.
+
+    `images`: whether it takes them, None where nobody said.  `max_tokens`: the most of an answer, where the request
+    names no number.  `reasoning`: whether it thinks before it answers, None where nobody said.
+    """
+
+    id: str
+    images: bool | None = None
+    max_tokens: int | None = None
+    reasoning: bool | None = None
+
+
 class ProviderDefault(NamedTuple):
     """What is known of a provider.  `key_variable` is the environment variable its users keep the key in."""
 
     base_url: str
     key_variable: str
     needs_key: bool = False
+    api: str = COMPLETIONS
 
 
 _BASE_URL = r"https?://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(?::[0-9]{1,5})?(?:/[!$-;=A-\[\]-~]*)?"
@@ -43,7 +61,14 @@ _HEADER_VALUE = r"[\t\x20-\x7e]*"
 
 DEFAULTS: Mapping[str, ProviderDefault] = {
     "openai": ProviderDefault("https://api.openai.com/v1", "OPENAI_API_KEY", needs_key=True),
+    "anthropic": ProviderDefault("https://api.anthropic.com", "ANTHROPIC_API_KEY", True, "anthropic-messages"),
+    "google": ProviderDefault("https://generativelanguage.googleapis.com/v1beta/openai", "GEMINI_API_KEY", True),
     "openrouter": ProviderDefault("https://openrouter.ai/api/v1", "OPENROUTER_API_KEY", needs_key=True),
+    "mistral": ProviderDefault("https://api.mistral.ai/v1", "MISTRAL_API_KEY", needs_key=True),
+    "deepseek": ProviderDefault("https://api.deepseek.com", "DEEPSEEK_API_KEY", needs_key=True),
+    "groq": ProviderDefault("https://api.groq.com/openai/v1", "GROQ_API_KEY", needs_key=True),
+    "xai": ProviderDefault("https://api.x.ai/v1", "XAI_API_KEY", needs_key=True),
+    "litellm": ProviderDefault("http://127.0.0.1:4000", "LITELLM_API_KEY"),
     "ollama": ProviderDefault("http://127.0.0.1:11434/v1", "OLLAMA_API_KEY"),
     "lmstudio": ProviderDefault("http://127.0.0.1:1234/v1", "LMSTUDIO_API_KEY"),
     "llama.cpp": ProviderDefault("http://127.0.0.1:8080/v1", "LLAMA_API_KEY"),
@@ -53,6 +78,8 @@ DEFAULTS: Mapping[str, ProviderDefault] = {
 
 class Provider(NamedTuple):
     """A provider, ready to use.  `headers` are sent with each request; `base_url` has no slash at its end.
+
+    `api` is one of APIS.  `models` are those that were listed, by id; where there are none, any may be asked for.
 
     `key_hint` tells an operator where the key comes from.  Neither the key nor the headers, which may hold one, show
     in `repr`.
@@ -65,6 +92,12 @@ class Provider(NamedTuple):
     timeouts: Timeouts = Timeouts()
     max_retries: int = MAX_RETRIES
     key_hint: str = ""
+    api: str = COMPLETIONS
+    models: Mapping[str, ModelSettings] = MappingProxyType({})
+
+    def model(self, model_id: str) -> ModelSettings:
+        """What is known of one of its models."""
+        return self.models.get(model_id) or ModelSettings(model_id)
 
     def __repr__(self) -> str:
         return f"Provider(name={self.name!r}, base_url={self.base_url!r})"
@@ -79,6 +112,8 @@ def provider(
     timeouts: Timeouts | None = None,
     max_retries: int | None = None,
     environment: Mapping[str, str] | None = None,
+    api: str | None = None,
+    models: Iterable[ModelSettings] = (),
 ) -> Provider:
     """The provider `name`: what is given here, else what `environment` and the built-in defaults say.
 
@@ -112,4 +147,6 @@ def provider(
         timeouts=timeouts or Timeouts(),
         max_retries=MAX_RETRIES if max_retries is None else max_retries,
         key_hint=key_hint,
+        api=api or (default.api if default else COMPLETIONS),
+        models={model.id: model for model in models},
     )

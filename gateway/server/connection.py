@@ -209,7 +209,8 @@ class Connection(Sender):
         self._exchange = None
         if self.services.options.access_log:
             seconds = self.loop.time() - exchange.began
-            log_answer(exchange.peer, exchange.head, exchange.writer.status, seconds, exchange.request_id)
+            status, key_id = exchange.writer.status, exchange.caller.id
+            log_answer(exchange.peer, exchange.head, status, seconds, exchange.request_id, key_id=key_id)
         transport = self._transport
         if transport is None:
             self._link = None

@@ -181,6 +181,9 @@ class HttpExchange:
         self.body_stream = StreamBody(host, writer, host.loop, coalesce, silence, encode=encode)
         return self.body_stream
 
+    def fail(self) -> None:
+        """See `ports.Exchange.fail`.  Nothing is kept here."""
+
     def admit(self, caller: Caller) -> None:
         """See `ports.Exchange.admit`."""
         self.caller = caller

@@ -31,9 +31,9 @@ def explicit_key(value: str, header: str) -> str:
     return value
 
 
-def user_key(agent_id: str, user: str) -> str:
+def user_key(agent_id: str, user: str, namespace: str = "openai-user") -> str:
     """The key for OpenAI's `user`: different users never share one."""
     if len(user) <= USER_CHARACTERS:
-        return f"agent:{agent_id}:openai-user:{user}"
+        return f"agent:{agent_id}:{namespace}:{user}"
     # A namespace of its own: otherwise a user could be *named* like the hash of another.
-    return f"agent:{agent_id}:openai-user-sha256:{sha256(user.encode()).hexdigest()}"
+    return f"agent:{agent_id}:{namespace}-sha256:{sha256(user.encode()).hexdigest()}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from binascii import b2a_base64
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.api import json_body
-from gateway.api.parse import MESSAGES, chat_request
+from gateway.api.parse import chat_request
+from gateway.api.parse_messages import MESSAGES
+from gateway.api.parse_tools import TOOL_CHARACTERS
 from gateway.errors import RequestError
-from gateway.model.chat import ROLES, ChatRequest, Message
+from gateway.model.chat import ROLES, ChatRequest, Image, Message, Tool, ToolCall, ToolChoice
 
 DATA = Path(__file__).parent.parent / "data" / "chat"
+PNG = b"\x89PNG\r\n\x1a\n"
 HI = [{"role": "user", "content": "hi"}]
 
 
@@ -42,7 +46,13 @@ def body_of(case: dict[str, Any]) -> bytes:
     return json.dumps(case["body"]).encode()
 
 
-@pytest.mark.parametrize("case", cases("json", "types", "messages"))
+def message(role: str, text: str, name: Any = None, call_id: Any = None, calls: Any = (), parts: Any = ()) -> Message:
+    """A message as the cases write it: calls as lists, images as their type, the hexadecimal digits and the detail."""
+    read = [part if isinstance(part, str) else Image(part[0], bytes.fromhex(part[1]), part[2]) for part in parts]
+    return Message(role, text, name, call_id, tuple(ToolCall(*call) for call in calls), tuple(read))
+
+
+@pytest.mark.parametrize("case", cases("json", "types", "parameters", "messages", "tools", "images"))
 def test_what_is_refused(case: dict[str, Any]) -> None:
     with pytest.raises(RequestError) as caught:
         chat_request(body_of(case))
@@ -58,7 +68,11 @@ def test_what_is_accepted(case: dict[str, Any]) -> None:
     request = chat_request(body_of(case))
     for name, wanted in case["gives"].items():
         if name == "messages":
-            assert request.messages == tuple(Message(*message) for message in wanted)
+            assert request.messages == tuple(message(*one) for one in wanted)
+        elif name == "tools":
+            assert request.tools == tuple(Tool(*one) for one in wanted)
+        elif name == "tool_choice":
+            assert request.tool_choice == ToolChoice(*wanted)
         else:
             assert getattr(request, name) == wanted
 
@@ -68,6 +82,17 @@ def test_the_number_of_messages_is_limited() -> None:
     with pytest.raises(RequestError, match=str(MESSAGES)) as caught:
         chat_request(json.dumps({"messages": HI * (MESSAGES + 1)}).encode())
     assert caught.value.param == "messages"
+
+
+def test_the_size_of_all_tools_is_limited() -> None:
+    def body(characters: int) -> bytes:
+        tools = [{"type": "function", "function": {"name": f"f{n}", "description": "x" * characters}} for n in range(4)]
+        return json.dumps({"messages": HI, "tools": tools}).encode()
+
+    assert len(chat_request(body(TOOL_CHARACTERS // 4 - 100)).tools) == 4
+    with pytest.raises(RequestError, match=f"more than {TOOL_CHARACTERS} characters") as caught:
+        chat_request(body(TOOL_CHARACTERS // 4))
+    assert caught.value.param == "tools"
 
 
 @pytest.mark.parametrize("text", [",:[{" * 100_000, '\\"' * 100_000, "\\" * 150_000, '\\\\",[' * 50_000])
@@ -98,13 +123,22 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
     max_leaves=8,
 )
+DATA_URLS = st.binary(max_size=20).map(lambda data: f"data:;base64,{b2a_base64(PNG + data, newline=False).decode()}")
+IMAGES = st.fixed_dictionaries({"url": DATA_URLS | st.text() | VALUES}, optional={"detail": VALUES})
 PARTS = st.fixed_dictionaries(
-    {"type": st.sampled_from(["text", "input_text", "refusal"]) | VALUES},
-    optional={"text": st.text() | VALUES, "refusal": st.text() | VALUES},
+    {"type": st.sampled_from(["text", "input_text", "refusal", "image_url"]) | VALUES},
+    optional={"text": st.text() | VALUES, "refusal": st.text() | VALUES, "image_url": IMAGES | VALUES},
 )
+IDS = st.sampled_from(["a", "b"])
+FUNCTIONS = st.fixed_dictionaries(
+    {"name": IDS | VALUES},
+    optional={"arguments": st.text() | VALUES, "parameters": VALUES, "description": VALUES, "strict": VALUES},
+)
+TOOLS = st.fixed_dictionaries({"type": st.just("function") | VALUES, "function": FUNCTIONS | VALUES})
+CALLS = st.fixed_dictionaries({"id": IDS | VALUES, "type": st.just("function"), "function": FUNCTIONS})
 MESSAGE = st.fixed_dictionaries(
     {"role": st.sampled_from(sorted(ROLES)) | VALUES, "content": st.text() | st.lists(PARTS, max_size=3) | VALUES},
-    optional={"name": VALUES, "tool_call_id": VALUES},
+    optional={"name": VALUES, "tool_call_id": IDS | VALUES, "tool_calls": st.lists(CALLS, max_size=2) | VALUES},
 )
 NAMES = [
     "model",
@@ -123,14 +157,21 @@ NAMES = [
     "reasoning_effort",
     "logit_bias",
     "n",
-    "tools",
-    "tool_choice",
     "functions",
     "function_call",
+    "modalities",
+    "logprobs",
+    "parallel_tool_calls",
+    "verbosity",
     "unknown",
 ]
 BODIES = st.fixed_dictionaries(
-    {"messages": st.lists(MESSAGE, max_size=3) | VALUES}, optional=dict.fromkeys(NAMES, VALUES)
+    {"messages": st.lists(MESSAGE, max_size=3) | VALUES},
+    optional={
+        **dict.fromkeys(NAMES, VALUES),
+        "tools": st.lists(TOOLS, max_size=2) | VALUES,
+        "tool_choice": st.sampled_from(["auto", "none", "required"]) | TOOLS | VALUES,
+    },
 )
 
 
@@ -142,8 +183,10 @@ def check(body: bytes) -> None:
         error = refused
     else:
         assert isinstance(request, ChatRequest)
-        assert any(message.text for message in request.messages)
-        json.dumps(request._asdict() | {"parameters": dict(request.parameters)}, ensure_ascii=False).encode()
+        assert any(message.text or message.parts or message.role == "tool" for message in request.messages)
+        assert request.images == sum(isinstance(part, Image) for one in request.messages for part in one.parts)
+        whole = request._asdict() | {"parameters": dict(request.parameters)}
+        json.dumps(whole, ensure_ascii=False, default=repr).encode()
     if error is not None:
         assert error.status == 400
         assert error.message.encode()

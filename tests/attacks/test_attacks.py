@@ -11,7 +11,7 @@ import pytest
 from attackers import AUTH, CHUNKED, CROWD, UPGRADE, End, chat, connect, crowd, drip, frame, stay, volley
 from siege import FULL, NEEDS_PROC, SHORT, Aim, Siege, Target
 
-pytestmark = NEEDS_PROC
+pytestmark = [pytest.mark.alone, NEEDS_PROC]
 
 OPENING = b"GET / HTTP/1.1\r\nHost: x\r\n"
 POST = b"POST /v1/chat/completions HTTP/1.1\r\n"

@@ -17,6 +17,8 @@ from gateway.server.limits import Limits
 from gateway.server.link import LinkLimits
 from gateway.wire.http1 import Http1Limits
 
+pytestmark = pytest.mark.alone
+
 
 def test_by_value() -> None:
     """A change of these is a change for everybody who runs a gateway: it belongs in the changelog."""

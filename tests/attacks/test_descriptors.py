@@ -16,7 +16,10 @@ from gateway.server.limits import SPARE_FILES, Limits, within_files
 FILES = 200
 GET = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "sysconf"), reason="there is no limit on files here")
+pytestmark = [
+    pytest.mark.alone,
+    pytest.mark.skipif(not hasattr(os, "sysconf"), reason="there is no limit on files here"),
+]
 
 
 @pytest.fixture(scope="module")

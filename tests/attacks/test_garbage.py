@@ -15,6 +15,8 @@ from gateway.server.link import WebSocketLink
 from gateway.server.server import Server
 from gateway.testing import echo_options
 
+pytestmark = pytest.mark.alone
+
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n"
 KINDS = {

@@ -9,7 +9,7 @@ import pytest
 from attackers import AUTH, CHUNKED, UPGRADE, End, Peer, chat, crowd, frame, reset, shut
 from siege import NEEDS_PROC, Siege, Target
 
-pytestmark = NEEDS_PROC
+pytestmark = [pytest.mark.alone, NEEDS_PROC]
 
 COUNT = 30
 

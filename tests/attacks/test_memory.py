@@ -8,7 +8,7 @@ import pytest
 from attackers import AUTH, UPGRADE, Peer, chat, connect
 from siege import FULL, NEEDS_PROC, Aim
 
-pytestmark = [NEEDS_PROC, pytest.mark.skipif(not FULL, reason="takes 20 s; ATTACKS=full runs it")]
+pytestmark = [pytest.mark.alone, NEEDS_PROC, pytest.mark.skipif(not FULL, reason="takes 20 s; ATTACKS=full runs it")]
 
 COUNT = 1000
 GET = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"

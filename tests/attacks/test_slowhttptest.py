@@ -12,6 +12,7 @@ from processes import until
 from siege import FULL, SHORT, Aim
 
 pytestmark = [
+    pytest.mark.alone,
     pytest.mark.skipif(shutil.which("slowhttptest") is None, reason="the program slowhttptest is not installed"),
     pytest.mark.skipif(not FULL, reason="takes 15 s; ATTACKS=full runs it"),
 ]

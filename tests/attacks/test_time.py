@@ -13,6 +13,8 @@ from gateway.config.json5 import Json5Error, loads
 from gateway.errors import RequestError
 from gateway.wire.http1 import Http1, Http1Limits
 
+pytestmark = pytest.mark.alone
+
 BODY = 20 * 1024 * 1024
 """The default limit of a request body."""
 HOLD = 1.0

@@ -433,7 +433,7 @@ def test_reload(manager: Manager) -> None:
         key.write_text("broken", encoding="ascii")
         os.kill(pid, signal.SIGHUP)
         until("it is told", lambda: "holds no private key" in manager.text())
-        assert "; the certificate in use stays" in manager.text()
+        assert "; what is in use stays" in manager.text()
         assert name_shown() == "second"
         kept.request("GET", "/healthz")
         assert kept.getresponse().status == 200, "the connection has not noticed"

@@ -175,6 +175,7 @@ def test_a_thousand_pipelined_requests_are_answered_in_order(chain: Chain) -> No
 
 @LINUX
 @pytest.mark.parametrize("side", ["", "relay-"])
+@pytest.mark.alone
 def test_a_client_that_never_reads_costs_little_memory(launch: Launch, side: str) -> None:
     back = launch(configuration(python_agent("flood")))
     config = configuration(python_agent("flood"), {"id": "relay-flood", "model": "up/openclaw/flood"})
@@ -199,6 +200,7 @@ def test_a_client_that_never_reads_costs_little_memory(launch: Launch, side: str
 
 @LINUX
 @pytest.mark.timeout(150)  # 5,000 connections take a while on a busy machine
+@pytest.mark.alone
 def test_idle_connections_are_cheap(launch: Launch) -> None:
     resource = pytest.importorskip("resource", reason="the limit of open files is raised with it")
     count, spare = 5000, 200

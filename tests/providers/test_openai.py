@@ -14,7 +14,7 @@ import pytest
 
 from gateway.errors import AgentError
 from gateway.model.chat import ChatRequest, Message
-from gateway.model.run import RunDone, RunInput, Usage
+from gateway.model.run import ReasoningDelta, RunDone, RunInput, Usage
 from gateway.providers.dialect import Piece
 from gateway.providers.errors import MESSAGE_CHARACTERS
 from gateway.providers.model import BACKOFF, RETRY_AFTER_CAP, Model
@@ -301,7 +301,12 @@ def test_parts_refusals_and_what_is_no_text() -> None:
     parts = b'data: {"choices": [{"delta": {"content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}}]}\n\n'
     refused = b'data: {"choices": [{"delta": {"content": null, "refusal": "I cannot"}}]}\n\n'
     others = b'data: {"choices": [{"delta": {"reasoning_content": "hm", "content": 5}}]}\n\n: ping\n\n'
-    assert trial(stream(parts, others, refused, DONE)).events == ["ab", "I cannot", RunDone("stop")]
+    assert trial(stream(parts, others, refused, DONE)).events == [
+        "ab",
+        ReasoningDelta("hm"),
+        "I cannot",
+        RunDone("stop"),
+    ]
 
 
 # -- the reader

@@ -14,7 +14,7 @@ from gateway.config import markdown  # noqa: E402 - after the path it needs
 
 __all__ = ["between", "limits", "tables"]
 
-LIMITS = ("server/limits.py", "wire/http1.py", "server/link.py", "throttle.py")
+LIMITS = ("server/limits.py", "wire/http1.py", "server/link.py", "throttle.py", "api/idempotency.py")
 
 
 def limits() -> str:

@@ -20,6 +20,7 @@ RANK = {
     "ports": 2,
     "deadlines": 3,
     "throttle": 3,
+    "processes": 3,
     "wire": 3,
     "config": 3,
     "sessions": 3,

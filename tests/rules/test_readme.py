@@ -41,7 +41,7 @@ def test_two_commands_open_it() -> None:
     assert re.fullmatch(r"python3 -m venv .*\.venv/bin/gateway demo\n", first), (
         "the first block of README.md is the one command that installs and runs the main job"
     )
-    assert re.fullmatch(r"python3 -m venv .*\.venv/bin/pytest -q\n", second), (
+    assert re.fullmatch(r"python3 -m venv .*\.venv/bin/pytest -q -n 4\n", second), (
         "the second block of README.md is the one command that installs and runs the tests; .ci/run takes it from here"
     )
     assert len(re.findall(r"^python3 -m venv .*pytest.*$", README, re.MULTILINE)) == 1, "one test command only"

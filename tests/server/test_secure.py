@@ -299,6 +299,7 @@ def memory() -> int:
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="read from /proc")
+@pytest.mark.alone
 def test_300_silent_connects_are_counted_and_cut(caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()

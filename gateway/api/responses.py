@@ -1,0 +1,139 @@
+"""POST /v1/responses."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from typing import assert_never
+
+from ..agents.conversation import ANSWER_CHARACTERS, TOO_LONG
+from ..agents.registry import Registry
+from ..agents.run import Runs
+from ..errors import RequestError
+from ..model.names import PUBLIC
+from ..model.run import (
+    NO_USAGE,
+    ModelChange,
+    ReasoningDelta,
+    RunDone,
+    RunEvent,
+    RunFailed,
+    RunInput,
+    Step,
+    ToolCallDelta,
+    ToolUse,
+    Usage,
+    fresh_key,
+)
+from ..ports import BodyWriter, Exchange, Ids
+from ..sessions.keys import explicit_key, user_key
+from .chat import AGENT_HEADERS, SESSION_HEADERS, SSE, first_header
+from .chat_bytes import KEEP_ALIVE
+from .problem import JSON, run_error
+from .responses_bytes import ResponseEncoder, response
+from .responses_parse import ResponsesRequest, responses_request
+
+__all__ = ["Responses"]
+
+
+class Responses:
+    """The handler.  `clock` gives seconds since the epoch; `body_limit` is in bytes."""
+
+    def __init__(self, registry: Registry, runs: Runs, ids: Ids, clock: Callable[[], float], body_limit: int) -> None:
+        self._registry = registry
+        self._runs = runs
+        self._ids = ids
+        self._clock = clock
+        self._body_limit = body_limit
+
+    async def create(self, exchange: Exchange) -> None:
+        """Answer one request."""
+        head = exchange.head
+        if head.content_length is None and not head.chunked:
+            raise RequestError(411, "The request needs a body, and a Content-Length or Transfer-Encoding with it.")
+        request = responses_request(await exchange.body(self._body_limit))
+        run = self._plan(exchange, request)
+        created = int(self._clock())
+        model = request.chat.model or PUBLIC
+        if request.chat.stream:
+            encoder = ResponseEncoder(run.run_id, created, model, request.echo)
+            await _stream(exchange, self._runs.run(run), encoder)
+        else:
+            answer = await self._runs.answer(run)
+            if isinstance(answer.ending, RunFailed):
+                raise run_error(answer.ending)
+            exchange.respond(200, JSON, response(run.run_id, created, model, request.echo, answer))
+
+    def _plan(self, exchange: Exchange, request: ResponsesRequest) -> RunInput:
+        chat = request.chat
+        agent_header = first_header(exchange.head, AGENT_HEADERS)
+        session_header = first_header(exchange.head, SESSION_HEADERS)
+        if agent_header is None:
+            agent_id = self._registry.by_model(chat.model).id
+        else:
+            agent_id = self._registry.by_header(agent_header[1], agent_header[0]).id
+        run_id = self._ids(32)
+        if not request.store:
+            key = None
+        elif session_header is not None:
+            key = explicit_key(session_header[1], session_header[0])
+        elif request.conversation is not None:
+            key = user_key(agent_id, request.conversation, "openresponses-conversation")
+        elif chat.user is not None:
+            key = user_key(agent_id, chat.user, "openresponses-user")
+        else:
+            key = fresh_key(agent_id, run_id, "openresponses")
+        return RunInput(run_id, agent_id, key, chat, caller=exchange.caller, after=request.after)
+
+
+async def _stream(exchange: Exchange, events: AsyncGenerator[RunEvent, None], encoder: ResponseEncoder) -> None:
+    body = exchange.stream(200, SSE, encoder.texts)
+    body.fill_silence(KEEP_ALIVE)
+    body.write(encoder.begin())
+    body.flush()  # before the agent has said anything: clients wait only so long for a first byte
+    usage = NO_USAGE
+    try:
+        async for event in events:
+            match event:
+                case str():
+                    _begin_message(body, encoder)
+                    body.put(event)
+                case list():
+                    _begin_message(body, encoder)
+                    body.put_all(event)
+                case ToolCallDelta():
+                    _settle(body)
+                    body.write(encoder.call(event))
+                case Usage():
+                    usage = usage.plus(event)
+                case RunDone():
+                    _settle(body)
+                    body.write(encoder.done(event, usage))
+                case RunFailed():
+                    _settle(body)
+                    body.write(encoder.failed(event, usage))
+                case ReasoningDelta() | ToolUse() | Step() | ModelChange():
+                    pass
+                case _:
+                    assert_never(event)
+            if body.full:
+                await body.drain()
+            if encoder.size > ANSWER_CHARACTERS:
+                _settle(body)
+                body.write(encoder.failed(TOO_LONG, usage))
+                await events.aclose()
+                break
+    except BaseException:
+        await events.aclose()
+        raise
+    await body.end()
+
+
+def _begin_message(body: BodyWriter, encoder: ResponseEncoder) -> None:
+    if not encoder.in_message:
+        _settle(body)
+        body.write(encoder.begin_message())
+
+
+def _settle(body: BodyWriter) -> None:
+    """Have the texts that were put encoded, which numbers their events, before another event is made."""
+    body.write(b"")

@@ -1,0 +1,37 @@
+"""What one client's key lets it do."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from .caller import Caller
+
+__all__ = ["API_SCOPES", "NAMED_SCOPES", "SCOPES", "Key", "Rate"]
+
+API_SCOPES = ("chat", "responses", "embeddings", "models")
+"""What a key may do of which nothing else is said: use the API as a client of OpenAI does."""
+
+NAMED_SCOPES = ("tools", "model", "operator")
+"""What has to be granted by name: to call the gateway's tools directly, to choose another model than the agent's own,
+and what only its operator should do (slash commands, WebSockets)."""
+
+SCOPES = (*API_SCOPES, *NAMED_SCOPES)
+
+
+class Rate(NamedTuple):
+    """At most `requests` at once, and as many again within `seconds`, evenly spread (a token bucket)."""
+
+    requests: int
+    seconds: float
+
+
+class Key(NamedTuple):
+    """A key, without its secret.
+
+    `caller` tells its id, which is logged, and what it may use.  `expires`: from when on it is refused, in seconds
+    since the epoch.
+    """
+
+    caller: Caller
+    rate: Rate | None = None
+    expires: float | None = None
