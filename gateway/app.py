@@ -117,7 +117,12 @@ class Gateway:
         self._answers: Any = None
         self._guard: Guard | None = None
         conversations = self._assembly.conversations(store, clock)
-        self.runs = Runs(self.registry, conversations, self.config.agents.max_concurrent_runs)
+        interceptor = None
+        if self.config.session.slash_commands:
+            from .agents.slash import Commands
+
+            interceptor = Commands(self.registry, conversations, time.monotonic)
+        self.runs = Runs(self.registry, conversations, self.config.agents.max_concurrent_runs, interceptor)
         self._listeners: list[Listener] = []
         self._server: Server | None = None
         self._state = "new"

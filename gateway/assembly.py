@@ -117,6 +117,7 @@ class Assembly:
             config.default,
             limits,
             lambda wanted, param: made.check(wanted, own, param),
+            names[0],
         )
 
 

@@ -9,7 +9,7 @@ from logging import getLogger
 from ..errors import AgentError
 from ..model.chat import Message, ToolCall
 from ..model.run import INSTRUCTIONS, RunDone, RunEvent, RunFailed, RunInput, Step, ToolCallDelta
-from ..model.session import Turn
+from ..model.session import Session, Turn
 from ..ports import SessionStore
 from ..sessions.history import messages_of, surplus
 from ..sessions.lanes import Lanes
@@ -33,6 +33,26 @@ class Conversations:
         self._lanes = lanes
         self._clock = clock
         self._characters = characters
+
+    async def session(self, key: str) -> Session:
+        """What a session holds.  Raises AgentError."""
+        return await self._store.load(key)
+
+    async def reset(self, key: str) -> bool:
+        """Forget what was said in a session, when the runs before this are over; false where there was nothing.
+
+        Raises AgentError.
+        """
+        async with self._lanes.enter(key):
+            model = (await self._store.load(key)).model
+            found = await self._store.delete(key)
+            if model is not None:
+                await self._store.choose_model(key, model)
+            return found
+
+    async def choose_model(self, key: str, model: str | None) -> None:
+        """Have the session's runs use a model; None for the agent's own.  Raises AgentError."""
+        await self._store.choose_model(key, model)
 
     async def hold(
         self, run: RunInput, attempt: Callable[[RunInput], AsyncGenerator[RunEvent, None]]

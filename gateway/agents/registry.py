@@ -27,6 +27,7 @@ class AgentEntry(NamedTuple):
     """`id` in lower case.  `aliases` are further values of `model` that mean this agent.
 
     `check_model` tells whether a caller may have the agent answer with another model; None for agents that have none.
+    `own_model` is what it answers with otherwise.
     """
 
     id: str
@@ -35,6 +36,7 @@ class AgentEntry(NamedTuple):
     default: bool = False
     limits: RunLimits = NO_LIMITS
     check_model: ModelCheck | None = None
+    own_model: str | None = None
 
     def model(self, wanted: str, caller: Caller, param: str) -> str:
         """The `provider/model` that a caller wants this agent to answer with; for RunInput.model.
