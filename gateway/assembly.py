@@ -20,11 +20,12 @@ from .config.schema_agents import AgentEntry as AgentConfig
 from .config.schema_models import Provider
 from .config.values import BUILT_IN_PROVIDERS, agent_id, models_of
 from .errors import ConfigError
+from .model.key import Key
 from .ports import Agent, SessionStore
 from .sessions.lanes import Lanes
 from .sessions.store import MemoryStore
 
-__all__ = ["Assembly", "catalog"]
+__all__ = ["Assembly", "catalog", "keys_of"]
 
 
 class Assembly:
@@ -198,3 +199,25 @@ def _agent_configs(config: Config, *, has_agents: bool) -> Iterable[AgentConfig]
             "or add an entry with a model or a runtime to agents.list"
         )
     return [AgentConfig(id="main", model=config.agents.defaults.model)]
+
+
+def keys_of(
+    config: Config, registry: Registry, environ: Mapping[str, str], token: str | None
+) -> Mapping[bytes, Key] | None:
+    """The keys of the configuration, if it has some.  Raises ConfigError where they do not fit the rest."""
+    auth = config.gateway.auth
+    if not auth.keys:
+        return None
+    from .config.auth import resolve_keys, sha256
+
+    keys = resolve_keys(auth, environ)
+    own = keys.get(sha256(token.encode())) if token is not None else None
+    problems = [] if own is None else [f"{own.caller.id}: it is the gateway's own secret, which may do all"]
+    for key in keys.values():
+        unknown = sorted((key.caller.agents or frozenset()) - registry.by_id.keys())
+        if unknown:
+            known = ", ".join(registry.by_id)
+            problems.append(f"{key.caller.id}: there is no agent {', '.join(unknown)}. There are: {known}")
+    if problems:
+        raise ConfigError(*(f"gateway.auth.keys: {problem}" for problem in problems))
+    return keys

@@ -34,7 +34,7 @@ if hasattr(signal, "SIGHUP"):
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Modules that several test files share.
-sys.path[:0] = [str(HERE / folder) for folder in ("agents", "e2e", "attacks", "rules", "server", "wire")]
+sys.path[:0] = [str(HERE / folder) for folder in ("agents", "e2e", "attacks", "providers", "rules", "server", "wire")]
 pytest_plugins = ["processes", "siege"]
 
 

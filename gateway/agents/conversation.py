@@ -77,7 +77,7 @@ class Conversations:
         except AgentError as error:  # the lane is full, the store failed
             yield failed(error)
         except Exception:
-            _logger.exception("run %s: its session could not be read or kept", run.run_id)
+            _logger.exception("%s: its session could not be read or kept", run.label)
             yield RunFailed("the session could not be read or kept", "session_error", 500)
 
 

@@ -270,10 +270,10 @@ class Runs:
             active.take_back()
             return active.ending
         if isinstance(error, AgentError):
-            _logger.warning("run %s of agent %s failed: %s", run.run_id, run.agent_id, error.message)
+            _logger.warning("%s failed: %s", run.label, error.message)
             return failed(error)
         # Also where what the agent waited for was cancelled, and not the run.
-        _logger.error("run %s of agent %s failed", run.run_id, run.agent_id, exc_info=error)
+        _logger.error("%s failed", run.label, exc_info=error)
         return _BROKEN
 
 
@@ -297,7 +297,7 @@ async def _close(produced: Any, run: RunInput) -> None:
     try:
         await produced.aclose()
     except Exception:  # whatever its clean-up does, the run has come to its end
-        _logger.exception("run %s: agent %s failed when it was closed", run.run_id, run.agent_id)
+        _logger.exception("%s failed when it was closed", run.label)
 
 
 def _text(value: object) -> str:

@@ -17,7 +17,7 @@ from re import compile as pattern
 from typing import NamedTuple
 
 from ..deadlines import Deadlines
-from ..errors import MisuseError, RequestError
+from ..errors import AgentError, MisuseError, RequestError
 from ..model.http import Headers, RequestHead
 from ..model.names import FAMILIES
 from ..ports import Exchange, Handler, Timer
@@ -150,7 +150,7 @@ class Idempotency:
             await handler(exchange)
             if not recording.over:
                 raise MisuseError("a handler returned without a complete answer")
-        except RequestError as error:
+        except (RequestError, AgentError) as error:
             recording.fail(error)
         except CancelledError:
             recording.fail(RequestError(503, "the gateway is shutting down"))

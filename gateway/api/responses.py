@@ -68,9 +68,9 @@ class Responses:
         agent_header = first_header(exchange.head, AGENT_HEADERS)
         session_header = first_header(exchange.head, SESSION_HEADERS)
         if agent_header is None:
-            agent_id = self._registry.by_model(chat.model).id
+            agent_id = self._registry.by_model(chat.model, exchange.caller).id
         else:
-            agent_id = self._registry.by_header(agent_header[1], agent_header[0]).id
+            agent_id = self._registry.by_header(agent_header[1], agent_header[0], exchange.caller).id
         run_id = self._ids(32)
         if not request.store:
             key = None
@@ -109,6 +109,7 @@ async def _stream(exchange: Exchange, events: AsyncGenerator[RunEvent, None], en
                     _settle(body)
                     body.write(encoder.done(event, usage))
                 case RunFailed():
+                    exchange.fail()
                     _settle(body)
                     body.write(encoder.failed(event, usage))
                 case ReasoningDelta() | ToolUse() | Step() | ModelChange():
@@ -118,6 +119,7 @@ async def _stream(exchange: Exchange, events: AsyncGenerator[RunEvent, None], en
             if body.full:
                 await body.drain()
             if encoder.size > ANSWER_CHARACTERS:
+                exchange.fail()
                 _settle(body)
                 body.write(encoder.failed(TOO_LONG, usage))
                 await events.aclose()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from asking import CHAT, TOKEN, Answer, ask, say, serving
 
-from gateway import Caller, ConfigError, Gateway, Key, Rate
+from gateway import AgentError, Caller, ConfigError, Gateway, Key, Rate
 from gateway.agents.function import echo
 from gateway.api.keys import Keyring, Rates, keyring
 from gateway.config import Auth, Config
@@ -249,6 +249,19 @@ def test_the_log_has_its_id_and_never_its_secret(caplog: pytest.LogCaptureFixtur
     assert [line.partition(" key=")[2] for line in lines] == ["a", "", ""]
     assert A not in caplog.text
     assert "a" in repr(Keyring({b"": keys()[A]}))
+
+
+def test_a_run_that_fails_is_logged_with_its_key(caplog: pytest.LogCaptureFixture) -> None:
+    agent = ScriptedAgent(AgentError("too hot"))
+
+    async def test(gateway: Gateway) -> None:
+        for token in (A, TOKEN):
+            assert (await asked(gateway, token)).status == 500
+
+    serving(test, agents={"main": agent}, keys=keys())
+    first, second = (message for message in caplog.messages if "too hot" in message)
+    assert first == f"run {agent.runs[0].run_id} of agent main (key a) failed: too hot"
+    assert second == f"run {agent.runs[1].run_id} of agent main failed: too hot"
 
 
 def _endpoints() -> Any:

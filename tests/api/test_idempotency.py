@@ -186,9 +186,11 @@ def test_an_answer_is_forgotten_in_the_end(short: IdempotencyLimits) -> None:
     async def test(gateway: Gateway) -> None:
         assert (await once(gateway)).text == "run 1 ended"
         assert store(gateway).size > 100
-        await until(lambda: not len(store(gateway)))
-        assert store(gateway).size == 0
+        answers = store(gateway)
+        await until(lambda: not len(answers))
+        assert answers.size == 0
         assert (await once(gateway)).text == "run 2 ended"
+        assert store(gateway) is answers
 
     serving(test, agents={"main": agent})
 
