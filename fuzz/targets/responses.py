@@ -43,7 +43,7 @@ def one_input(data: bytes) -> None:
         request = responses_request(data)
     except RequestError as error:
         assert (error.status, error.type) in {(400, "invalid_request_error"), (404, "invalid_request_error")}
-        assert error.status == 400 or error.param == "previous_response_id"
+        assert error.status == 400 or error.code in {"previous_response_not_found", "item_not_found"}
         assert 0 < len(error.message) <= MESSAGE_CHARACTERS, "an error must not repeat all that was sent"
         error.message.encode()
         return
@@ -114,7 +114,15 @@ def _round_trip(request: ResponsesRequest) -> None:
     chat = request.chat
     body: dict[str, Any] = {
         **request.echo,
-        "input": [item for message in chat.messages for item in _items(message)],
+        "input": [
+            item
+            for index, message in enumerate(chat.messages)
+            for item in (
+                [{"type": "item_reference", "id": f"msg_{request.references[index]}00"}]
+                if index in request.references
+                else _items(message)
+            )
+        ],
         "instructions": None,
         "model": chat.model,
         "stream": chat.stream,
@@ -122,6 +130,7 @@ def _round_trip(request: ResponsesRequest) -> None:
     if "parallel_tool_calls" not in chat.parameters:  # the response says what it is then
         del body["parallel_tool_calls"]
     again = responses_request(json.dumps(body).encode())
+    assert [*again.references.values()] == [*request.references.values()]
     assert again.chat == chat, f"{again.chat}\nis not\n{chat}"
     assert same(dict(again.chat.parameters), dict(chat.parameters))
     assert (again.after, again.conversation, again.store) == (request.after, request.conversation, request.store)
