@@ -77,8 +77,8 @@ def _accepted(request: ResponsesRequest, value: dict[str, Any]) -> None:
         assert value["input"] == chat.messages[-1].text
     else:
         for item in value["input"]:
-            holder = {"message": "content", "function_call_output": "output"}.get(item.get("type", "message"), "")
-            content = item.get(holder)
+            holder = {"message": "content", "function_call_output": "output"}.get(item.get("type", "message"))
+            content = item.get(holder) if holder else None
             assert not isinstance(content, str) or content in texts, "something that was said got lost"
     calls = [call for message in chat.messages for call in message.tool_calls]
     if isinstance(value["input"], list):
@@ -87,15 +87,26 @@ def _accepted(request: ResponsesRequest, value: dict[str, Any]) -> None:
     assert len(images) == chat.images
 
 
-def _items(message: Message) -> list[dict[str, Any]]:
+def _references(request: ResponsesRequest, index: int) -> list[dict[str, Any]]:
+    if index not in request.references:
+        return []
+    run_id, text, calls = request.references[index]
+    ids = [f"msg_{run_id}00"] * text + [f"fc_{run_id}{number:02x}" for number in calls]
+    return [{"type": "item_reference", "id": identity} for identity in ids]
+
+
+def _items(message: Message, *, bare: bool) -> list[dict[str, Any]]:
+    """`bare`: it is there even if it says nothing."""
     if message.role == "tool":
         return [{"type": "function_call_output", "call_id": message.tool_call_id, "output": message.text}]
     calls = [
         {"type": "function_call", "call_id": call.id, "name": call.name, "arguments": call.arguments}
         for call in message.tool_calls
     ]
-    if calls and not message.text:
+    if not message.text and (calls or not bare):
         return calls
+    if not bare:  # what is said belongs to a message with a call of its own
+        return [*calls, {"role": "assistant", "content": message.text}]
     content: Any = message.text
     if message.parts:
         content = [
@@ -117,11 +128,7 @@ def _round_trip(request: ResponsesRequest) -> None:
         "input": [
             item
             for index, message in enumerate(chat.messages)
-            for item in (
-                [{"type": "item_reference", "id": f"msg_{request.references[index]}00"}]
-                if index in request.references
-                else _items(message)
-            )
+            for item in (*_references(request, index), *_items(message, bare=index not in request.references))
         ],
         "instructions": None,
         "model": chat.model,

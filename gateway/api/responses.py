@@ -100,10 +100,11 @@ class Responses:
             exchange.respond(200, head_lines, response(run.run_id, created, model, request.echo, answer))
 
     async def _recall(self, request: ResponsesRequest, caller: Caller) -> ChatRequest:
-        """The request with the answers that it refers to."""
+        """The request with what it refers to."""
         messages = list(request.chat.messages)
-        for index, run_id in request.references.items():
-            found = await self._runs.answer_of(run_id, caller)
+        for index, reference in request.references.items():
+            answer = await self._runs.answer_of(reference.run_id, caller)
+            found = None if answer is None else reference.added(answer, messages[index])
             if found is None:
                 message = f"The item that `{request.places[index]}` refers to was not found: is its response stored?"
                 raise RequestError(404, message, param=request.places[index], code="item_not_found")

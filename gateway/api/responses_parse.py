@@ -31,7 +31,7 @@ from .members import (
 from .parse import MODEL_CHARACTERS
 from .parse_parameters import INT32
 from .parse_tools import tool_choice, tools
-from .responses_input import input_messages
+from .responses_input import Reference, input_messages
 
 __all__ = ["RESPONSE_PREFIX", "ResponsesRequest", "responses_request"]
 
@@ -59,7 +59,7 @@ class ResponsesRequest(NamedTuple):
 
     `conversation` is the id of one, `store` whether anything may be kept.  `echo` are the members of the response that
     repeat the request, as JSON values.  `places` are those of the items that the messages begin with; `references` are
-    the messages that have to be put in yet, by their index: the runs that gave them.
+    what has to be added to messages yet, by the index of these.
     """
 
     chat: ChatRequest
@@ -68,7 +68,7 @@ class ResponsesRequest(NamedTuple):
     store: bool
     echo: Mapping[str, Any]
     places: tuple[str, ...]
-    references: Mapping[int, str]
+    references: Mapping[int, Reference]
 
     def place(self, message: int, part: int) -> str:
         """How the request calls a part of a message of `chat`."""
@@ -116,7 +116,7 @@ def responses_request(body: bytes, images: ImageLimits = NO_URLS) -> ResponsesRe
     if conversation is not None:
         echo["conversation"] = {"id": conversation}
     places = (*("instructions" for _ in instructions), *said.places)
-    references = {index + len(instructions): run_id for index, run_id in said.references.items()}
+    references = {index + len(instructions): reference for index, reference in said.references.items()}
     return ResponsesRequest(chat, _after(given), conversation, given.get("store", True), echo, places, references)
 
 

@@ -490,6 +490,12 @@ def test_items_that_are_referred_to() -> None:
         calls = "[ToolCall(id='c1', name='f', arguments='{}')]"
         wanted = f"user: go[]|assistant: let me see{calls}|tool: 42[]"
         assert text_of(await said(gateway, items, tools=[TOOL])) == wanted
+        mixed = [*items[:2], {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"}, items[3]]
+        assert text_of(await said(gateway, mixed, tools=[TOOL])) == wanted, "the call is there once"
+        only = text_of(await said(gateway, [items[0], items[2], items[3]], tools=[TOOL]))
+        assert only == f"user: go[]|assistant: {calls}|tool: 42[]"
+        no_call = [{"type": "item_reference", "id": call["id"][:-2] + "01"}, items[0]]
+        assert (await respond(gateway, no_call)).error["code"] == "item_not_found"
         stranger = await ask(gateway, PATH, body={"input": items}, token="key-of-bob")
         assert (stranger.status, stranger.error["code"]) == (404, "item_not_found")
         assert stranger.error["param"] == "input[1]"

@@ -15,7 +15,7 @@ from openai.types.responses import Response
 
 from gateway.api.parse_messages import MESSAGES
 from gateway.api.responses_bytes import response
-from gateway.api.responses_input import REFERENCES
+from gateway.api.responses_input import REFERENCES, Reference
 from gateway.api.responses_parse import ResponsesRequest, responses_request
 from gateway.errors import RequestError
 from gateway.model.chat import Image, Message, Tool, ToolCall, ToolChoice
@@ -185,7 +185,7 @@ def test_references_are_messages_to_be_put_in() -> None:
         ("assistant", "b"),
         ("user", "c"),
     ]
-    assert request.references == {2: RUN, 4: other}
+    assert request.references == {2: Reference(RUN, text=True, calls=(2,)), 4: Reference(other, text=True)}
     assert (request.places[2], request.places[4]) == ("input[2]", "input[5]")
 
 
