@@ -16,7 +16,6 @@ from ssl import SSLContext
 from types import TracebackType
 from typing import Any, Self
 
-from .agents.registry import Registry
 from .agents.run import Runs
 from .api.chat import Chat
 from .api.guard import Guard, KeyCheck
@@ -28,7 +27,7 @@ from .api.planning import Planner
 from .api.problem import refusal
 from .api.root import Root
 from .api.router import Route, Router, link_route
-from .assembly import Assembly
+from .assembly import Assembly, keys_of
 from .config.schema import Config
 from .errors import ConfigError, GatewayError
 from .listening import Listen, addresses_of, own_names, require_local, require_named_origins
@@ -113,7 +112,7 @@ class Gateway:
         self._assembly = Assembly(self.config, agents or {}, environ or {})
         self.registry = self._assembly.registry
         self._given = keys is not None
-        self._keys: Any = _keys_of(self.config, self.registry, environ or {}, token) if keys is None else keys
+        self._keys: Any = keys_of(self.config, self.registry, environ or {}, token) if keys is None else keys
         self._rates: Any = None
         self._answers: Any = None
         self._guard: Guard | None = None
@@ -176,7 +175,7 @@ class Gateway:
         done = []
         keys: Any = None
         if config is not None and not self._given:
-            keys = _keys_of(config, self.registry, environ or {}, self._token)
+            keys = keys_of(config, self.registry, environ or {}, self._token)
             if keys is None and self._keys is not None:
                 keys = {}
         if self._certificate is not None:
@@ -284,7 +283,8 @@ class Gateway:
         # Loaded on demand: most gateways have one secret.
         from .api.keys import Rates, keyring
 
-        self._rates = self._rates or Rates(asyncio.get_running_loop().time)
+        if self._rates is None:
+            self._rates = Rates(asyncio.get_running_loop().time)
         return KeyCheck(keyring(keys), self._rates, self._clock)
 
     def _open_links(self, loop: asyncio.AbstractEventLoop) -> LinkOpener:
@@ -316,6 +316,12 @@ class Gateway:
             body_limit = endpoints.responses.max_body_bytes
             responses = Responses(self.planner, self.runs, self._clock, body_limit)
             routes["/v1/responses"] = Route({"POST": self._once(responses.create, body_limit)}, scope="responses")
+        if endpoints.embeddings.enabled:
+            from .api.embeddings import Embeddings
+
+            given = endpoints.embeddings
+            embeddings = Embeddings(self._assembly.embed(), given.model, given.models, given.max_body_bytes)
+            routes["/v1/embeddings"] = Route({"POST": embeddings.create}, scope="embeddings")
         root = Root(routes)
         routes = {"/": Route({"GET": root.index, "OPTIONS": root.options}, guarded=False), **routes, **links}
         return Router(guard, routes, trees)
@@ -329,7 +335,8 @@ class Gateway:
             # Loaded on demand: few clients ask for it.
             from .api.idempotency import Idempotency
 
-            self._answers = self._answers or Idempotency(asyncio.get_running_loop())
+            if self._answers is None:
+                self._answers = Idempotency(asyncio.get_running_loop())
             answered: Awaitable[None] = self._answers.serve(handler, body_limit, exchange)
             return answered
 
@@ -337,28 +344,6 @@ class Gateway:
 
     def _failing(self) -> list[str]:
         return {"started": [], "new": ["starting"], "starting": ["starting"]}.get(self._state, ["draining"])
-
-
-def _keys_of(
-    config: Config, registry: Registry, environ: Mapping[str, str], token: str | None
-) -> Mapping[bytes, Key] | None:
-    """The keys of the configuration, if it has some.  Raises ConfigError where they do not fit the rest."""
-    auth = config.gateway.auth
-    if not auth.keys:
-        return None
-    from .config.auth import resolve_keys, sha256
-
-    keys = resolve_keys(auth, environ)
-    own = keys.get(sha256(token.encode())) if token is not None else None
-    problems = [] if own is None else [f"{own.caller.id}: it is the gateway's own secret, which may do all"]
-    for key in keys.values():
-        unknown = sorted((key.caller.agents or frozenset()) - registry.by_id.keys())
-        if unknown:
-            known = ", ".join(registry.by_id)
-            problems.append(f"{key.caller.id}: there is no agent {', '.join(unknown)}. There are: {known}")
-    if problems:
-        raise ConfigError(*(f"gateway.auth.keys: {problem}" for problem in problems))
-    return keys
 
 
 def _certificate(config: Config) -> Any:

@@ -87,7 +87,7 @@ class Conversations:
         except AgentError as error:  # the lane is full, the store failed
             ending = failed(error)
         except Exception:
-            _logger.exception("run %s: its session could not be read or kept", run.run_id)
+            _logger.exception("%s: its session could not be read or kept", run.label)
             ending = RunFailed("the session could not be read or kept", "session_error", 500)
         yield ending
 

@@ -93,7 +93,7 @@ class Fallbacks:
                 reason = error.code
                 if number == len(tried):
                     raise _last(error, number, len(self._models)) from error
-                _logger.warning("run %s: %s failed, %s is asked: %s", run.run_id, name, tried[number], error.message)
+                _logger.warning("%s: %s failed, %s is asked: %s", run.label, name, tried[number], error.message)
 
 
 def _last(error: AgentError, tried: int, models: int) -> AgentError:

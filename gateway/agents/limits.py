@@ -159,7 +159,7 @@ class AgentRuns:
         self._over(run, f"the run took longer than {self._limits.total:g} s", "total_timeout", "totalMs")
 
     def _over(self, run: ActiveRun, what: str, code: str, option: str) -> None:
-        _logger.warning("run %s of agent %s: %s", run.run.run_id, self._id, what)
+        _logger.warning("%s: %s", run.run.label, what)
         run.end(RunFailed(f"{what}; `timeouts.{option}` of the agent allows more", code, 504))
 
 

@@ -209,6 +209,9 @@ class Runs:
         yield ending
 
     def _refusal(self, run: RunInput) -> RunFailed | None:
+        agents = run.caller.agents
+        if agents is not None and run.agent_id not in agents:  # who planned it has asked, or else has forgotten to
+            return RunFailed(f"this API key may not use the agent `{run.agent_id}`", "agent_not_allowed", 403)
         if len(self._active) >= self._most:
             return too_many(f"{self._most} runs are under way, as many as `agents.maxConcurrentRuns` allows")
         return self._agents[run.agent_id].refusal
@@ -253,10 +256,10 @@ class Runs:
             active.take_back()
             return active.ending
         if isinstance(error, AgentError):
-            _logger.warning("run %s of agent %s failed: %s", run.run_id, run.agent_id, error.message)
+            _logger.warning("%s failed: %s", run.label, error.message)
             return failed(error)
         # Also where what the agent waited for was cancelled, and not the run.
-        _logger.error("run %s of agent %s failed", run.run_id, run.agent_id, exc_info=error)
+        _logger.error("%s failed", run.label, exc_info=error)
         return _BROKEN
 
 
@@ -280,7 +283,7 @@ async def _close(produced: Any, run: RunInput) -> None:
     try:
         await produced.aclose()
     except Exception:  # whatever its clean-up does, the run has come to its end
-        _logger.exception("run %s: agent %s failed when it was closed", run.run_id, run.agent_id)
+        _logger.exception("%s failed when it was closed", run.label)
 
 
 def _text(value: object) -> str:

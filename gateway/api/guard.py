@@ -129,7 +129,8 @@ class Guard:
         keys = self._keys
         assert keys is not None, "it was found there"
         if key.expires is not None and keys.clock() >= key.expires:
-            raise _unauthorized("This API key has expired. Ask the gateway's operator for another.", "key_expired")
+            message = "Incorrect API key provided: it has expired. Ask the gateway's operator for another."
+            raise _unauthorized(message, "key_expired")
         exchange.admit(key.caller)
         if key.rate is not None:
             exchange.decorate(keys.rates.take(key.caller.id, key.rate))

@@ -17,7 +17,7 @@ from re import compile as pattern
 from typing import NamedTuple
 
 from ..deadlines import Deadlines
-from ..errors import MisuseError, RequestError
+from ..errors import AgentError, MisuseError, RequestError
 from ..model.http import Headers, RequestHead
 from ..model.names import FAMILIES
 from ..ports import Exchange, Handler, Timer
@@ -112,14 +112,14 @@ class Idempotency:
 
     async def aclose(self) -> None:
         """End what is under way, and forget all."""
-        self._kept.close()
-        self._grace.close()
         for task in self._tasks:
             task.cancel()
         if self._tasks:
             await wait(self._tasks, timeout=PATIENCE)
-        self._answers.clear()
-        self._done.clear()
+        for recording in [*self._answers.values()]:  # those of tasks that go on all the same, too
+            self._release(recording)
+        self._kept.close()
+        self._grace.close()
 
     def _fingerprint(self, head: RequestHead, body: bytes) -> bytes:
         digest = sha256()
@@ -150,7 +150,7 @@ class Idempotency:
             await handler(exchange)
             if not recording.over:
                 raise MisuseError("a handler returned without a complete answer")
-        except RequestError as error:
+        except (RequestError, AgentError) as error:
             recording.fail(error)
         except CancelledError:
             recording.fail(RequestError(503, "the gateway is shutting down"))

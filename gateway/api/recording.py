@@ -9,7 +9,7 @@ from asyncio import Event, Task, sleep
 from collections.abc import Callable
 from typing import TypeAlias
 
-from ..errors import MisuseError, PeerGone, RequestError
+from ..errors import AgentError, MisuseError, PeerGone, RequestError
 from ..model.caller import Caller
 from ..model.http import Headers
 from ..ports import BodyWriter, Encode, Exchange, Link
@@ -47,7 +47,7 @@ class Recording:
         self.size = 0
         self.failed = False
         """What was streamed ended as a failure."""
-        self.error: RequestError | None = None
+        self.error: RequestError | AgentError | None = None
         self.task: Task[None] | None = None
         self._grew = grew
         self._head: tuple[int, Headers] | None = None
@@ -104,7 +104,7 @@ class Recording:
         self._ended = True
         self._tell()
 
-    def fail(self, error: RequestError) -> None:
+    def fail(self, error: RequestError | AgentError) -> None:
         """There will be no answer, or not the rest of it."""
         if not self._ended:
             self.error = error
@@ -131,7 +131,7 @@ class Recording:
     async def play(self, exchange: Exchange) -> None:
         """Answer a client with it, from the beginning and to the end.
 
-        Raises RequestError where there is no answer, PeerGone where it breaks off or the client does.
+        Raises what the handler did where there is no answer, PeerGone where it breaks off or the client does.
         """
         reader = object()
         self._readers[reader] = self._first

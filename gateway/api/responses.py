@@ -91,6 +91,7 @@ async def _stream(exchange: Exchange, events: AsyncGenerator[RunEvent, None], en
                     _settle(body)
                     body.write(encoder.done(event, usage))
                 case RunFailed():
+                    exchange.fail()
                     _settle(body)
                     body.write(encoder.failed(event, usage))
                 case ReasoningDelta() | ToolUse() | Step() | ModelChange():
@@ -100,6 +101,7 @@ async def _stream(exchange: Exchange, events: AsyncGenerator[RunEvent, None], en
             if body.full:
                 await body.drain()
             if encoder.size > ANSWER_CHARACTERS:
+                exchange.fail()
                 _settle(body)
                 body.write(encoder.failed(TOO_LONG, usage))
                 await events.aclose()

@@ -104,7 +104,10 @@ def _place(options: Namespace) -> Post:
     url = address(config)
     settings = config.gateway.tls
     tls = pinned(settings.cert_path) if settings.enabled and settings.cert_path else None
-    return remote(url, options.token or resolve_auth(config.gateway, loaded.environ).secret, tls)
+    secret = options.token or resolve_auth(config.gateway, loaded.environ).secret
+    if secret is None and config.gateway.auth.keys:
+        raise ConfigError("gateway.auth: there are keys and no token. Give the secret of one with --token")
+    return remote(url, secret, tls)
 
 
 def _secret(config: Config, environ: Mapping[str, str]) -> str | None:

@@ -29,10 +29,13 @@ MOST_BYTES = 4096
 
 def add_arguments(parser: ArgumentParser) -> None:
     """The flags of the command."""
-    actions = parser.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
-    new = actions.add_parser("new", help="make a random secret; print it, and the key's line for the configuration")
-    new.add_argument("--id", metavar="ID", default="new-key", help="the key's id. Default: new-key")
-    actions.add_parser("hash", help="read a secret of your own from standard input; print its hash")
+    parser.add_argument(
+        "action",
+        choices=("new", "hash"),
+        help="new: make a random secret, and print it and the key's line for the configuration; "
+        "hash: read a secret of your own from standard input, and print its hash",
+    )
+    parser.add_argument("--id", metavar="ID", default="new-key", help="for `new`: the key's id. Default: new-key.")
 
 
 def execute(options: Namespace) -> int:

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from . import product, values
 from .amounts import count, milliseconds
-from .fields import Choice, Integer, ListOf, SectionClass, Text, option, section
+from .fields import Choice, Integer, ListOf, SectionClass, Text, Wrong, option, section
 
 __all__ = ["Queue", "Session"]
+
+
+def _header(text: str) -> str:
+    """Not one that holds secrets, which would end up in the keys of sessions."""
+    values.header_name(text)
+    if text.lower() in {"authorization", "cookie", "proxy-authorization"}:
+        raise Wrong("this header holds secrets: no session can be named by it")
+    return text
 
 
 class Queue(SectionClass):
@@ -17,6 +25,9 @@ class Queue(SectionClass):
     )
     max_waiting: int = count(64, "The most requests that wait for one session.", 0)
     max_wait_ms: int = milliseconds(60_000, "The longest that each waits.")
+
+
+YEAR_MINUTES = 366 * 24 * 60
 
 
 class Session(SectionClass):
@@ -33,14 +44,29 @@ class Session(SectionClass):
         "The headers in which chat programs name a conversation, for `chat-id`.",
         # Open WebUI sends the first, LibreChat what its `headers` say (in its examples the third):
         # https://docs.openwebui.com, https://www.librechat.ai/docs.
-        ListOf(Text("header name", values.field_name)),
+        ListOf(Text("header name", _header)),
     )
     queue: Queue = section(Queue)
-    max_sessions: int = count(10_000, "Sessions kept in memory; the one unused for longest goes first.")
+    max_sessions: int = count(10_000, "Sessions kept; the one unused for longest goes first.")
     max_turns: int = count(200, "Turns kept of one session, and given to a model; its oldest go first.", 1)
     max_chars: int = option(
         400_000,
         "Characters kept of one session, and given to a model; its oldest turns go first. A picture counts as 4,000, "
         "and one more for each 32 bytes.",
         Integer(1_000, 100_000_000),
+    )
+    max_bytes: int = option(
+        1 << 30,
+        "Bytes kept of all sessions together; the one unused for longest goes first.",
+        Integer(1 << 20, 1 << 50),
+    )
+    idle_minutes: int = option(
+        0, "Minutes after its last turn for which a session is kept; 0 for no end.", Integer(0, 10 * YEAR_MINUTES)
+    )
+    store: str | None = option(
+        None,
+        "Where sessions are kept: `sqlite`, a file in the state folder (`GATEWAY_STATE_DIR` or one of the product's "
+        "variables, else `~/.gateway`), a file of your own, or `memory`, until the end of the process.",
+        values.StoreName(),
+        shown="sqlite; embedded gateways: memory",
     )

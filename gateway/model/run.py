@@ -65,6 +65,12 @@ class RunInput(NamedTuple):
         return self.session is None
 
     @property
+    def label(self) -> str:
+        """What log lines call the run: its id, its agent's, and that of the key it was asked for with."""
+        by = f" (key {self.caller.id})" if self.caller.id else ""
+        return f"run {self.run_id} of agent {self.agent_id}{by}"
+
+    @property
     def conversation(self) -> tuple[Message, ...]:
         """All that a model is to read: the request's instructions, what was said before, what is said now."""
         messages = self.request.messages

@@ -7,10 +7,11 @@ comes in deltas, and stops.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from ..model.run import FinishReason, ReasoningDelta, ToolCallDelta, Usage
-from .calls import CALLS, new_call_id
+from .calls import CALLS, CallIds, new_call_id
 from .dialect import Piece
 from .events import EventReader, member, text_of, tokens, well_formed
 from .settings import Provider
@@ -65,15 +66,21 @@ class _Block:
 
 
 class MessageReader(EventReader):
-    """See `dialect.Reader`.  `thoughts` keeps what was thought before each call."""
+    """See `dialect.Reader`.  `thoughts` keeps what was thought before each call.
 
-    __slots__ = ("_block", "_calls", "_counts", "_thinking", "_thought", "_thoughts")
+    `new_id` makes the ids of calls that come without one.
+    """
+
+    __slots__ = ("_block", "_calls", "_counts", "_ids", "_thinking", "_thought", "_thoughts")
 
     answer = "a message"
     sign = "a message_stop"
 
-    def __init__(self, provider: Provider, model: str, thoughts: Thoughts) -> None:
+    def __init__(
+        self, provider: Provider, model: str, thoughts: Thoughts, new_id: Callable[[], str] = new_call_id
+    ) -> None:
         super().__init__(provider, model)
+        self._ids = CallIds(new_id)
         self._thoughts = thoughts
         self._block = _Block("")
         self._calls = 0
@@ -160,12 +167,14 @@ class MessageReader(EventReader):
         if not name or self._calls >= CALLS:
             self._fail("asks for the call of a tool without its name" if not name else f"makes more than {CALLS} calls")
             return []
-        call_id = text_of(content, "id") or new_call_id()
+        call_id = self._ids.take(text_of(content, "id"))
         block = self._block
         block.number = self._calls
         if self._thinking and not self._calls and self._thought <= THINKING_CHARACTERS:
             self._thoughts.keep(call_id, [thought.thought() for thought in self._thinking])
         self._calls += 1
+        if self.finish_reason == "stop":
+            self.finish_reason = "tool_calls"
         # In a stream the input is an empty object here, and comes in deltas; not from all servers.
         given = content.get("input")
         block.whole = block.told = bool(given) or whole

@@ -14,7 +14,7 @@ from os import urandom
 from ..model.run import ToolCallDelta
 from .events import member, text_of, well_formed
 
-__all__ = ["CALLS", "HELD_CHARACTERS", "Calls", "new_call_id"]
+__all__ = ["CALLS", "HELD_CHARACTERS", "CallIds", "Calls", "new_call_id"]
 
 CALLS = 128
 """Of one answer: as many as OpenAI lets a request have tools."""
@@ -31,11 +31,28 @@ def new_call_id() -> str:
     return f"call_{urandom(12).hex()}"
 
 
+class CallIds:
+    """The ids of the calls of one answer: the server's, and new ones for calls without, or with that of another."""
+
+    __slots__ = ("_new_id", "_taken")
+
+    def __init__(self, new_id: Callable[[], str]) -> None:
+        self._new_id = new_id
+        self._taken: set[str] = set()
+
+    def take(self, call_id: str) -> str:
+        """The id for a call that came with this one."""
+        if not call_id or call_id in self._taken:
+            call_id = self._new_id()
+        self._taken.add(call_id)
+        return call_id
+
+
 class _Call:
     __slots__ = ("held", "last", "name", "number", "server_id")
 
-    def __init__(self, number: int, server_id: str) -> None:
-        self.number = number
+    def __init__(self, server_id: str) -> None:
+        self.number = -1  # counted once they have a name
         self.server_id = server_id
         self.name = ""
         self.held = ""  # arguments that came before the name
@@ -45,11 +62,12 @@ class _Call:
 class Calls:
     """The calls of one answer.  `new_id` makes the ids that a server leaves out."""
 
-    __slots__ = ("_all", "_by_id", "_by_index", "_new_id")
+    __slots__ = ("_all", "_by_id", "_by_index", "_ids", "_named")
 
     def __init__(self, new_id: Callable[[], str] = new_call_id) -> None:
-        self._new_id = new_id
+        self._ids = CallIds(new_id)
         self._all: list[_Call] = []
+        self._named = 0
         self._by_index: dict[int, _Call] = {}
         self._by_id: dict[str, _Call] = {}
 
@@ -59,7 +77,7 @@ class Calls:
     @property
     def complete(self) -> bool:
         """Whether each of them has a name."""
-        return all(call.name for call in self._all)
+        return self._named == len(self._all)
 
     def take(self, delta: dict[str, object], *, whole: bool = False) -> list[ToolCallDelta]:
         """The pieces in a `delta`, or in a `message` of a whole answer.  Raises ValueError for what is no call."""
@@ -88,18 +106,20 @@ class Calls:
                 raise ValueError("arguments of a call without the name of its tool")
             return []
         call.name = name
+        call.number = self._named
+        self._named += 1
         arguments, call.held = call.held, ""
-        return [ToolCallDelta(call.number, call.server_id or self._new_id(), name, arguments)]
+        return [ToolCallDelta(call.number, self._ids.take(call.server_id), name, arguments)]
 
     def _begin(self, index: int | None, call_id: str) -> _Call:
         if len(self._all) >= CALLS:
             raise ValueError(f"more than {CALLS} calls of tools")
-        call = _Call(len(self._all), "" if call_id in self._by_id else call_id)  # an id that two have is of no use
+        call = _Call(call_id)
         self._all.append(call)
         if index is not None:
             self._by_index[index] = call
-        if call.server_id:
-            self._by_id[call.server_id] = call
+        if call_id:
+            self._by_id[call_id] = call
         return call
 
     def _find(self, index: int | None, call_id: str, name: str, arguments: str) -> _Call | None:

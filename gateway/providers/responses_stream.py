@@ -7,10 +7,11 @@ item when it is done, or from the whole response at the end.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ..model.run import ReasoningDelta, ToolCallDelta, Usage
-from .calls import CALLS, new_call_id
+from .calls import CALLS, CallIds, new_call_id
 from .dialect import Piece
 from .events import EventReader, member, text_of, tokens
 from .settings import Provider
@@ -48,15 +49,21 @@ class _Item:
 
 
 class ResponseReader(EventReader):
-    """See `dialect.Reader`.  `thoughts` keeps what was thought before each call."""
+    """See `dialect.Reader`.  `thoughts` keeps what was thought before each call.
 
-    __slots__ = ("_calls", "_items", "_reasoning", "_thoughts")
+    `new_id` makes the ids of calls that come without one.
+    """
+
+    __slots__ = ("_calls", "_ids", "_items", "_reasoning", "_thoughts")
 
     answer = "a response"
     sign = "response.completed"
 
-    def __init__(self, provider: Provider, model: str, thoughts: Thoughts) -> None:
+    def __init__(
+        self, provider: Provider, model: str, thoughts: Thoughts, new_id: Callable[[], str] = new_call_id
+    ) -> None:
         super().__init__(provider, model)
+        self._ids = CallIds(new_id)
         self._thoughts = thoughts
         self._calls = 0
         self._items: dict[int | str, _Item] = {}
@@ -90,7 +97,7 @@ class ResponseReader(EventReader):
         return []
 
     def _whole(self, document: dict[str, Any]) -> list[Piece]:
-        status = document.get("status")
+        status = text_of(document, "status")
         if document.get("error") or status in {"failed", "cancelled"}:
             self._refuse(document.get("error") or f"the response was {status}")
             return []
@@ -112,7 +119,7 @@ class ResponseReader(EventReader):
         if status == "incomplete":
             filtered = text_of(member(document, "incomplete_details"), "reason") == "content_filter"
             self.finish_reason = "content_filter" if filtered else "length"
-        elif status == "completed" or (status is None and isinstance(output, list)):
+        elif status == "completed" or (not status and isinstance(output, list)):
             self.finish_reason = "tool_calls" if self._calls else "stop"
         self.ended = self.finish_reason is not None
         return pieces
@@ -157,7 +164,7 @@ class ResponseReader(EventReader):
             return []
         item.number = self._calls
         self._calls += 1
-        call_id = text_of(content, "call_id") or text_of(content, "id") or new_call_id()
+        call_id = self._ids.take(text_of(content, "call_id") or text_of(content, "id"))
         if self._reasoning:
             self._thoughts.keep(call_id, self._reasoning)
             self._reasoning = []

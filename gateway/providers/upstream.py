@@ -159,7 +159,7 @@ class _Connection(Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost = True
-        if exc is None:
+        if exc is None and self._error is None:  # what we cut off has not ended, not even a body that ends so
             self.eof_received()
         if not self.ended:
             self.fail(self._broken(f"the connection was lost: {exc}" if exc else "the connection was closed"))

@@ -19,6 +19,7 @@ __all__ = [
     "characters",
     "coherent",
     "kept",
+    "letters",
     "messages_of",
     "overgrown",
     "recent",
@@ -49,11 +50,17 @@ def messages_of(turns: Sequence[Turn]) -> tuple[Message, ...]:
     return tuple(message for turn in turns for message in (*turn.asked, *turn.answered))
 
 
-def size(message: Message) -> int:
-    """How much a message counts, in characters."""
+def letters(message: Message) -> int:
+    """The characters of a message, and some more, but not what its pictures count."""
     total = MESSAGE_CHARACTERS + len(message.text) + len(message.name or "") + len(message.tool_call_id or "")
     for call in message.tool_calls:
         total += len(call.id) + len(call.name) + len(call.arguments)
+    return total
+
+
+def size(message: Message) -> int:
+    """How much a message counts, in characters."""
+    total = letters(message)
     for part in message.parts:
         if isinstance(part, Image):
             total += IMAGE_CHARACTERS + len(part.data) // IMAGE_BYTES

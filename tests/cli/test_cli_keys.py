@@ -88,6 +88,19 @@ def test_a_key_beside_the_token(launch: Launch) -> None:
     assert "gateway.auth.keys[0].env: the environment has no value for A_KEY" in refused.stderr
 
 
+def test_the_agent_command_needs_one_of_them(launch: Launch) -> None:
+    config = configuration()
+    config["gateway"]["auth"] = {"keys": [{"id": "a", "secret": "the-secret-of-a"}]}
+    gateway = launch(config)
+    config["gateway"]["port"] = gateway.port
+    path = str(launch.file(config))
+    asked = launch.command("agent", "--config", path, "--message", "hi", "--token", "the-secret-of-a")
+    assert asked.stdout == "Echo: hi\n"
+    without = launch.command("agent", "--config", path, "--message", "hi")
+    assert without.returncode == 78
+    assert "Give the secret of one with --token" in without.stderr
+
+
 @pytest.mark.parametrize("end", ["", "\n", "\r\n"])
 def test_hash(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], end: str) -> None:
     secret = "a-secret-of-my-own-0123456789"

@@ -189,6 +189,33 @@ PLANTED: list[tuple[str, str, str, str]] = [
     ("upgrade", "wire/extensions.py", "min(server_bits, _BITS[given[_SERVER_BITS]])", "server_bits"),
     ("openai_stream", "providers/openai_stream.py", "{head}{text}{tail}", "{self._head}{text}{self._tail}"),
     ("openai_stream", "providers/openai_stream.py", 'if _PLAIN.fullmatch("".join(texts)):', "if True:"),
+    ("openai_stream", "providers/calls.py", "if not call_id or call_id in self._taken:", "if not call_id:"),
+    (
+        "openai_stream",
+        "providers/calls.py",
+        "        call.number = self._named\n",
+        "        call.number = len(self._all) - 1\n",
+    ),
+    ("anthropic_stream", "providers/anthropic_stream.py", "block.number is None or block.told", "block.told"),
+    ("anthropic_stream", "providers/events.py", "return well_formed(found) if", "return found if"),
+    (
+        "anthropic_stream",
+        "providers/anthropic_stream.py",
+        "and self._thought <= THINKING_CHARACTERS:\n            self._thoughts",
+        "and True:\n            self._thoughts",
+    ),
+    (
+        "responses_stream",
+        "providers/responses_stream.py",
+        'if not item.kept and text_of(content, "encrypted_content"):',
+        "if True:",
+    ),
+    (
+        "responses_stream",
+        "providers/responses_stream.py",
+        'status = text_of(document, "status")',
+        'status = document.get("status", "")',
+    ),
     ("sse", "wire/sse.py", "if self._skip_lf and data[0] == 0x0A:", "if data[0] == 0x0A:"),
     (
         "json5",

@@ -4,171 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing, suppress
 from email.utils import formatdate
 from typing import Any, cast
 
 import pytest
+from scripted_provider import DONE, GOOD, KEY, NOW, answer, asked, chunk, failed, recorder, refusal, stream, trial
 
 from gateway.errors import AgentError
-from gateway.model.chat import ChatRequest, Message
-from gateway.model.run import ReasoningDelta, RunDone, RunInput, Usage
+from gateway.model.chat import Image, Message, Tool, ToolCall, ToolChoice
+from gateway.model.run import ReasoningDelta, RunDone, Usage
+from gateway.providers.attempts import BACKOFF, RETRY_AFTER_CAP
 from gateway.providers.dialect import Piece
 from gateway.providers.errors import MESSAGE_CHARACTERS
-from gateway.providers.model import BACKOFF, RETRY_AFTER_CAP, Model
+from gateway.providers.model import Model
 from gateway.providers.openai import Completions
 from gateway.providers.openai_stream import CompletionReader
-from gateway.providers.settings import Provider
+from gateway.providers.settings import ModelSettings, Provider
 from gateway.providers.upstream import Upstream, UpstreamError
-
-KEY = "sk-a-very-secret-key"
-NOW = 1_700_000_000.0
-
-
-def answer(body: bytes, kind: str = "application/json", status: str = "200 OK", extra: str = "") -> bytes:
-    head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n{extra}\r\n"
-    return head.encode() + body
-
-
-def refusal(status: int, message: str = "no", extra: str = "", **members: object) -> bytes:
-    body = json.dumps({"error": {"message": message, **members}}).encode()
-    return answer(body, status=f"{status} Refused", extra=extra)
-
-
-def chunk(text: str | None = None, finish: str | None = None, **members: object) -> bytes:
-    delta = {} if text is None else {"content": text}
-    choice = {"index": 0, "delta": delta, "finish_reason": finish}
-    return (
-        b"data: "
-        + json.dumps({"id": "c1", "object": "chat.completion.chunk", "choices": [choice], **members}).encode()
-        + b"\n\n"
-    )
-
-
-def stream(*events: bytes) -> bytes:
-    return answer(b"".join(events), "text/event-stream; charset=utf-8")
-
-
-DONE = b"data: [DONE]\n\n"
-GOOD = stream(chunk(""), chunk("Hel"), chunk("lo"), chunk(finish="stop"), DONE)
-
-
-@dataclass
-class Recorder:
-    """A provider that gives one scripted answer after another, the last one for ever, and keeps what it was asked."""
-
-    url: str
-    answers: list[bytes]
-    heads: list[bytes] = field(default_factory=list)
-    bodies: list[dict[str, Any]] = field(default_factory=list)
-    left: asyncio.Event = field(default_factory=asyncio.Event)
-    connections: int = 0
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        try:
-            while True:
-                head = await reader.readuntil(b"\r\n\r\n")
-                length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r")[0])
-                self.heads.append(head)
-                self.bodies.append(json.loads(await reader.readexactly(length)))
-                said = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-                writer.write(said)
-                await writer.drain()
-                if b"\r\nContent-Length" not in said:
-                    break
-        except (asyncio.IncompleteReadError, ConnectionError):
-            self.left.set()
-        finally:
-            writer.close()
-
-
-@asynccontextmanager
-async def recorder(*answers: bytes) -> AsyncIterator[Recorder]:
-    made = Recorder("", list(answers))
-    tasks: set[asyncio.Task[None]] = set()
-
-    async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        tasks.add(cast("asyncio.Task[None]", asyncio.current_task()))
-        await made.serve(reader, writer)
-
-    server = await asyncio.start_server(connection, "127.0.0.1", 0)
-    made.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
-    try:
-        yield made
-    finally:
-        server.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def asked(*messages: Message, history: tuple[Message, ...] = (), **parameters: object) -> RunInput:
-    request = ChatRequest(messages or (Message("user", "hi"),), parameters=parameters)
-    return RunInput("r1", "main", "key", request, history=history)
-
-
-@dataclass
-class Trial:
-    events: list[object] = field(default_factory=list)
-    error: AgentError | None = None
-    pauses: list[float] = field(default_factory=list)
-    heads: list[bytes] = field(default_factory=list)
-    bodies: list[dict[str, Any]] = field(default_factory=list)
-
-    @property
-    def text(self) -> str:
-        return "".join(event for event in self.events if isinstance(event, str))
-
-
-def trial(
-    *answers: bytes,
-    run: RunInput | None = None,
-    retries: int = 2,
-    headers: dict[str, str] | None = None,
-    system: str | None = None,
-) -> Trial:
-    """One run against a provider that gives these answers."""
-    seen = Trial()
-
-    async def sleep(seconds: float) -> None:
-        seen.pauses.append(seconds)
-
-    async def main() -> None:
-        async with recorder(*answers) as server:
-            provider = Provider(
-                "acme", server.url, KEY, headers or {}, max_retries=retries, key_hint="models.providers.acme.apiKey"
-            )
-            upstream = Upstream(provider.timeouts)
-            model = Model(
-                Completions(),
-                provider,
-                "m-1",
-                upstream,
-                system_prompt=system,
-                sleep=sleep,
-                chance=lambda: 0.0,
-                clock=lambda: NOW,
-            )
-            try:
-                async for event in model(run or asked()):
-                    seen.events += event if isinstance(event, list) else [event]
-            except AgentError as error:
-                seen.error = error
-            await upstream.aclose()
-            seen.heads, seen.bodies = server.heads, server.bodies
-
-    asyncio.run(asyncio.wait_for(main(), 20))
-    return seen
-
-
-def failed(*answers: bytes, retries: int = 0) -> AgentError:
-    error = trial(*answers, retries=retries).error
-    assert error is not None
-    return error
-
 
 # -- what is asked
 
@@ -202,6 +56,100 @@ def test_the_request() -> None:
     assert head.startswith(b"POST /v1/chat/completions HTTP/1.1\r\n")
     for line in (f"authorization: Bearer {KEY}", "content-type: application/json", "x-title: gw", "user-agent: mine"):
         assert f"\r\n{line}\r\n".encode() in head
+
+
+WEATHER = Tool("weather", "Of a city.", {"type": "object", "properties": {"city": {"type": "string"}}}, strict=True)
+CALLED = Message("assistant", "", tool_calls=(ToolCall("c1", "weather", '{"city":"Rome"}'),))
+
+
+def test_tools_and_their_results() -> None:
+    run = asked(
+        Message("user", "Weather?"),
+        CALLED,
+        Message("tool", "sunny", tool_call_id="c1"),
+        tools=(WEATHER, Tool("now")),
+        choice=ToolChoice("required"),
+        parallel_tool_calls=False,
+    )
+    body = trial(GOOD, run=run).bodies[0]
+    assert body["tools"] == [
+        {
+            "type": "function",
+            "function": {
+                "name": "weather",
+                "description": "Of a city.",
+                "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+                "strict": True,
+            },
+        },
+        {"type": "function", "function": {"name": "now"}},
+    ]
+    assert (body["tool_choice"], body["parallel_tool_calls"]) == ("required", False)
+    assert body["messages"][1:] == [
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [
+                {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": '{"city":"Rome"}'}}
+            ],
+        },
+        {"role": "tool", "content": "sunny", "tool_call_id": "c1"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("choice", "sent"),
+    [
+        (ToolChoice(), None),
+        (ToolChoice("none"), "none"),
+        (ToolChoice("function", "now"), {"type": "function", "function": {"name": "now"}}),
+    ],
+)
+def test_the_choice_of_a_tool(choice: ToolChoice, sent: object) -> None:
+    assert trial(GOOD, run=asked(tools=(Tool("now"),), choice=choice)).bodies[0].get("tool_choice") == sent
+
+
+def test_without_tools_nothing_is_said_of_them() -> None:
+    body = trial(GOOD, run=asked(choice=ToolChoice("none"), parallel_tool_calls=True)).bodies[0]
+    assert body.keys().isdisjoint({"tools", "tool_choice", "parallel_tool_calls"})
+
+
+def test_images_go_as_data_urls() -> None:
+    run = asked(
+        Message("user", "See:", parts=("See:", Image("image/png", b"\x89PNG\xff\xfe", "low"), Image("image/gif", b"G")))
+    )
+    assert trial(GOOD, run=run).bodies[0]["messages"][0]["content"] == [
+        {"type": "text", "text": "See:"},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBOR//+", "detail": "low"}},
+        {"type": "image_url", "image_url": {"url": "data:image/gif;base64,Rw=="}},
+    ]
+
+
+def test_a_model_without_eyes_is_not_shown_images() -> None:
+    run = asked(Message("user", "", parts=(Image("image/png", b"x"),)))
+    seen = trial(GOOD, run=run, settings=ModelSettings("m-1", images=False))
+    assert seen.error is not None
+    assert (seen.error.code, seen.error.status, seen.bodies) == ("images_not_supported", 400, [])
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ({}, ("max_tokens", 99)),
+        ({"max_tokens": 5}, ("max_tokens", 5)),
+        ({"max_completion_tokens": 5}, ("max_completion_tokens", 5)),
+    ],
+)
+def test_the_models_limit_is_for_requests_without_one(given: dict[str, Any], sent: tuple[str, int]) -> None:
+    body = trial(GOOD, run=asked(**given), settings=ModelSettings("m-1", max_tokens=99)).bodies[0]
+    assert [(name, body[name]) for name in ("max_tokens", "max_completion_tokens") if name in body] == [sent]
+
+
+def test_openai_itself_wants_the_new_name_of_the_limit() -> None:
+    provider = Provider("openai", "https://api.openai.com/v1")
+    body = json.loads(Completions().body(asked(), provider, ModelSettings("m-1", max_tokens=99), None))
+    assert body["max_completion_tokens"] == 99
+    assert "max_tokens" not in body
 
 
 def test_a_lone_surrogate_of_the_request_reaches_the_provider() -> None:

@@ -451,10 +451,15 @@ def test_timeouts_say_which() -> None:
         await server.answer(connected, CHUNKED, b"1\r\nx\r\n")
         await server.until_left(connected)
 
+    async def stops_before_it_closes(server: Server, connected: Connected) -> None:
+        await server.answer(connected, b"HTTP/1.1 200 OK\r\n\r\nx")
+        await server.until_left(connected)
+
     for script, code in (
         (no_head, "upstream_first_byte_timeout"),
         (no_body, "upstream_first_byte_timeout"),
         (stops, "upstream_idle_timeout"),
+        (stops_before_it_closes, "upstream_idle_timeout"),
     ):
         error = failure(script, QUICK)
         assert (error.code, error.status, error.retryable) == (code, 504, False)

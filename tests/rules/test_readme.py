@@ -59,7 +59,7 @@ def test_links_lead_somewhere() -> None:
 def example(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Launch, Running, Path]]:
     """A gateway that runs on the configuration that README.md shows."""
     launcher = Launch(tmp_path_factory.mktemp("readme"))
-    path = launcher.file(block("json5", "gateway:"))
+    path = launcher.file(block("json5", "providers:"))
     try:
         yield launcher, launcher(path, "--port", "0", "--token", "s3cret"), path
     finally:
@@ -94,11 +94,26 @@ def test_the_curl_examples(example: tuple[Launch, Running, Path], flag: str, fam
 
 
 def test_the_sdk_example(example: tuple[Launch, Running, Path], capsys: pytest.CaptureFixture[str]) -> None:
-    code = block("python", "from openai import OpenAI").replace("http://127.0.0.1:18789", example[1].origin)
-    scope: dict[str, object] = {}
-    exec(code.replace("YOUR_TOKEN", "s3cret"), scope)
-    scope["client"].close()  # type: ignore[attr-defined]  # an OpenAI client, but exec does not tell mypy
-    assert capsys.readouterr().out == "Echo: hi"
+    for mark in ("stream=True", "Idempotency-Key"):
+        code = block("python", mark).replace("http://127.0.0.1:18789", example[1].origin)
+        scope: dict[str, object] = {}
+        exec(code.replace("YOUR_TOKEN", "s3cret"), scope)
+        scope["client"].close()  # type: ignore[attr-defined]  # an OpenAI client, but exec does not tell mypy
+        assert capsys.readouterr().out.strip() == "Echo: hi"
+
+
+def test_the_keys(launch: Launch) -> None:
+    text = block("json5", "keys: [")
+    made = launch.command("keys", "new", "--id", "web-app").stdout.split()
+    placeholder = re.search("sha256:1+", text)
+    assert placeholder, "the example has a hash to be replaced"
+    hashed = re.search("sha256:[0-9a-f]+", " ".join(made))
+    assert hashed
+    path = launch.file(text.replace(placeholder[0], hashed[0]))
+    gateway = launch(path, "--port", "0", env={"REPORTS_KEY": "from-env", "PHONE_KEY": "from-dollar"})
+    for secret in (made[0], "from-env", "from-dollar"):
+        assert ask(gateway.origin, secret, "openclaw", "hi") == (200, "Echo: hi")
+    assert ask(gateway.origin, "another", "openclaw", "hi") == (401, "invalid_api_key")
 
 
 def ask(origin: str, token: str, model: str, text: str) -> tuple[int, str]:
