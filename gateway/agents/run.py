@@ -27,6 +27,7 @@ from ..model.run import (
     ToolUse,
     Usage,
 )
+from .calling import calling
 from .conversation import ANSWER_CHARACTERS, TOO_LONG, Conversations, calls_of, failed
 from .limits import MOST_RUNS, ActiveRun, AgentRuns, too_many
 from .registry import Registry
@@ -221,6 +222,8 @@ class Runs:
             raise _RefusedError(refused)
         agent = self._agents[run.agent_id]
         produced: Any = agent.agent(run)
+        if run.request.tools:
+            produced = calling(produced, run)
         if hasattr(produced, "__aiter__") and not hasattr(produced, "ag_running"):
             produced = _generator(produced)
         active = self._active[run.run_id] = ActiveRun(run, current_task(), produced, agent.unheard)

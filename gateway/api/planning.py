@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..agents.registry import Registry
+from ..agents.registry import AgentEntry, Registry
 from ..errors import RequestError
-from ..model.caller import Caller
 from ..model.chat import ChatRequest
 from ..model.http import RequestHead
 from ..model.names import headers
@@ -22,8 +21,6 @@ __all__ = ["Planner"]
 _AGENT_HEADERS = (*headers("agent-id"), *headers("agent"))
 _SESSION_HEADERS = headers("session-key")
 _MODEL_HEADERS = headers("model")
-# `provider/model`; no name of a model comes near.
-MODEL_CHARACTERS = 512
 
 _new = tuple.__new__  # see api/parse.py
 
@@ -59,8 +56,8 @@ class Planner:
         after: str | None = None,
         conversation: str | None = None,
         keep: str = "named",
-    ) -> RunInput:
-        """The run for a request.
+    ) -> tuple[AgentEntry, RunInput]:
+        """The run for a request, and the agent that it is for.
 
         `namespace` is that of the keys it gets by its `user`, or for itself.  `after` is the run that it goes on from
         (see RunInput), `conversation` the id of one that the request's body names.  `keep` tells whether it has a
@@ -73,11 +70,12 @@ class Planner:
         routed = not self._routing.isdisjoint(head.fields)  # few are
         if routed:
             agent = _first(head, _AGENT_HEADERS)
-            model = _model(head, caller)
+            model = _first(head, _MODEL_HEADERS)
         if agent is None:
-            agent_id = registry.by_model(request.model, caller).id
+            entry = registry.by_model(request.model, caller)
         else:
-            agent_id = registry.by_header(agent[1], agent[0], caller).id
+            entry = registry.by_header(agent[1], agent[0], caller)
+        agent_id = entry.id
         key: str | None = None
         if keep != "never":
             if after is not None:
@@ -90,7 +88,8 @@ class Planner:
                 key = fresh_key(agent_id, run_id, namespace)
             if key is not None and caller.id:
                 key = scoped(caller.id, key)
-        return _new(RunInput, (run_id, agent_id, key, request, (), model, caller, after))
+        wanted = None if model is None else entry.model(model[1], caller, model[0])
+        return entry, _new(RunInput, (run_id, agent_id, key, request, (), wanted, caller, after))
 
     def _key(
         self, head: RequestHead, agent_id: str, user: str | None, conversation: str | None, namespace: str
@@ -110,20 +109,6 @@ class Planner:
             if key is not None:
                 return key
         return None if conversation is None else user_key(agent_id, conversation, f"{namespace}-conversation")
-
-
-def _model(head: RequestHead, caller: Caller) -> str | None:
-    """The model that the caller wants in place of the agent's own."""
-    named = _first(head, _MODEL_HEADERS)
-    if named is None:
-        return None
-    header, model = named[0], named[1].strip()
-    if not caller.may("model"):
-        message = f"This API key may not choose a model by `{header}`: it has no scope `model`."
-        raise RequestError(403, message, param=header, code="insufficient_scope")
-    if "/" not in model or len(model) > MODEL_CHARACTERS or not model.isprintable():
-        raise RequestError(400, f"`{header}` has to be like `provider/model`.", param=header)
-    return model
 
 
 def _first(head: RequestHead, names: tuple[bytes, ...]) -> tuple[str, str] | None:

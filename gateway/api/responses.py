@@ -47,7 +47,7 @@ class Responses:
         if head.content_length is None and not head.chunked:
             raise RequestError(411, "The request needs a body, and a Content-Length or Transfer-Encoding with it.")
         request = responses_request(await exchange.body(self._body_limit))
-        run = self._planner.plan(
+        _, run = self._planner.plan(
             exchange,
             request.chat,
             namespace="openresponses",

@@ -45,7 +45,7 @@ def plan(
     registry = Registry([AgentEntry("main", ScriptedAgent()), AgentEntry("beta", ScriptedAgent())])
     planner = Planner(registry, counting_ids(), sources, chat_headers)
     exchange = cast("Exchange", Asking(headers or {}, caller))
-    return planner.plan(exchange, ASKED._replace(user=user), **arguments)
+    return planner.plan(exchange, ASKED._replace(user=user), **arguments)[1]
 
 
 KEY = {"x-openclaw-session-key": "mine"}
