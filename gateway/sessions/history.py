@@ -19,9 +19,9 @@ __all__ = [
     "characters",
     "coherent",
     "kept",
-    "letters",
     "messages_of",
     "overgrown",
+    "picture",
     "recent",
     "size",
     "stray",
@@ -50,21 +50,20 @@ def messages_of(turns: Sequence[Turn]) -> tuple[Message, ...]:
     return tuple(message for turn in turns for message in (*turn.asked, *turn.answered))
 
 
-def letters(message: Message) -> int:
-    """The characters of a message, and some more, but not what its pictures count."""
+def size(message: Message) -> int:
+    """How much a message counts, in characters."""
     total = MESSAGE_CHARACTERS + len(message.text) + len(message.name or "") + len(message.tool_call_id or "")
     for call in message.tool_calls:
         total += len(call.id) + len(call.name) + len(call.arguments)
-    return total
-
-
-def size(message: Message) -> int:
-    """How much a message counts, in characters."""
-    total = letters(message)
     for part in message.parts:
         if isinstance(part, Image):
-            total += IMAGE_CHARACTERS + len(part.data) // IMAGE_BYTES
+            total += picture(part)
     return total
+
+
+def picture(image: Image) -> int:
+    """How much a picture counts, in characters."""
+    return IMAGE_CHARACTERS + len(image.data) // IMAGE_BYTES
 
 
 def characters(turn: Turn) -> int:

@@ -8,7 +8,7 @@ from math import inf
 
 from ..model.chat import Image
 from ..model.session import Session, SessionInfo, Turn
-from .history import characters, letters
+from .history import characters, picture
 
 __all__ = ["MemoryStore"]
 
@@ -162,7 +162,10 @@ class MemoryStore:
 
 
 def _size(turn: Turn) -> int:
-    """What a turn takes, in characters and bytes of pictures."""
-    messages = (*turn.asked, *turn.answered)
-    pictures = (part.data for message in messages for part in message.parts if isinstance(part, Image))
-    return sum(map(letters, messages)) + sum(map(len, pictures))
+    """What a turn takes: its characters, and of pictures their bytes."""
+    total = characters(turn)
+    for message in (*turn.asked, *turn.answered):
+        for part in message.parts:
+            if isinstance(part, Image):
+                total += len(part.data) - picture(part)
+    return total
