@@ -65,7 +65,7 @@ class Conversations:
 
         Raises AgentError.
         """
-        async with self._lanes.enter(key):
+        async with self._lanes.enter(key, waits=True):
             model = (await self._store.load(key)).model
             found = await self._store.delete(key)
             if model is not None:
