@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from ..errors import AgentError, ConfigError, RequestError
 from .dialect import Dialect
+from .listing import list_models
 from .model import Model
 from .settings import Provider
 from .upstream import Upstream
@@ -71,6 +72,14 @@ class Catalog:
         if len(self._made) > MADE:
             del self._made[next(iter(self._made))]
         return made
+
+    async def listed(self, provider: str) -> list[str]:
+        """The ids of a provider's models, as it says itself.  Raises AgentError, or ConfigError: no such provider."""
+        if provider not in self._providers:
+            known = ", ".join(sorted(self._providers))
+            raise ConfigError(f"models: there is no provider '{provider}'. Use one of: {known}")
+        post = self._post(provider)
+        return await list_models(post.provider, post.dialect, post.upstream)
 
     async def aclose(self) -> None:
         """Close all connections."""

@@ -18,7 +18,7 @@ from .errors import provider_error
 from .settings import Provider
 from .upstream import Response, Upstream, UpstreamError
 
-__all__ = ["BACKOFF", "BACKOFF_CAP", "FINISH_GRACE", "RETRY_AFTER_CAP", "Model"]
+__all__ = ["BACKOFF", "BACKOFF_CAP", "FINISH_GRACE", "RETRY_AFTER_CAP", "Model", "headers_of"]
 
 BACKOFF = 0.5
 """Seconds before the first retry; twice as long before each other, as in the OpenAI SDKs."""
@@ -85,7 +85,7 @@ class Model:
         self._grace = grace
         self._url = dialect.url(provider.base_url)
         self._settings = provider.model(model)
-        self._headers = _headers(dialect, provider)
+        self._headers = headers_of(dialect, provider)
 
     async def __call__(self, run: RunInput) -> AsyncIterator[RunEvent]:
         """Text as it comes, one piece for each token the provider sends apart; Usage if told; RunDone."""
@@ -175,7 +175,8 @@ class Model:
         return min(BACKOFF * (1 << retries), BACKOFF_CAP) * (1 - self._chance() / 4)
 
 
-def _headers(dialect: Dialect, provider: Provider) -> Headers:
+def headers_of(dialect: Dialect, provider: Provider) -> Headers:
+    """What is sent with each request to a provider; its own headers win."""
     fields = dict(COMMON)
     fields.update(dialect.headers(provider))
     fields.update((name.lower().encode("ascii"), value.encode("ascii")) for name, value in provider.headers.items())

@@ -103,6 +103,13 @@ def test_the_callers_own_faults_are_told_at_once(code: str, status: int) -> None
     assert (error.code, error.status, error.message, second.asked) == (code, status, f"failed with {code}", [])
 
 
+@pytest.mark.parametrize("code", ["images_not_supported", "unsupported_parameter"])
+def test_a_fallback_that_cannot_do_it_is_passed_over(code: str) -> None:
+    assert events_of(agent_of(down(), down(code, 400), up()))[0] == ModelChange("p/2", "upstream_unreachable")
+    (error,) = events_of(agent_of(down(), down(code, 400)))
+    assert (error.code, error.status) == ("upstream_unreachable", 502)
+
+
 @pytest.mark.parametrize("said", ["a", ["a", "b"], ReasoningDelta("hm")])
 def test_who_has_begun_to_speak_is_not_interrupted(said: Any) -> None:
     second = up()
