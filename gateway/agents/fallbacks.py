@@ -22,8 +22,9 @@ COOL_DOWN_CAP = 600.0
 
 # The codes of failures that are the provider's, and not the request's: another one may not have them.
 _PROVIDERS = "upstream_"
-# What a model in second place refuses to do, although the first one could: that is not the caller's fault.
-_UNFIT = frozenset({"images_not_supported", "unsupported_parameter"})
+# What a model cannot do, and another one may: see images; and, in second place, what the first one could.
+_BLIND = "images_not_supported"
+_UNABLE = "unsupported_parameter"
 
 _logger = getLogger(__name__)
 
@@ -90,14 +91,15 @@ class Fallbacks:
                         yield event
                 return
             except AgentError as error:
-                unfit = name != self._first and error.code in _UNFIT
+                unfit = error.code == _BLIND or (error.code == _UNABLE and name != self._first)
                 if begun or not (unfit or (error.code.startswith(_PROVIDERS) and error.status != 400)):
                     raise
                 if not unfit:
                     self._cool_down.start(name, error)
-                    failure, reason = error, error.code
+                    failure = error
+                reason = reason or error.code
                 if number == len(tried):
-                    raise _last(failure or error, number, len(self._models)) from error
+                    raise (_last(failure, number, len(self._models)) if failure else error) from error
                 _logger.warning("%s: %s failed, %s is asked: %s", run.label, name, tried[number], error.message)
 
 

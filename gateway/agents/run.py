@@ -27,6 +27,7 @@ from ..model.run import (
     ToolUse,
     Usage,
 )
+from .calling import calling
 from .conversation import ANSWER_CHARACTERS, TOO_LONG, Conversations, calls_of, failed
 from .limits import MOST_RUNS, ActiveRun, AgentRuns, too_many
 from .registry import Registry
@@ -204,6 +205,9 @@ class Runs:
         yield ending
 
     def _refusal(self, run: RunInput) -> RunFailed | None:
+        agents = run.caller.agents
+        if agents is not None and run.agent_id not in agents:  # who planned it has asked, or else has forgotten to
+            return RunFailed(f"this API key may not use the agent `{run.agent_id}`", "agent_not_allowed", 403)
         if len(self._active) >= self._most:
             return too_many(f"{self._most} runs are under way, as many as `agents.maxConcurrentRuns` allows")
         return self._agents[run.agent_id].refusal
@@ -213,6 +217,8 @@ class Runs:
             raise _RefusedError(refused)
         agent = self._agents[run.agent_id]
         produced: Any = agent.agent(run)
+        if run.request.tools:
+            produced = calling(produced, run)
         if hasattr(produced, "__aiter__") and not hasattr(produced, "ag_running"):
             produced = _generator(produced)
         active = self._active[run.run_id] = ActiveRun(run, current_task(), produced, agent.unheard)

@@ -136,7 +136,7 @@ class Guard:
             exchange.decorate(keys.rates.take(key.caller.id, key.rate))
         if not key.caller.may(scope):
             message = f"This API key may not do that: it has no scope `{scope}`."
-            raise RequestError(403, message, code="insufficient_scope")
+            raise RequestError(403, message, type="permission_error", code="insufficient_scope")
 
     def _count(self, exchange: Exchange) -> None:
         peer = self._guesser(exchange)

@@ -25,7 +25,7 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
-    "BUILT_IN_PROVIDERS": ".values",
+    "BUILT_IN_PROVIDERS": ".model_values",
     "AgentDefaults": ".schema_agents",
     "AgentEntry": ".schema_agents",
     "Agents": ".schema_agents",
@@ -35,6 +35,7 @@ _HOMES = {
     "ControlUi": ".schema",
     "Cors": ".schema",
     "Credential": ".auth",
+    "Embeddings": ".schema",
     "Endpoints": ".schema",
     "Gateway": ".schema",
     "Http": ".schema",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from . import product, values
+from . import model_values, product, values
 from .amounts import milliseconds
 from .fields import REQUIRED, Boolean, Choice, Integer, ListOf, MapOf, Secret, Section, SectionClass, Text, option
 
@@ -36,8 +36,8 @@ class Provider(SectionClass):
         None,
         "The API it speaks.",
         Choice(
-            values.APIS,
-            dict.fromkeys(values.OTHER_APIS, 'Most servers speak "openai-completions" as well.'),
+            model_values.APIS,
+            dict.fromkeys(model_values.OTHER_APIS, 'Most servers speak "openai-completions" as well.'),
         ),
         shown='the built-in provider\'s, else "openai-completions"',
     )
@@ -70,5 +70,5 @@ class Models(SectionClass):
     IGNORED = product.MODELS
 
     providers: Mapping[str, Provider] = option(
-        MappingProxyType({}), "Providers by name.", MapOf(Section(Provider), values.provider_name), shown="none"
+        MappingProxyType({}), "Providers by name.", MapOf(Section(Provider), model_values.provider_name), shown="none"
     )

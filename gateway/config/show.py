@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 from ..model.names import environment
 from .fields import ListOf, MapOf, Option, Section, SectionClass
+from .model_values import ModelChoice
 from .schema import Config
-from .values import ModelChoice, NameOr
+from .values import NameOr
 
 __all__ = ["OptionRow", "effective", "markdown", "options"]
 

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Any, Self
+from typing import Any
 
 from ..model.names import FAMILIES
 from .env import expand_home
-from .fields import MISSING, ListOf, Reading, Secret, Section, Wrong
+from .fields import MISSING, ListOf, Reading, Secret, Section, Text, Wrong
 from .tree import Node, Path
 
 __all__ = [
-    "APIS",
-    "BUILT_IN_PROVIDERS",
-    "OTHER_APIS",
+    "MCP_TRANSPORTS",
+    "OTHER_MCP_TRANSPORTS",
     "RUNTIMES",
     "ById",
     "FileName",
     "KeyHash",
-    "ModelChoice",
-    "ModelName",
     "NameOr",
     "RateOr",
+    "StoreName",
+    "ToolNames",
     "agent_id",
     "alias",
     "allowed_host",
@@ -31,38 +30,20 @@ __all__ = [
     "file_mode",
     "header_name",
     "host",
+    "image_host",
     "key_id",
-    "models_of",
     "moment",
     "network",
     "origin",
-    "provider_name",
     "target",
     "unix_path",
     "variable",
 ]
 
-BUILT_IN_PROVIDERS = (
-    "openai", "anthropic", "google", "openrouter", "mistral", "deepseek", "groq", "xai",
-    "litellm", "ollama", "lmstudio", "llama.cpp", "vllm",
-)  # fmt: skip
-"""Providers that need no configuration: their base URLs and key variables are known."""
-
-APIS = ("openai-completions", "openai-responses", "anthropic-messages")
-"""What providers may speak."""
-
-OTHER_APIS = (
-    "openai-chatgpt-responses",
-    "openai-codex-responses",
-    "azure-openai-responses",
-    "google-generative-ai",
-    "google-vertex",
-    "github-copilot",
-    "bedrock-converse-stream",
-    "ollama",
-    "pi-messages",
-)
 RUNTIMES = ("model", "python", "echo")
+
+MCP_TRANSPORTS = ("stdio", "http", "streamable-http")
+OTHER_MCP_TRANSPORTS = {"sse": 'It was replaced by streamable HTTP: give the URL of that, with type: "http".'}
 
 MAX_UNIX_PATH = 103
 """Bytes; `sun_path` holds 104 with its NUL on BSD and macOS, 108 on Linux."""
@@ -73,13 +54,11 @@ _HOST_NAME = r"(?!-)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?"
 _ORIGIN = r"([A-Za-z][A-Za-z0-9+.-]*)://([A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"
 _TARGET = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*(?:\.[^\W\d]\w*)*"
 _HEADER_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # RFC 9110, section 5.1: token
-_PROVIDER_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 _KEY_ID = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 _KEY_HASH = r"sha256:[0-9A-Fa-f]{64}"
 _VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
 _RATE = r"([0-9]{1,9}) */ *(?:per )?([a-z]+)"
 _SECONDS = {"s": 1, "sec": 1, "second": 1, "min": 60, "minute": 60, "h": 3600, "hour": 3600, "d": 86_400, "day": 86_400}
-_MODEL_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}/[!-~]{1,256}"
 
 
 def agent_id(text: str) -> str:
@@ -124,6 +103,11 @@ def allowed_host(text: str) -> str:
     if re.fullmatch(r".+:[0-9]*", text) and not text.startswith("["):
         raise Wrong('expected a host name like "gateway.example.com", without a port: every port is meant')
     return f".{host(text[1:])}".lower() if text.startswith(".") else host(text).lower()
+
+
+def image_host(text: str) -> str:
+    """As `allowed_host`; the product writes `*.name` for all below a name."""
+    return allowed_host(text[1:] if text.startswith("*.") else text)
 
 
 def network(text: str) -> str:
@@ -224,11 +208,6 @@ def header_name(text: str) -> None:
         raise Wrong("this header is the connection's own and cannot be set")
 
 
-def provider_name(text: str) -> None:
-    if not re.fullmatch(_PROVIDER_NAME, text):
-        raise Wrong("a provider's name is 1 to 64 of the characters A-Z a-z 0-9 . _ -, the first a letter or a digit")
-
-
 def key_id(text: str) -> str:
     """It stands in log lines, so it needs no quotes there."""
     if not re.fullmatch(_KEY_ID, text):
@@ -287,64 +266,6 @@ class RateOr(Section):
         return super().read(node, path, reading)
 
 
-class ModelChoice(str):
-    """`provider/model`, as text.  `fallbacks` are those that are asked, in order, where it fails."""
-
-    __slots__ = ("fallbacks",)
-
-    fallbacks: tuple[str, ...]
-
-    def __new__(cls, text: str, fallbacks: tuple[str, ...] = ()) -> Self:
-        choice = super().__new__(cls, text)
-        choice.fallbacks = fallbacks
-        return choice
-
-
-def models_of(choice: str) -> tuple[str, ...]:
-    """All models of a choice, in the order in which they are asked."""
-    return (str(choice), *choice.fallbacks) if isinstance(choice, ModelChoice) else (choice,)
-
-
-class ModelName:
-    """`"provider/model"`, or the product's `{primary, fallbacks}`."""
-
-    shown = '"provider/model" or {primary, fallbacks}'
-
-    def read(self, node: Node, path: Path, reading: Reading) -> ModelChoice:
-        if not isinstance(node.value, dict):
-            return ModelChoice(_model_name(node, reading))
-        members = node.value
-        for key, member in members.items():
-            if key not in {"primary", "fallbacks"}:
-                message = "there is no such option. Known here: primary, fallbacks"
-                reading.problem(member.key_place, (*path, key), message)
-        if "primary" not in members:
-            raise Wrong("'primary' is missing")
-        choice = ModelChoice(_model_name(members["primary"], reading))
-        if "fallbacks" in members:
-            found = reading.read(_FALLBACKS, members["fallbacks"], (*path, "fallbacks"))
-            others = () if found is MISSING else dict.fromkeys(found)
-            choice = ModelChoice(choice, tuple(one for one in others if one != choice))
-        return choice
-
-
-class _OneModel:
-    shown = '"provider/model"'
-
-    def read(self, node: Node, _path: Path, reading: Reading) -> str:
-        return _model_name(node, reading)
-
-
-_FALLBACKS = ListOf(_OneModel())
-
-
-def _model_name(node: Node, reading: Reading) -> str:
-    text = reading.text(node)
-    if not re.fullmatch(_MODEL_NAME, text):
-        raise Wrong('expected "provider/model", like "openai/gpt-4o-mini"')
-    return text
-
-
 class FileName:
     """A path; a relative one starts at the folder of the file it is written in."""
 
@@ -357,6 +278,23 @@ class FileName:
         if not node.place.line:
             return text
         return os.path.join(os.path.dirname(node.place.file), text)  # noqa: PTH118, PTH120 - pathlib costs the start 3 ms
+
+
+class StoreName:
+    """`sqlite`, `memory`, or a file name; the product's own files, which are JSON, are not used."""
+
+    shown = '"sqlite" or "memory" or file name'
+
+    def read(self, node: Node, path: Path, reading: Reading) -> str | None:
+        text = reading.text(node)
+        if text in {"sqlite", "memory"}:
+            return text
+        if text.endswith((".json", ".jsonl")) or "{" in text:
+            reading.ignore(node, path)
+            return None
+        if "/" not in text and os.sep not in text and "." not in text:
+            raise Wrong('expected "sqlite", "memory", or a file name with a folder in it, like "./sessions.sqlite3"')
+        return FileName().read(node, path, reading)
 
 
 class NameOr:
@@ -399,3 +337,16 @@ class ById:
             if value is not MISSING:
                 values.append(value)
         return tuple(values)
+
+
+class ToolNames:
+    """Names of tools; the product's object of rules, which are about its own tools, is not used."""
+
+    shown = "array of names, `mcp:SERVER` for all of a server, `*` for all there are"
+
+    def read(self, node: Node, path: Path, reading: Reading) -> tuple[str, ...] | None:
+        if isinstance(node.value, dict):
+            reading.ignore(node, path)
+            return None
+        names: tuple[str, ...] = ListOf(Text("name")).read(node, path, reading)
+        return names

@@ -10,12 +10,12 @@ import json
 from re import fullmatch
 from typing import Any
 
+from .attempts import not_an_answer, read_whole, request_headers
 from .dialect import Dialect
 from .errors import provider_error
 from .events import text_of
-from .model import headers_of
 from .settings import Provider
-from .upstream import Upstream, UpstreamError
+from .upstream import Upstream
 
 __all__ = ["PAGES", "list_models"]
 
@@ -33,16 +33,11 @@ OLLAMA = "ollama"
 
 async def list_models(provider: Provider, dialect: Dialect, upstream: Upstream) -> list[str]:
     """The ids of the models, in order.  Raises UpstreamError."""
-    headers = headers_of(dialect, provider)
+    headers = request_headers(dialect.headers(provider), provider)
 
     async def get(url: str) -> tuple[int, bytes]:
         with await upstream.request("GET", url, headers) as response:
-            body = bytearray()
-            while data := await response.read():
-                body += data
-                if len(body) > PAGE_BYTES:
-                    raise _unreadable(provider, f"sent a list of more than {PAGE_BYTES} bytes")
-            return response.head.status, bytes(body)
+            return response.head.status, await read_whole(provider, response, PAGE_BYTES)
 
     if provider.name == OLLAMA:
         status, body = await get(f"{provider.base_url.removesuffix('/v1')}/api/tags")
@@ -76,19 +71,15 @@ def _document(provider: Provider, body: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
-        raise _unreadable(provider, f"answered with something that is no list; is {provider.base_url} right?")
+        raise not_an_answer(provider, f"answered with something that is no list; is {provider.base_url} right?")
     return value
 
 
 def _names(provider: Provider, document: dict[str, Any], key: str, name: str) -> list[str]:
     rows = document.get(key)
     if not isinstance(rows, list):
-        raise _unreadable(provider, f"sent a list without `{key}`; is {provider.base_url} right?")
+        raise not_an_answer(provider, f"sent a list without `{key}`; is {provider.base_url} right?")
     names = (
         text_of(row, name).removeprefix("models/") for row in rows
     )  # Google's prefix, which it takes and we do not
     return [one for one in names if one and one.isprintable()]
-
-
-def _unreadable(provider: Provider, what: str) -> UpstreamError:
-    return UpstreamError(f"{provider.name} {what}", code="upstream_protocol_error")

@@ -31,6 +31,7 @@ RANK = {
     "api": 5,
     "control": 5,
     "listening": 5,
+    "bounds": 5,
     "assembly": 5,
     "app": 6,
     "cli": 7,
