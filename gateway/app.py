@@ -24,6 +24,7 @@ from .api.hosts import Hosts
 from .api.images import ImageLimits
 from .api.models import PREFIX, Models
 from .api.origins import Origins
+from .api.planning import Planner
 from .api.problem import refusal
 from .api.root import Root
 from .api.router import Route, Router, link_route
@@ -122,6 +123,8 @@ class Gateway:
         self._guard: Guard | None = None
         conversations = self._assembly.conversations(store, clock)
         self.runs = Runs(self.registry, conversations, self.config.agents.max_concurrent_runs)
+        sessions = self.config.session
+        self.planner = Planner(self.registry, self._ids, sessions.sources, sessions.chat_id_headers)
         self._listeners: list[Listener] = []
         self._server: Server | None = None
         self._state = "new"
@@ -310,7 +313,7 @@ class Gateway:
         if self._enabled:
             body_limit = self.config.gateway.http.endpoints.chat_completions.max_body_bytes
             images, fetch = self._image_limits, self._fetcher
-            chat = Chat(self.registry, self.runs, self._ids, self._clock, body_limit, images=images, fetch=fetch)
+            chat = Chat(self.planner, self.runs, self._clock, body_limit, images=images, fetch=fetch)
             models = Models(self.registry, int(self._clock()))
             routes["/v1/chat/completions"] = Route({"POST": self._once(chat.create, body_limit)}, scope="chat")
             routes["/v1/models"] = Route({"GET": models.index}, scope="models")
@@ -320,7 +323,7 @@ class Gateway:
             from .api.responses import Responses
 
             body_limit = endpoints.responses.max_body_bytes
-            responses = Responses(self.registry, self.runs, self._ids, self._clock, body_limit)
+            responses = Responses(self.planner, self.runs, self._clock, body_limit)
             routes["/v1/responses"] = Route({"POST": self._once(responses.create, body_limit)}, scope="responses")
         if endpoints.embeddings.enabled:
             from .api.embeddings import Embeddings

@@ -71,7 +71,9 @@ class Assembly:
         if store is None:
             store = self._store(clock)
             self._closers.append(store.aclose)
-        return Conversations(store, Lanes(), clock, settings.max_chars)
+        queue = settings.queue
+        lanes = Lanes(queue.max_waiting, queue.max_wait_ms / 1000, queue.mode)
+        return Conversations(store, lanes, clock, settings.max_chars, settings.max_turns)
 
     def _store(self, clock: Callable[[], float]) -> SessionStore:
         settings = self._config.session

@@ -78,9 +78,12 @@ class Runs:
 
     def abort(self, run_id: str) -> bool:
         """End one run, with RunFailed (`run_aborted`); false where it is not under way."""
+        return self._end(run_id, _ABORTED)
+
+    def _end(self, run_id: str, ending: RunFailed) -> bool:
         active = self._active.get(run_id)
         if active is not None:
-            active.end(_ABORTED)
+            active.end(ending)
         return active is not None
 
     def run(self, run: RunInput) -> AsyncGenerator[RunEvent, None]:
@@ -90,7 +93,9 @@ class Runs:
         """
         if refused := self._refusal(run):
             raise AgentError(refused.message, code=refused.code, status=refused.status, retry_after=refused.retry_after)
-        return self._attempt(run) if run.session is None else self._conversations.hold(run, self._attempt)
+        if run.session is None and run.after is None:
+            return self._attempt(run)
+        return self._conversations.hold(run, self._attempt, self._end)
 
     async def answer(self, run: RunInput) -> Answer:
         """The whole answer of a run, for those who show nothing before its end."""
@@ -102,11 +107,11 @@ class Runs:
         source: Any = None
         active = self._elsewhere
         try:
-            if run.session is None:
+            if run.session is None and run.after is None:
                 active = self._begin(run)
                 source = active.produced
             else:
-                source = self._conversations.hold(run, self._attempt)
+                source = self._conversations.hold(run, self._attempt, self._end)
             if hasattr(source, "__aiter__"):
                 async for event in source:
                     if event.__class__ is str:

@@ -18,7 +18,7 @@ RANK = {
     "model": 1,
     "addresses": 1,
     "ports": 2,
-    "deadlines": 3,
+    "deadlines": 2.5,  # a tool that the rooms above share, sessions among them
     "throttle": 3,
     "processes": 3,
     "wire": 3,
