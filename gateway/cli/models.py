@@ -9,7 +9,7 @@ from typing import Any
 
 from ..assembly import catalog
 from ..config import Config
-from ..config.model_values import models_of
+from ..config.kinds import models_of
 from ..errors import AgentError, ConfigError
 from ..providers.catalog import Catalog
 from .console import FAILED, complain, write

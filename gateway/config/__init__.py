@@ -25,7 +25,7 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
-    "BUILT_IN_PROVIDERS": ".model_values",
+    "BUILT_IN_PROVIDERS": ".values",
     "AgentDefaults": ".schema_agents",
     "AgentEntry": ".schema_agents",
     "Agents": ".schema_agents",

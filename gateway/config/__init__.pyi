@@ -1,7 +1,6 @@
 from .auth import Credential, is_local, resolve_auth, resolve_keys
 from .json5 import Json5Error
 from .loader import Loaded, load
-from .model_values import BUILT_IN_PROVIDERS
 from .schema import (
     ChatCompletions,
     Config,
@@ -22,6 +21,7 @@ from .schema_auth import Auth, Key, KeyRate, RateLimit
 from .schema_models import Models, Provider, ProviderModel
 from .schema_session import Session
 from .show import OptionRow, effective, markdown, options
+from .values import BUILT_IN_PROVIDERS
 
 __all__ = [
     "BUILT_IN_PROVIDERS",

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from . import model_values, product, values
+from . import kinds, product, values
 from .amounts import DAY_MS, GIB, count, milliseconds
 from .fields import Boolean, Choice, Integer, ListOf, MapOf, SectionClass, Text, option, section
 from .schema_agents import Agents
@@ -73,12 +73,12 @@ class Responses(SectionClass):
 class Embeddings(SectionClass):
     enabled: bool = option(False, "Serve POST /v1/embeddings, by the models of providers.", Boolean())
     model: str | None = option(
-        None, "The model of requests that name none.", Text('"provider/model"', model_values.model_name), shown="none"
+        None, "The model of requests that name none.", Text('"provider/model"', values.model_name), shown="none"
     )
     models: Mapping[str, str] = option(
         MappingProxyType({}),
         "Names that requests may use for models, besides `provider/model` itself.",
-        MapOf(Text('"provider/model"', model_values.model_name), model_values.embeddings_name),
+        MapOf(Text('"provider/model"', values.model_name), values.embeddings_name),
         shown="none",
     )
     max_body_bytes: int = option(20 << 20, "The largest request body, in bytes.", Integer(1, GIB))
@@ -138,12 +138,12 @@ class Tls(SectionClass):
     IGNORED = product.TLS
 
     enabled: bool = option(False, "Speak TLS.", Boolean(), shown="true if certPath is set")
-    cert_path: str | None = option(None, "The certificate chain, PEM. Read again when it changes.", values.FileName())
-    key_path: str | None = option(None, "Its private key, PEM.", values.FileName())
+    cert_path: str | None = option(None, "The certificate chain, PEM. Read again when it changes.", kinds.FileName())
+    key_path: str | None = option(None, "Its private key, PEM.", kinds.FileName())
     ca_path: str | None = option(
         None,
         "The issuers of client certificates, PEM. Clients must show one then, besides the secret.",
-        values.FileName(),
+        kinds.FileName(),
     )
     client_certificates: str | None = option(
         None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from . import model_values, product, values
+from . import kinds, product, values
 from .amounts import milliseconds
 from .fields import REQUIRED, Boolean, Choice, Integer, ListOf, MapOf, Secret, Section, SectionClass, Text, option
 
@@ -36,8 +36,8 @@ class Provider(SectionClass):
         None,
         "The API it speaks.",
         Choice(
-            model_values.APIS,
-            dict.fromkeys(model_values.OTHER_APIS, 'Most servers speak "openai-completions" as well.'),
+            values.APIS,
+            dict.fromkeys(values.OTHER_APIS, 'Most servers speak "openai-completions" as well.'),
         ),
         shown='the built-in provider\'s, else "openai-completions"',
     )
@@ -54,7 +54,7 @@ class Provider(SectionClass):
         MappingProxyType({}), "More headers.", MapOf(Secret(ascii_only=True), values.header_name), shown="none"
     )
     models: tuple[ProviderModel, ...] = option(
-        (), "Models it has; names or objects with `id`.", ListOf(values.NameOr(Section(ProviderModel))), shown="none"
+        (), "Models it has; names or objects with `id`.", ListOf(kinds.NameOr(Section(ProviderModel))), shown="none"
     )
     connect_timeout_ms: int = milliseconds(10_000, "To connect, TLS included.")
     first_byte_timeout_ms: int = milliseconds(
@@ -70,5 +70,5 @@ class Models(SectionClass):
     IGNORED = product.MODELS
 
     providers: Mapping[str, Provider] = option(
-        MappingProxyType({}), "Providers by name.", MapOf(Section(Provider), model_values.provider_name), shown="none"
+        MappingProxyType({}), "Providers by name.", MapOf(Section(Provider), values.provider_name), shown="none"
     )

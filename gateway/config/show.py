@@ -8,9 +8,8 @@ from typing import Any, NamedTuple
 
 from ..model.names import environment
 from .fields import ListOf, MapOf, Option, Section, SectionClass
-from .model_values import ModelChoice
+from .kinds import ModelChoice, NameOr
 from .schema import Config
-from .values import NameOr
 
 __all__ = ["OptionRow", "effective", "markdown", "options"]
 
