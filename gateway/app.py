@@ -313,6 +313,12 @@ class Gateway:
             body_limit = endpoints.responses.max_body_bytes
             responses = Responses(self.registry, self.runs, self._ids, self._clock, body_limit)
             routes["/v1/responses"] = Route({"POST": self._once(responses.create, body_limit)}, scope="responses")
+        if endpoints.embeddings.enabled:
+            from .api.embeddings import Embeddings
+
+            given = endpoints.embeddings
+            embeddings = Embeddings(self._assembly.embed(), given.model, given.models, given.max_body_bytes)
+            routes["/v1/embeddings"] = Route({"POST": embeddings.create}, scope="embeddings")
         root = Root(routes)
         routes = {"/": Route({"GET": root.index, "OPTIONS": root.options}, guarded=False), **routes, **links}
         return Router(guard, routes, trees)

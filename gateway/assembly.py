@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
+from math import inf
 from time import monotonic
 from typing import Any
 
@@ -47,9 +48,31 @@ class Assembly:
         """The sessions, in `store` where one is given."""
         settings = self._config.session
         if store is None:
-            store = MemoryStore(settings.max_sessions, clock)
+            store = self._store(clock)
             self._closers.append(store.aclose)
         return Conversations(store, Lanes(), clock, settings.max_chars)
+
+    def _store(self, clock: Callable[[], float]) -> SessionStore:
+        settings = self._config.session
+        sessions, size, idle = settings.max_sessions, settings.max_bytes, settings.idle_minutes * 60 or inf
+        if settings.store in {None, "memory"}:
+            return MemoryStore(sessions, clock, idle=idle, size=size)
+        # SQLite is loaded with the first session; or now, where there is a file that may turn out to be no good one.
+        from .sessions.deferred import DeferredStore
+        from .sessions.place import check, file_of
+
+        path = file_of(settings.store or "", self._environ)
+
+        def make() -> SessionStore:
+            from .sessions.sqlite import SqliteStore
+
+            return SqliteStore(path, sessions, clock, idle=idle, size=size)
+
+        if check(path):
+            from .sessions.sqlite import verify
+
+            verify(path)
+        return DeferredStore(make)
 
     async def aclose(self) -> None:
         """Give back what the parts hold."""
@@ -74,11 +97,8 @@ class Assembly:
         choice = config.model or self._config.agents.defaults.model
         if choice is None:
             raise ConfigError(f'agents: {config.id}: has neither a model ("provider/model") nor a runtime')
-        if self._catalog is None:
-            self._catalog = catalog(self._config, self._environ)
-            self._closers.append(self._catalog.aclose)
-            self._cool_down = CoolDown(monotonic)
-        made = self._catalog
+        made = self._models()
+        self._cool_down = self._cool_down or CoolDown(monotonic)
         names, prompt = models_of(choice), config.system_prompt
         own = names[0].partition("/")[0]
         agent = Fallbacks(
@@ -94,6 +114,28 @@ class Assembly:
             limits,
             lambda wanted, param: made.check(wanted, own, param),
         )
+
+    def embed(self) -> Callable[[str, Any], Awaitable[bytes]]:
+        """What embeds, by whichever provider's model is asked for.  Raises ConfigError where one of the configuration's
+        is none.
+        """
+        from .providers.embeddings import Embedder
+
+        made, settings = self._models(), self._config.gateway.http.endpoints.embeddings
+        for name in dict.fromkeys((*((settings.model,) if settings.model else ()), *settings.models.values())):
+            made.expect(name)
+
+        async def embed(name: str, request: Any) -> bytes:
+            provider, upstream, model = made.reach(name)
+            return await Embedder(provider, upstream).embed(model, request)
+
+        return embed
+
+    def _models(self) -> Any:
+        if self._catalog is None:
+            self._catalog = catalog(self._config, self._environ)
+            self._closers.append(self._catalog.aclose)
+        return self._catalog
 
 
 def catalog(config: Config, environ: Mapping[str, str]) -> Any:

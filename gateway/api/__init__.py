@@ -10,6 +10,7 @@ parse       a chat completion request out of its bytes
 chat        POST /v1/chat/completions
 chat_bytes  its answers as bytes
 responses   POST /v1/responses; its requests in responses_parse and responses_input, its answers in responses_bytes
+embeddings  POST /v1/embeddings; its requests in embeddings_parse
 models      GET /v1/models
 health      GET /healthz, /readyz
 root        GET /

@@ -69,8 +69,8 @@ PROVIDER = _keys("""
 """)
 MODELS = _keys("bedrockDiscovery mode pricing proxy")
 SESSION = _keys("""
-    agentToAgent dmScope groupScope identityLinks idleMinutes mainKey maintenance maxRecentTurns
-    parentForkMaxTokens reset resetByChannel resetByType resetTriggers scope sendPolicy store threadBindings
+    agentToAgent dmScope groupScope identityLinks mainKey maintenance maxRecentTurns
+    parentForkMaxTokens reset resetByChannel resetByType resetTriggers scope sendPolicy threadBindings
     transcriptRetentionDays typingIntervalSeconds typingMode writeLock
 """)
 ROOT = _keys("""

@@ -9,9 +9,12 @@ Names are those of the product whose configurations this program reads.  After r
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from . import product, values
 from .amounts import DAY_MS, GIB, count, milliseconds
-from .fields import Boolean, Choice, Integer, ListOf, SectionClass, Text, option, section
+from .fields import Boolean, Choice, Integer, ListOf, MapOf, SectionClass, Text, option, section
 from .schema_agents import Agents
 from .schema_auth import Auth
 from .schema_models import Models
@@ -22,6 +25,7 @@ __all__ = [
     "Config",
     "ControlUi",
     "Cors",
+    "Embeddings",
     "Endpoints",
     "Gateway",
     "Http",
@@ -48,9 +52,24 @@ class Responses(SectionClass):
     max_body_bytes: int = option(20 << 20, "The largest request body, in bytes.", Integer(1, GIB))
 
 
+class Embeddings(SectionClass):
+    enabled: bool = option(False, "Serve POST /v1/embeddings, by the models of providers.", Boolean())
+    model: str | None = option(
+        None, "The model of requests that name none.", Text('"provider/model"', values.model_name), shown="none"
+    )
+    models: Mapping[str, str] = option(
+        MappingProxyType({}),
+        "Names that requests may use for models, besides `provider/model` itself.",
+        MapOf(Text('"provider/model"', values.model_name), values.embeddings_name),
+        shown="none",
+    )
+    max_body_bytes: int = option(20 << 20, "The largest request body, in bytes.", Integer(1, GIB))
+
+
 class Endpoints(SectionClass):
     chat_completions: ChatCompletions = section(ChatCompletions)
     responses: Responses = section(Responses)
+    embeddings: Embeddings = section(Embeddings)
 
 
 class Limits(SectionClass):

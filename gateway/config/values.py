@@ -23,15 +23,18 @@ __all__ = [
     "ModelName",
     "NameOr",
     "RateOr",
+    "StoreName",
     "agent_id",
     "alias",
     "allowed_host",
     "base_url",
     "bind",
+    "embeddings_name",
     "file_mode",
     "header_name",
     "host",
     "key_id",
+    "model_name",
     "models_of",
     "moment",
     "network",
@@ -229,6 +232,17 @@ def provider_name(text: str) -> None:
         raise Wrong("a provider's name is 1 to 64 of the characters A-Z a-z 0-9 . _ -, the first a letter or a digit")
 
 
+def embeddings_name(text: str) -> None:
+    if not 0 < len(text) <= 128 or not text.isprintable() or text != text.strip():
+        raise Wrong("is not a name for a model: 1 to 128 printable characters")
+
+
+def model_name(text: str) -> str:
+    if not re.fullmatch(_MODEL_NAME, text):
+        raise Wrong('expected "provider/model", like "openai/gpt-4o-mini"')
+    return text
+
+
 def key_id(text: str) -> str:
     """It stands in log lines, so it needs no quotes there."""
     if not re.fullmatch(_KEY_ID, text):
@@ -357,6 +371,23 @@ class FileName:
         if not node.place.line:
             return text
         return os.path.join(os.path.dirname(node.place.file), text)  # noqa: PTH118, PTH120 - pathlib costs the start 3 ms
+
+
+class StoreName:
+    """`sqlite`, `memory`, or a file name; the product's own files, which are JSON, are not used."""
+
+    shown = '"sqlite" or "memory" or file name'
+
+    def read(self, node: Node, path: Path, reading: Reading) -> str | None:
+        text = reading.text(node)
+        if text in {"sqlite", "memory"}:
+            return text
+        if text.endswith((".json", ".jsonl")) or "{" in text:
+            reading.ignore(node, path)
+            return None
+        if "/" not in text and os.sep not in text and "." not in text:
+            raise Wrong('expected "sqlite", "memory", or a file name with a folder in it, like "./sessions.sqlite3"')
+        return FileName().read(node, path, reading)
 
 
 class NameOr:

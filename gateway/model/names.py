@@ -6,7 +6,7 @@ environment `NAME_GATEWAY_TOKEN` and so on; configuration in `~/.NAME/`.
 
 from __future__ import annotations
 
-__all__ = ["DEFAULT_CONFIG_PATHS", "FAMILIES", "PUBLIC", "environment", "headers"]
+__all__ = ["DEFAULT_CONFIG_PATHS", "DEFAULT_STATE_FOLDER", "FAMILIES", "PUBLIC", "environment", "headers"]
 
 PUBLIC = "openclaw"
 """The name that answers carry: model lists, `owned_by`."""
@@ -18,6 +18,9 @@ FAMILIES = (PUBLIC, "clawdbot", "moltbot", OWN)
 
 DEFAULT_CONFIG_PATHS = ("~/.gateway/gateway.json5", "~/.openclaw/openclaw.json", "~/.clawdbot/clawdbot.json")
 
+DEFAULT_STATE_FOLDER = f"~/.{OWN}"
+"""What is kept from one start to the next, where no variable for STATE_DIR names another folder."""
+
 
 def headers(suffix: str) -> tuple[bytes, ...]:
     """The request headers `x-NAME-<suffix>`, as field names in lower case, in order of precedence."""
@@ -28,8 +31,8 @@ def environment(suffix: str) -> tuple[str, ...]:
     """The environment variables for `suffix`, in order of precedence.
 
     `GATEWAY_TOKEN` gives `OPENCLAW_GATEWAY_TOKEN`, `CLAWDBOT_GATEWAY_TOKEN` ... and, last, our own `GATEWAY_TOKEN`.
-    `CONFIG_PATH` gives our own `GATEWAY_CONFIG_PATH` first: it says where *this* program looks, the others where the
-    product looks.
+    `CONFIG_PATH` and `STATE_DIR` give our own `GATEWAY_CONFIG_PATH` first: it says where *this* program looks, the
+    others where the product looks.
     """
     relatives = tuple(f"{name.upper()}_{suffix}" for name in FAMILIES if name != OWN)
     if suffix.startswith("GATEWAY_"):
