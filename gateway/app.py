@@ -317,8 +317,9 @@ class Gateway:
             from .api.embeddings import Embeddings
 
             given = endpoints.embeddings
-            embeddings = Embeddings(self._assembly.embed(), given.model, given.models, given.max_body_bytes)
-            routes["/v1/embeddings"] = Route({"POST": embeddings.create}, scope="embeddings")
+            body_limit = given.max_body_bytes
+            embeddings = Embeddings(self._assembly.embed(), given.model, given.models, body_limit)
+            routes["/v1/embeddings"] = Route({"POST": self._once(embeddings.create, body_limit)}, scope="embeddings")
         root = Root(routes)
         routes = {"/": Route({"GET": root.index, "OPTIONS": root.options}, guarded=False), **routes, **links}
         return Router(guard, routes, trees)
