@@ -29,6 +29,7 @@ Layout, from the lowest floor to the highest; each imports only from lower ones:
     agents             the registry of agents, the run, its session
     api                HTTP handlers
     listening          where a gateway listens, by its configuration
+    bounds             what peers are held to, by its configuration
     assembly           agents, models and sessions, by its configuration
     app                the Gateway, which joins them all
     cli, testing       the command `gateway`; doubles for tests

@@ -2,6 +2,7 @@
 
 registry    which agents there are, and which of them a request means
 run         the one way in which an agent is run, whoever asks
+calling     runs whose caller has tools
 limits      how many runs of an agent there may be, and how long they may take
 function    Python callables as agents; the echo agent
 """

@@ -19,6 +19,7 @@ from .schema_agents import Agents
 from .schema_auth import Auth
 from .schema_models import Models
 from .schema_session import Session
+from .schema_tools import Mcp, Tools
 
 __all__ = [
     "ChatCompletions",
@@ -29,6 +30,7 @@ __all__ = [
     "Endpoints",
     "Gateway",
     "Http",
+    "Images",
     "Limits",
     "Responses",
     "Shutdown",
@@ -38,11 +40,27 @@ __all__ = [
 ]
 
 
-class ChatCompletions(SectionClass):
-    IGNORED = product.CHAT_COMPLETIONS
+class Images(SectionClass):
+    IGNORED = product.IMAGES
 
+    max_bytes: int = option(10 << 20, "The largest image, in bytes.", Integer(1, GIB))
+    allow_url: bool = option(False, "Fetch images that a request names by an http(s) URL.", Boolean())
+    url_allowlist: tuple[str, ...] = option(
+        (),
+        "The hosts they may come from, `*.example.com` for all below it, `*` for any; never private addresses.",
+        ListOf(Text("host name", values.image_host)),
+        shown="none",
+    )
+    max_redirects: int = option(3, "The most redirects on the way to an image.", Integer(0, 10))
+    timeout_ms: int = milliseconds(10_000, "For all images of a request, in milliseconds.", 1)
+
+
+class ChatCompletions(SectionClass):
     enabled: bool = option(False, "Serve POST /v1/chat/completions.", Boolean())
     max_body_bytes: int = option(20 << 20, "The largest request body, in bytes.", Integer(1, GIB))
+    max_image_parts: int = count(8, "The most images in a request.", 0, 1_000)
+    max_total_image_bytes: int = option(20 << 20, "All images of a request together, in bytes.", Integer(1, GIB))
+    images: Images = section(Images)
 
 
 class Responses(SectionClass):
@@ -209,3 +227,5 @@ class Config(SectionClass):
     agents: Agents = section(Agents)
     models: Models = section(Models)
     session: Session = section(Session)
+    tools: Tools = section(Tools)
+    mcp: Mcp = section(Mcp)

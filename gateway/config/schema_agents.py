@@ -27,6 +27,12 @@ class AgentDefaults(SectionClass):
     )
     timeouts: DefaultTimeouts = section(DefaultTimeouts)
     max_concurrent: int = count(0, "The most runs of one agent at a time; 0 for no limit.", 0)
+    tools: tuple[str, ...] | None = option(
+        None, "The tools of agents that name none; models only.", values.ToolNames(), shown="none"
+    )
+    max_tool_rounds: int = count(
+        20, "Rounds of tool calls in a run, after which the model has to answer with what it has.", 1, 1_000
+    )
 
 
 class Runtime(SectionClass):
@@ -60,12 +66,21 @@ class AgentEntry(SectionClass):
     model: str | None = option(None, "Its model; see there.", values.ModelName(), shown="agents.defaults.model")
     runtime: Runtime = section(Runtime)
     system_prompt: str | None = option(None, "Text put before every conversation.", Text())
+    show_reasoning: bool = option(
+        False, "Tell callers what the model thinks before it answers, as `reasoning_content`.", Boolean()
+    )
     timeouts: AgentTimeouts = section(AgentTimeouts)
     max_concurrent: int | None = option(
         None,
         "The most runs of it at a time; 0 for no limit.",
         Integer(0, 1_000_000),
         shown="agents.defaults.maxConcurrent",
+    )
+    tools: tuple[str, ...] | None = option(
+        None, "The tools it may use; models only.", values.ToolNames(), shown="agents.defaults.tools"
+    )
+    max_tool_rounds: int | None = option(
+        None, "Rounds of tool calls in a run.", Integer(1, 1_000), shown="agents.defaults.maxToolRounds"
     )
 
 

@@ -8,13 +8,15 @@ from typing import Any, Self
 
 from ..model.names import FAMILIES
 from .env import expand_home
-from .fields import MISSING, ListOf, Reading, Secret, Section, Wrong
+from .fields import MISSING, ListOf, Reading, Secret, Section, Text, Wrong
 from .tree import Node, Path
 
 __all__ = [
     "APIS",
     "BUILT_IN_PROVIDERS",
+    "MCP_TRANSPORTS",
     "OTHER_APIS",
+    "OTHER_MCP_TRANSPORTS",
     "RUNTIMES",
     "ById",
     "FileName",
@@ -24,15 +26,18 @@ __all__ = [
     "NameOr",
     "RateOr",
     "StoreName",
+    "ToolNames",
     "agent_id",
     "alias",
     "allowed_host",
     "base_url",
     "bind",
     "embeddings_name",
+    "field_name",
     "file_mode",
     "header_name",
     "host",
+    "image_host",
     "key_id",
     "model_name",
     "models_of",
@@ -66,6 +71,9 @@ OTHER_APIS = (
     "pi-messages",
 )
 RUNTIMES = ("model", "python", "echo")
+
+MCP_TRANSPORTS = ("stdio", "http", "streamable-http")
+OTHER_MCP_TRANSPORTS = {"sse": 'It was replaced by streamable HTTP: give the URL of that, with type: "http".'}
 
 MAX_UNIX_PATH = 103
 """Bytes; `sun_path` holds 104 with its NUL on BSD and macOS, 108 on Linux."""
@@ -127,6 +135,11 @@ def allowed_host(text: str) -> str:
     if re.fullmatch(r".+:[0-9]*", text) and not text.startswith("["):
         raise Wrong('expected a host name like "gateway.example.com", without a port: every port is meant')
     return f".{host(text[1:])}".lower() if text.startswith(".") else host(text).lower()
+
+
+def image_host(text: str) -> str:
+    """As `allowed_host`; the product writes `*.name` for all below a name."""
+    return allowed_host(text[1:] if text.startswith("*.") else text)
 
 
 def network(text: str) -> str:
@@ -225,6 +238,14 @@ def header_name(text: str) -> None:
         raise Wrong("this is not a header's name")
     if text.lower() in {"content-length", "transfer-encoding", "connection", "host", "upgrade"}:
         raise Wrong("this header is the connection's own and cannot be set")
+
+
+def field_name(text: str) -> str:
+    """A request header that is read; not one that holds secrets, which would end up in keys of sessions."""
+    header_name(text)
+    if text.lower() in {"authorization", "cookie", "proxy-authorization"}:
+        raise Wrong("this header holds secrets: no session can be named by it")
+    return text
 
 
 def provider_name(text: str) -> None:
@@ -430,3 +451,16 @@ class ById:
             if value is not MISSING:
                 values.append(value)
         return tuple(values)
+
+
+class ToolNames:
+    """Names of tools; the product's object of rules, which are about its own tools, is not used."""
+
+    shown = "array of names, `mcp:SERVER` for all of a server, `*` for all there are"
+
+    def read(self, node: Node, path: Path, reading: Reading) -> tuple[str, ...] | None:
+        if isinstance(node.value, dict):
+            reading.ignore(node, path)
+            return None
+        names: tuple[str, ...] = ListOf(Text("name")).read(node, path, reading)
+        return names

@@ -6,10 +6,13 @@ environment `NAME_GATEWAY_TOKEN` and so on; configuration in `~/.NAME/`.
 
 from __future__ import annotations
 
-__all__ = ["DEFAULT_CONFIG_PATHS", "DEFAULT_STATE_FOLDER", "FAMILIES", "PUBLIC", "environment", "headers"]
+__all__ = ["DEFAULT_CONFIG_PATHS", "DEFAULT_STATE_FOLDER", "FALLBACK", "FAMILIES", "PUBLIC", "environment", "headers"]
 
 PUBLIC = "openclaw"
 """The name that answers carry: model lists, `owned_by`."""
+
+FALLBACK = f"x-{PUBLIC}-fallback".encode()
+"""The response header that names the model which answers in place of an agent's first one."""
 
 OWN = "gateway"
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gateway import AgentError, RunDone, RunInput, Usage
-from gateway.model.run import ToolCallDelta
+from gateway.model.run import ReasoningDelta, RunEvent, ToolCallDelta
 
 __all__ = [
     "assistant",
@@ -28,6 +28,7 @@ __all__ = [
     "remember",
     "silent",
     "tell_key",
+    "thinker",
     "verbatim",
     "words",
 ]
@@ -100,6 +101,13 @@ async def recall(run: RunInput) -> str:
 
 async def tell_key(run: RunInput) -> str:
     return run.session_key
+
+
+async def thinker(_: RunInput) -> AsyncIterator[RunEvent]:
+    yield ReasoningDelta("hm")
+    yield ReasoningDelta(" \n…")
+    yield "yes"
+    yield Usage(5, 7, 3, 4)
 
 
 async def verbatim(run: RunInput) -> str:
