@@ -53,15 +53,18 @@ _HOMES = {
     "ConfigError": ".errors",
     "Gateway": ".app",
     "GatewayError": ".errors",
+    "Image": ".model.chat",
     "Key": ".model.key",
     "Limits": ".server.limits",
     "Message": ".model.chat",
     "PeerGone": ".errors",
     "Rate": ".model.key",
+    "ReasoningDelta": ".model.run",
     "RequestError": ".errors",
     "RunDone": ".model.run",
     "RunFailed": ".model.run",
     "RunInput": ".model.run",
+    "ToolCallDelta": ".model.run",
     "Usage": ".model.run",
 }
 __all__ = ["__version__", *_HOMES]  # noqa: PLE0604 - the keys are strings

@@ -16,12 +16,13 @@ from .agents.function import echo, load_target, taken_by
 from .agents.limits import RunLimits
 from .agents.registry import EVERYTHING, AgentEntry, Registry
 from .config.fields import Wrong
+from .config.kinds import models_of
 from .config.schema import Config
 from .config.schema_agents import AgentEntry as AgentConfig
 from .config.schema_models import Provider
 from .config.schema_tools import McpServer as McpConfig
 from .config.schema_tools import Tool as ToolConfig
-from .config.values import BUILT_IN_PROVIDERS, agent_id, models_of
+from .config.values import BUILT_IN_PROVIDERS, agent_id
 from .errors import ConfigError
 from .model.key import Key
 from .ports import Agent, GatewayTool, Ids, Offer, SessionStore

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from .auth import digest_of, missing
 from .fields import Reading
+from .kinds import models_of
 from .schema import Config, Gateway, Tls
 from .schema_agents import AgentEntry, Agents
 from .schema_auth import Auth
 from .schema_tools import McpServer, Tool
 from .tree import Key, Node, Path, show_path
-from .values import BUILT_IN_PROVIDERS, models_of
+from .values import BUILT_IN_PROVIDERS
 
 __all__ = ["finish"]
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from . import product, values
+from . import kinds, product, values
 from .amounts import DAY_MS, count, milliseconds
 from .fields import REQUIRED, Boolean, Choice, Integer, ListOf, Section, SectionClass, Text, option, section
+from .schema_tools import ToolNames
 
 __all__ = ["AgentDefaults", "AgentEntry", "AgentTimeouts", "Agents", "DefaultTimeouts", "Runtime"]
 
@@ -23,12 +24,12 @@ class AgentDefaults(SectionClass):
     IGNORED = product.AGENT_DEFAULTS
 
     model: str | None = option(
-        None, "The model of agents that name none, and the ones to ask, in order, where it fails.", values.ModelName()
+        None, "The model of agents that name none, and the ones to ask, in order, where it fails.", kinds.ModelName()
     )
     timeouts: DefaultTimeouts = section(DefaultTimeouts)
     max_concurrent: int = count(0, "The most runs of one agent at a time; 0 for no limit.", 0)
     tools: tuple[str, ...] | None = option(
-        None, "The tools of agents that name none; models only.", values.ToolNames(), shown="none"
+        None, "The tools of agents that name none; models only.", ToolNames(), shown="none"
     )
     max_tool_rounds: int = count(
         20, "Rounds of tool calls in a run, after which the model has to answer with what it has.", 1, 1_000
@@ -63,7 +64,7 @@ class AgentEntry(SectionClass):
     default: bool = option(False, "Answer requests that name no agent.", Boolean())
     name: str | None = option(None, "A name for people.", Text())
     aliases: tuple[str, ...] = option((), "Other model names that mean this agent.", ListOf(Text("name", values.alias)))
-    model: str | None = option(None, "Its model; see there.", values.ModelName(), shown="agents.defaults.model")
+    model: str | None = option(None, "Its model; see there.", kinds.ModelName(), shown="agents.defaults.model")
     runtime: Runtime = section(Runtime)
     system_prompt: str | None = option(None, "Text put before every conversation.", Text())
     show_reasoning: bool = option(
@@ -77,7 +78,7 @@ class AgentEntry(SectionClass):
         shown="agents.defaults.maxConcurrent",
     )
     tools: tuple[str, ...] | None = option(
-        None, "The tools it may use; models only.", values.ToolNames(), shown="agents.defaults.tools"
+        None, "The tools it may use; models only.", ToolNames(), shown="agents.defaults.tools"
     )
     max_tool_rounds: int | None = option(
         None, "Rounds of tool calls in a run.", Integer(1, 1_000), shown="agents.defaults.maxToolRounds"
@@ -93,5 +94,5 @@ class Agents(SectionClass):
     )
     list: tuple[AgentEntry, ...] = option((), "The agents.", ListOf(Section(AgentEntry)), shown="none")
     entries: tuple[AgentEntry, ...] = option(
-        (), "The same as an object, with the ids as keys.", values.ById(Section(AgentEntry)), shown="none"
+        (), "The same as an object, with the ids as keys.", kinds.ById(Section(AgentEntry)), shown="none"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import product, values
+from . import kinds, product, values
 from .amounts import count, milliseconds
 from .fields import Choice, Integer, ListOf, SectionClass, Text, option, section
 
@@ -59,6 +59,6 @@ class Session(SectionClass):
         None,
         "Where sessions are kept: `sqlite`, a file in the state folder (`GATEWAY_STATE_DIR` or one of the product's "
         "variables, else `~/.gateway`), a file of your own, or `memory`, until the end of the process.",
-        values.StoreName(),
+        kinds.StoreName(),
         shown="sqlite; embedded gateways: memory",
     )
