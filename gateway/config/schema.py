@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from . import product, values
+from . import kinds, product, values
 from .amounts import DAY_MS, GIB, count, milliseconds
 from .fields import Boolean, Choice, Integer, ListOf, MapOf, SectionClass, Text, option, section
 from .schema_agents import Agents
@@ -138,12 +138,12 @@ class Tls(SectionClass):
     IGNORED = product.TLS
 
     enabled: bool = option(False, "Speak TLS.", Boolean(), shown="true if certPath is set")
-    cert_path: str | None = option(None, "The certificate chain, PEM. Read again when it changes.", values.FileName())
-    key_path: str | None = option(None, "Its private key, PEM.", values.FileName())
+    cert_path: str | None = option(None, "The certificate chain, PEM. Read again when it changes.", kinds.FileName())
+    key_path: str | None = option(None, "Its private key, PEM.", kinds.FileName())
     ca_path: str | None = option(
         None,
         "The issuers of client certificates, PEM. Clients must show one then, besides the secret.",
-        values.FileName(),
+        kinds.FileName(),
     )
     client_certificates: str | None = option(
         None,

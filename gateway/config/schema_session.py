@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from . import product, values
+from . import kinds, product, values
 from .amounts import count, milliseconds
-from .fields import Choice, Integer, ListOf, SectionClass, Text, option, section
+from .fields import Boolean, Choice, Integer, ListOf, SectionClass, Text, option, section
 
 __all__ = ["Queue", "Session"]
 
@@ -59,6 +59,12 @@ class Session(SectionClass):
         None,
         "Where sessions are kept: `sqlite`, a file in the state folder (`GATEWAY_STATE_DIR` or one of the product's "
         "variables, else `~/.gateway`), a file of your own, or `memory`, until the end of the process.",
-        values.StoreName(),
+        kinds.StoreName(),
         shown="sqlite; embedded gateways: memory",
+    )
+    slash_commands: bool = option(
+        False,
+        "Answer `/status`, `/new`, `/reset`, `/stop` and `/model` of an operator, instead of giving them to the agent. "
+        "Off, as over the product's HTTP: a program may mean such a text as it stands.",
+        Boolean(),
     )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from . import product, values
+from . import kinds, product, values
 from .amounts import GIB, count, milliseconds
 from .fields import (
     REQUIRED,
@@ -26,12 +26,16 @@ from .fields import (
 )
 from .tree import Node, Path
 
-__all__ = ["Mcp", "McpServer", "Tool", "ToolCommand", "Tools"]
+__all__ = ["Mcp", "McpServer", "Tool", "ToolCommand", "ToolNames", "Tools"]
 
 _TOOL_NAME = r"[A-Za-z0-9_-]{1,64}"
 _SERVER_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}"
 _URL = r"https?://[!-.0-~]+(?:/[!-~]*)?"
 _VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
+
+
+_TRANSPORTS = ("stdio", "http", "streamable-http")
+_OTHER_TRANSPORTS = {"sse": 'It was replaced by streamable HTTP: give the URL of that, with type: "http".'}
 
 
 def _tool_name(text: str) -> str:
@@ -55,6 +59,19 @@ def _endpoint(text: str) -> str:
 def _variable(text: str) -> None:
     if not re.fullmatch(_VARIABLE, text):
         raise Wrong("this is not a variable's name")
+
+
+class ToolNames:
+    """Names of tools; the product's object of rules, which are about its own tools, is not used."""
+
+    shown = "array of names, `mcp:SERVER` for all of a server, `*` for all there are"
+
+    def read(self, node: Node, path: Path, reading: Reading) -> tuple[str, ...] | None:
+        if isinstance(node.value, dict):
+            reading.ignore(node, path)
+            return None
+        names: tuple[str, ...] = ListOf(Text("name")).read(node, path, reading)
+        return names
 
 
 class _Schema:
@@ -83,7 +100,7 @@ class ToolCommand(SectionClass):
         ListOf(Text()),
         shown="required",
     )
-    cwd: str | None = option(None, "The folder it runs in.", values.FileName(), shown="the gateway's")
+    cwd: str | None = option(None, "The folder it runs in.", kinds.FileName(), shown="the gateway's")
     env: Mapping[str, str] = option(
         MappingProxyType({}),
         "Variables it gets besides PATH, HOME, the language and the like; it gets none of the gateway's others.",
@@ -126,13 +143,13 @@ class McpServer(SectionClass):
     type: str | None = option(
         None,
         "How it is reached; also under the name `transport`.",
-        Choice(values.MCP_TRANSPORTS, values.OTHER_MCP_TRANSPORTS),
+        Choice(_TRANSPORTS, _OTHER_TRANSPORTS),
         shown="by `command` or `url`",
     )
     transport: str | None = option(
         None,
         "The same.",
-        Choice(values.MCP_TRANSPORTS, values.OTHER_MCP_TRANSPORTS),
+        Choice(_TRANSPORTS, _OTHER_TRANSPORTS),
         shown="by `command` or `url`",
     )
     command: str | None = option(
@@ -145,7 +162,7 @@ class McpServer(SectionClass):
         MapOf(Secret(), _variable),
         shown="none",
     )
-    cwd: str | None = option(None, "The folder it runs in.", values.FileName(), shown="the gateway's")
+    cwd: str | None = option(None, "The folder it runs in.", kinds.FileName(), shown="the gateway's")
     url: str | None = option(None, "The URL of a server that speaks streamable HTTP.", Text("URL", _endpoint))
     headers: Mapping[str, str] = option(
         MappingProxyType({}), "More headers for it.", MapOf(Secret(ascii_only=True), values.header_name), shown="none"

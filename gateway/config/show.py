@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from ..model.names import environment
 from .fields import ListOf, MapOf, Option, Section, SectionClass
+from .kinds import ModelChoice, NameOr
 from .schema import Config
-from .values import ModelChoice, NameOr
 
 __all__ = ["OptionRow", "effective", "markdown", "options"]
 

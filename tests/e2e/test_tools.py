@@ -199,6 +199,52 @@ def test_a_model_without_an_end_has_to_answer(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+LOOKUP = {"type": "function", "function": {"name": "lookup", "parameters": {"type": "object", "properties": {}}}}
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("kind", ["stateless", "session, all again", "session, only the result"])
+def test_tools_of_both_sides_in_one_round(tmp_path: Path, streamed: bool, kind: str) -> None:
+    session = {} if kind == "stateless" else {"user": "somebody"}
+    user = {"role": "user", "content": "hi"}
+
+    async def main() -> None:
+        first = calls(("lookup", '{"q": 1}'), ADD, text="Both.")
+        async with stage(tmp_path, calls(ADD, text="First."), first, says("The end.")) as one:
+            if streamed:
+                parts = [part async for part in await one.ask(tools=[LOOKUP], stream=True, **session)]
+                choices = [part.choices[0] for part in parts if part.choices]
+                text = "".join(choice.delta.content or "" for choice in choices)
+                pieces = [piece for choice in choices for piece in choice.delta.tool_calls or []]
+                assert [piece.index for piece in pieces] == [0] * len(pieces)
+                arguments = "".join(piece.function.arguments or "" for piece in pieces)
+                call_id, name, reason = pieces[0].id, pieces[0].function.name, choices[-1].finish_reason
+            else:
+                choice = (await one.ask(tools=[LOOKUP], **session)).choices[0]
+                (call,) = choice.message.tool_calls
+                text, reason = choice.message.content, choice.finish_reason
+                call_id, name, arguments = call.id, call.function.name, call.function.arguments
+            assert (text, name, arguments, reason) == ("First.\n\nBoth.", "lookup", '{"q": 1}', "tool_calls")
+            assert one.gateway.runs.active == 0
+
+            function = {"name": name, "arguments": arguments}
+            shown = {
+                "role": "assistant",
+                "content": text,
+                "tool_calls": [{"id": call_id, "type": "function", "function": function}],
+            }
+            result = {"role": "tool", "tool_call_id": call_id, "content": "found"}
+            messages = [result] if kind == "session, only the result" else [user, shown, result]
+            answer = await one.ask(messages=messages, tools=[LOOKUP], **session)
+            assert answer.choices[0].message.content == "The end."
+            assert one.asked() == [
+                ("user", "hi"), ("assistant", "First."), ("tool", "3"), ("assistant", "\n\nBoth."), ("tool", "3"),
+                ("assistant", ""), ("tool", "found"),
+            ]  # fmt: skip
+
+    asyncio.run(main())
+
+
 TAKEN = {"type": "function", "function": {"name": "add", "parameters": {"type": "object", "properties": {}}}}
 
 

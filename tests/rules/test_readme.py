@@ -76,6 +76,22 @@ def test_the_configuration_is_a_good_one(example: tuple[Launch, Running, Path]) 
     assert "change-me" not in checked.stdout + checked.stderr, "gateway check shows a secret"
 
 
+CONFIGURATIONS = [text for name, text in BLOCKS if name == "json5"]
+
+
+@pytest.mark.parametrize("text", CONFIGURATIONS)
+def test_each_configuration_is_a_good_one(launch: Launch, text: str) -> None:
+    checked = launch.command("check", "--config", str(launch.file(text)), env={"GATEWAY_TOKEN": "t"})
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_the_command_agents(launch: Launch) -> None:
+    path = launch.file(block("json5", 'type: "command"'))
+    for agent, answer in (("count", "2"), ("repeat", "You said: two words")):
+        asked = launch.command("agent", "--local", "--config", str(path), "--agent", agent, "--message", "two words")
+        assert (asked.returncode, asked.stdout.strip()) == (0, answer), asked.stderr
+
+
 @pytest.mark.parametrize("family", ["openclaw", "clawdbot", "moltbot", "gateway"])
 @pytest.mark.parametrize("flag", ["-sS", "-N"])
 def test_the_curl_examples(example: tuple[Launch, Running, Path], flag: str, family: str) -> None:
