@@ -315,9 +315,9 @@ class Gateway:
         }
         links = {path: link_route(handler, guard.check_origin) for path, handler in self._links.items()}
         trees: dict[str, Route] = {}
+        images, fetch = self._image_limits, self._fetcher
         if self._enabled:
             body_limit = self.config.gateway.http.endpoints.chat_completions.max_body_bytes
-            images, fetch = self._image_limits, self._fetcher
             chat = Chat(self.planner, self.runs, self._clock, body_limit, images=images, fetch=fetch)
             models = Models(self.registry, int(self._clock()))
             routes["/v1/chat/completions"] = Route({"POST": self._once(chat.create, body_limit)}, scope="chat")
@@ -328,7 +328,7 @@ class Gateway:
             from .api.responses import Responses
 
             body_limit = endpoints.responses.max_body_bytes
-            responses = Responses(self.planner, self.runs, self._clock, body_limit)
+            responses = Responses(self.planner, self.runs, self._clock, body_limit, images=images, fetch=fetch)
             routes["/v1/responses"] = Route({"POST": self._once(responses.create, body_limit)}, scope="responses")
         if endpoints.embeddings.enabled:
             from .api.embeddings import Embeddings

@@ -22,7 +22,7 @@ from ..model.http import Headers
 from ..providers.origin import Origin, parse_url
 from ..providers.settings import Timeouts
 from ..providers.upstream import Response, Upstream, UpstreamError
-from .abilities import image_places
+from .abilities import PlaceOf, image_places, in_messages
 from .images import ImageLimits, media_type_of
 
 __all__ = ["Fetcher", "is_public"]
@@ -90,7 +90,9 @@ class Fetcher:
         self._turns = Semaphore(FETCHES)
         self._upstream = Upstream(Timeouts(seconds, seconds, seconds), resolve=self._resolve)
 
-    async def __call__(self, request: ChatRequest) -> ChatRequest:
+    async def __call__(
+        self, request: ChatRequest, place_of: PlaceOf = in_messages, member: str = ".image_url.url"
+    ) -> ChatRequest:
         """The request with all its images.  Raises RequestError (400) that names the URL at fault."""
         room = self._limits.total - sum(len(image.data) for _, _, image in image_places(request))
         fetched: dict[tuple[int, int], Image] = {}
@@ -100,7 +102,7 @@ class Fetcher:
                 for message, part, image in image_places(request):
                     if image.url is None:
                         continue
-                    place = f"messages[{message}].content[{part}].image_url.url"
+                    place = place_of(message, part) + member
                     data = await self._fetch(image.url, min(room, self._limits.each))
                     room -= len(data)
                     fetched[message, part] = image._replace(media_type=_media_type(data), data=data)

@@ -121,6 +121,21 @@ def test_the_sdk_example(example: tuple[Launch, Running, Path], capsys: pytest.C
         assert capsys.readouterr().out.strip() == "Echo: hi"
 
 
+def test_the_example_of_responses(launch: Launch, capsys: pytest.CaptureFixture[str]) -> None:
+    gateway = launch(launch.file(block("json5", "responses: {")), "--port", "0", "--token", "s3cret")
+    code = block("python", "client.responses").replace("http://127.0.0.1:18789", gateway.origin)
+    scope: dict[str, object] = {}
+    exec(code.replace("YOUR_TOKEN", "s3cret"), scope)
+    scope["client"].close()  # type: ignore[attr-defined]  # as above
+    assert capsys.readouterr().out.strip() == "Echo: hi | Echo: and you?"
+
+
+def test_the_example_of_embeddings(launch: Launch) -> None:
+    path = str(launch.file(block("json5", "embeddings: {")))
+    checked = launch.command("check", "--config", path, env={"GATEWAY_TOKEN": "s3cret"})
+    assert checked.returncode == 0, checked.stderr
+
+
 def test_the_keys(launch: Launch) -> None:
     text = block("json5", "keys: [")
     made = launch.command("keys", "new", "--id", "web-app").stdout.split()
