@@ -334,15 +334,16 @@ class Gateway:
             from .api.embeddings import Embeddings
 
             given = endpoints.embeddings
-            embeddings = Embeddings(self._assembly.embed(), given.model, given.models, given.max_body_bytes)
-            routes["/v1/embeddings"] = Route({"POST": embeddings.create}, scope="embeddings")
+            body_limit = given.max_body_bytes
+            embeddings = Embeddings(self._assembly.embed(), given.model, given.models, body_limit)
+            routes["/v1/embeddings"] = Route({"POST": self._once(embeddings.create, body_limit)}, scope="embeddings")
         if self._assembly.toolbox is not None:
-            from .api.invoke import Invoke
+            from .api.invoke import BODY_BYTES, Invoke
 
             tools = self.config.tools
             everything, offers = self._assembly.toolbox.all, self._assembly.offers
             invoke = Invoke(everything, offers, tools.max_invocations, tools.timeout_ms / 1000 or None)
-            routes["/tools/invoke"] = Route({"POST": invoke.create}, scope="tools")
+            routes["/tools/invoke"] = Route({"POST": self._once(invoke.create, BODY_BYTES)}, scope="tools")
         root = Root(routes)
         routes = {"/": Route({"GET": root.index, "OPTIONS": root.options}, guarded=False), **routes, **links}
         return Router(guard, routes, trees)
@@ -357,7 +358,7 @@ class Gateway:
             from .api.idempotency import Idempotency
 
             if self._answers is None:
-                self._answers = Idempotency(asyncio.get_running_loop())
+                self._answers = Idempotency(asyncio.get_running_loop(), routing=self.planner.routing)
             answered: Awaitable[None] = self._answers.serve(handler, body_limit, exchange)
             return answered
 

@@ -7,7 +7,7 @@ moment later gains nothing (DNS rebinding).  Nothing of ours goes along: no cred
 
 from __future__ import annotations
 
-from asyncio import get_running_loop, timeout
+from asyncio import Semaphore, get_running_loop, timeout
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -29,6 +29,9 @@ __all__ = ["Fetcher", "is_public"]
 
 # Names looked up at a time; those of a list are few, and a resolver answers in milliseconds.
 LOOKUPS = 4
+
+# Requests whose images are fetched at a time; the others wait, within their time.  What is fetched is held in memory.
+FETCHES = 32
 
 _HEADERS: Headers = (
     (b"accept", b"image/png, image/jpeg, image/gif, image/webp"),
@@ -84,6 +87,7 @@ class Fetcher:
         self._admits = admits
         # Threads of its own: names whose servers do not answer must not hold up the names of providers.
         self._threads = ThreadPoolExecutor(LOOKUPS, "image-names")
+        self._turns = Semaphore(FETCHES)
         self._upstream = Upstream(Timeouts(seconds, seconds, seconds), resolve=self._resolve)
 
     async def __call__(
@@ -92,9 +96,9 @@ class Fetcher:
         """The request with all its images.  Raises RequestError (400) that names the URL at fault."""
         room = self._limits.total - sum(len(image.data) for _, _, image in image_places(request))
         fetched: dict[tuple[int, int], Image] = {}
-        place = ""
+        place = "messages"
         try:
-            async with timeout(self._seconds):
+            async with timeout(self._seconds), self._turns:
                 for message, part, image in image_places(request):
                     if image.url is None:
                         continue

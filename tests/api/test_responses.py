@@ -504,3 +504,31 @@ def test_items_that_are_referred_to() -> None:
         assert (await respond(gateway, gone)).status == 404
 
     serve(test, agents={"main": caller}, keys=keys)
+
+
+def test_sent_again_it_is_one_run() -> None:
+    agent = ScriptedAgent("once")
+
+    async def test(gateway: Gateway) -> None:
+        for stream in (False, True):
+            headers = {"Idempotency-Key": str(stream)}
+            first = await respond(gateway, headers=headers, stream=stream)
+            second = await respond(gateway, headers=headers, stream=stream)
+            assert first.status == second.status == 200
+            assert first.body == second.body, "ids and sequence numbers, too"
+            assert second.headers["idempotent-replayed"] == "true"
+        assert len(agent.runs) == 2
+
+    serving(test, config=CONFIG, agents={"main": agent})
+
+
+def test_a_stream_that_failed_is_not_given_again() -> None:
+    agent = ScriptedAgent("some", AgentError("not now"))
+
+    async def test(gateway: Gateway) -> None:
+        for number in (1, 2):
+            answer = await respond(gateway, headers={"Idempotency-Key": "x"}, stream=True)
+            assert events_of(answer)[-1]["type"] == "response.failed"
+            assert len(agent.runs) == number
+
+    serving(test, config=CONFIG, agents={"main": agent})

@@ -89,13 +89,9 @@ def test_list(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     head, second, first = out.splitlines()
     assert head.split() == ["LAST", "USED", "TURNS", "CHARACTERS", "MODEL", "KEY"]
     assert second.endswith(r"-      \x1b[31mred\x07\n\u202eeman\ud800")
-    assert first.split()[2:] == [
-        "1",
-        str(sum(map(len, ("look\n  at this", "Ann", "c1", "weigh", '{"x":1}', "7 kg", "c1", "heavy"))) + 400),
-        "up/m",
-        KEY,
-    ]
     listed = json.loads(run(capsys, "list", "--json")[1])
+    assert first.split()[2:] == ["1", str(listed[1]["characters"]), "up/m", KEY]
+    assert listed[1]["characters"] > len("look at this Ann c1 weigh 7 kg c1 heavy")
     assert [info["key"] for info in listed] == [EVIL, KEY]
     assert listed[1] | {"created_at": 0, "updated_at": 0, "characters": 0} == {
         "key": KEY, "turns": 1, "characters": 0, "created_at": 0, "updated_at": 0, "model": "up/m",
@@ -215,6 +211,10 @@ def test_a_file_that_is_none(state: Path, capsys: pytest.CaptureFixture[str]) ->
 
 def test_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(capsys)[0] == WRONG_USAGE
-    assert run(capsys, "show")[0] == WRONG_USAGE
+    for action in ("show", "delete", "reset"):
+        code, out, err = run(capsys, action)
+        assert (code, out) == (WRONG_USAGE, "")
+        assert "Give its KEY" in err
+    assert run(capsys, "list", "x")[0] == WRONG_USAGE
     assert run(capsys, "forget", "x")[0] == WRONG_USAGE
     assert run(capsys, "--help")[0] == 0

@@ -81,7 +81,13 @@ CONFIGURATIONS = [text for name, text in BLOCKS if name == "json5"]
 
 @pytest.mark.parametrize("text", CONFIGURATIONS)
 def test_each_configuration_is_a_good_one(launch: Launch, text: str) -> None:
-    checked = launch.command("check", "--config", str(launch.file(text)), env={"GATEWAY_TOKEN": "t"})
+    path = launch.file(text)
+    if "agents:" not in text:  # only what its section is about
+        agents = '{ list: [{ id: "main", runtime: { type: "echo" } }] }'
+        path = launch.file(f'{{ $include: "{path.name}", agents: {agents} }}')
+    variables = dict.fromkeys(re.findall(r"\$\{(\w+)\}", text) + re.findall(r'env: "(\w+)"', text), "of-the-reader")
+    given = {name: f"{value}-{number}" for number, (name, value) in enumerate(variables.items())}
+    checked = launch.command("check", "--config", str(path), env={"GATEWAY_TOKEN": "t", **given})
     assert checked.returncode == 0, checked.stderr
 
 
@@ -223,6 +229,22 @@ def test_the_example_of_images(tmp_path: Path) -> None:
     path.write_text(block("json5", "allowUrl"), encoding="utf-8")
     images = load(str(path), environ={}).config.gateway.http.endpoints.chat_completions.images
     assert images.url_allowlist == ("images.example.com", ".cdn.example.com")
+
+
+def test_the_sessions_example(example: tuple[Launch, Running, Path], tmp_path: Path) -> None:
+    program = f"{sys.executable} -m gateway"
+    lines = block("bash", "gateway sessions list").replace("gateway ", f"{program} ")
+    env = environment(tmp_path, {"GATEWAY_CONFIG_PATH": str(example[2])})
+    shell = ["/bin/sh", "-e", "-c", lines]
+    done = subprocess.run(shell, capture_output=True, text=True, timeout=30, check=True, cwd=tmp_path, env=env)
+    assert done.stdout.startswith("Echo: Where were we?\n")
+    assert done.stdout.count("trip\n") == 2
+    assert done.stderr.splitlines() == ["reset: trip", "deleted: trip"]
+    (exported,) = map(json.loads, (tmp_path / "sessions.jsonl").read_text(encoding="utf-8").splitlines())
+    assert [message["content"] for message in exported["turns"][0]["messages"]] == [
+        "Where were we?",
+        "Echo: Where were we?",
+    ]
 
 
 def test_the_commands(launch: Launch) -> None:
