@@ -12,6 +12,7 @@ from logging import getLogger
 from typing import Any, Protocol
 
 from ..errors import AgentError
+from ..model.caller import OPERATOR
 from ..model.chat import ChatRequest
 from ..model.run import (
     NO_USAGE,
@@ -29,7 +30,7 @@ from ..model.run import (
 )
 from .calling import calling
 from .conversation import ANSWER_CHARACTERS, TOO_LONG, Conversations, calls_of, failed
-from .limits import MOST_RUNS, ActiveRun, AgentRuns, too_many
+from .limits import MOST_RUNS, NEVER, ActiveRun, AgentRuns, too_many
 from .registry import Registry
 
 __all__ = ["Interceptor", "Runs"]
@@ -244,9 +245,13 @@ class Runs:
         return self._agents[run.agent_id].refusal
 
     def _begin(self, run: RunInput) -> ActiveRun:
-        if refused := _STOPPED if self._stopped else self._refusal(run):
-            raise _RefusedError(refused)
         agent = self._agents[run.agent_id]
+        if self._stopped:
+            raise _RefusedError(_STOPPED)
+        # Without a call in the usual case.
+        unusual = run.caller is not OPERATOR or agent.most != NEVER or len(self._active) >= self._most
+        if unusual and (refused := self._refusal(run)):
+            raise _RefusedError(refused)
         produced: Any = agent.agent(run)
         if run.request.tools:
             produced = calling(produced, run)
