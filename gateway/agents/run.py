@@ -12,8 +12,8 @@ from logging import getLogger
 from typing import Any, Protocol
 
 from ..errors import AgentError
-from ..model.caller import OPERATOR
-from ..model.chat import ChatRequest
+from ..model.caller import OPERATOR, Caller
+from ..model.chat import ChatRequest, Message
 from ..model.run import (
     NO_USAGE,
     Answer,
@@ -104,6 +104,10 @@ class Runs:
     async def check(self, run: RunInput) -> None:
         """See `Conversations.check`."""
         await self._conversations.check(run)
+
+    async def answer_of(self, run_id: str, caller: Caller) -> Message | None:
+        """See `Conversations.answer_of`."""
+        return await self._conversations.answer_of(run_id, caller)
 
     def run(self, run: RunInput) -> AsyncGenerator[RunEvent, None]:
         """The events of a run.  Close the generator (`aclosing`) when you stop before its end.
