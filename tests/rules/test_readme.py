@@ -62,7 +62,7 @@ def test_links_lead_somewhere() -> None:
 def example(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Launch, Running, Path]]:
     """A gateway that runs on the configuration that README.md shows."""
     launcher = Launch(tmp_path_factory.mktemp("readme"))
-    path = launcher.file(block("json5", "providers:"))
+    path = launcher.file(block("json5", "local: {"))
     try:
         yield launcher, launcher(path, "--port", "0", "--token", "s3cret"), path
     finally:
