@@ -173,8 +173,7 @@ class Runs:
                     source = None  # nothing is left that would have to be given back
             else:
                 texts.append(_text(await source))
-                if len(texts[0]) > ANSWER_CHARACTERS:
-                    ending = TOO_LONG
+                ending = TOO_LONG if len(texts[0]) > ANSWER_CHARACTERS else _DONE
             if active.ending is not None:
                 ending = self._outcome(active)
         except BaseException as error:
