@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from itertools import takewhile
+from typing import Any
 
 from fuzz.answers import PROVIDER, Read, check, numbered, read_stream, read_whole
 from fuzz.invariants import every_cutting_gives
@@ -15,17 +16,18 @@ from gateway.providers.thoughts import Thoughts
 
 __all__ = ["one_input"]
 
-THINKING = 200
+THINKING = 400
 """A limit that inputs can reach."""
 
 
 def one_input(data: bytes) -> None:
-    before, anthropic_stream.THINKING_CHARACTERS = anthropic_stream.THINKING_CHARACTERS, THINKING
+    module: Any = anthropic_stream
+    before, module.THINKING_CHARACTERS = module.THINKING_CHARACTERS, THINKING
     try:
         check(every_cutting_gives(data, _read))
         check(read_whole(MessageReader(PROVIDER, "m", Thoughts(), numbered()), data))
     finally:
-        anthropic_stream.THINKING_CHARACTERS = before
+        module.THINKING_CHARACTERS = before
 
 
 def _read(cut: Iterable[bytes]) -> Read:

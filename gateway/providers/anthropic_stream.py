@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from ..model.run import FinishReason, ReasoningDelta, ToolCallDelta, Usage
 from .calls import CALLS, CallIds, new_call_id
 from .dialect import Piece
 from .events import EventReader, member, text_of, tokens, well_formed
 from .settings import Provider
-from .thoughts import Thoughts
+from .thoughts import BLOCK_CHARACTERS, THINKING_CHARACTERS, Thoughts
 
 __all__ = ["MessageReader"]
-
-THINKING_CHARACTERS = 1_000_000
-"""Of the thoughts of one answer that are kept for the next request; the longest are about a third of it."""
 
 # `pause_turn` comes only with tools that run at Anthropic, which nobody here asks for.
 _FINISH_REASONS: dict[str, FinishReason] = {
@@ -43,6 +40,9 @@ _STATUSES = {
     "timeout_error": 504,
     "overloaded_error": 529,
 }
+
+
+T = TypeVar("T", str, "_Block")
 
 
 class _Block:
@@ -148,14 +148,16 @@ class MessageReader(EventReader):
                 text = text_of(content, "text")
                 return [text] if text else []
             case "thinking":
-                self._thinking.append(block)
+                self._think(self._thinking, block, BLOCK_CHARACTERS)
                 text = text_of(content, "thinking")
-                self._think(block.data, text)
-                self._think(block.signature, text_of(content, "signature"))
+                self._think(block.data, text, len(text))
+                signature = text_of(content, "signature")
+                self._think(block.signature, signature, len(signature))
                 return [ReasoningDelta(text)] if text else []
             case "redacted_thinking":
-                self._thinking.append(block)
-                self._think(block.data, text_of(content, "data"))
+                self._think(self._thinking, block, BLOCK_CHARACTERS)
+                data = text_of(content, "data")
+                self._think(block.data, data, len(data))
             case "tool_use":
                 return self._call(content, whole=whole)
             case _:
@@ -189,10 +191,11 @@ class MessageReader(EventReader):
                 return [text] if text else []
             case "thinking_delta":
                 text = text_of(delta, "thinking")
-                self._think(block.data, text)
+                self._think(block.data, text, len(text))
                 return [ReasoningDelta(text)] if text else []
             case "signature_delta":
-                self._think(block.signature, text_of(delta, "signature"))
+                signature = text_of(delta, "signature")
+                self._think(block.signature, signature, len(signature))
             case "input_json_delta":
                 piece = text_of(delta, "partial_json")
                 if piece and block.number is not None and not block.whole:
@@ -209,10 +212,10 @@ class MessageReader(EventReader):
             return []
         return [ToolCallDelta(block.number, arguments="{}")]
 
-    def _think(self, pieces: list[str], text: str) -> None:
-        self._thought += len(text)
-        if self._thought <= THINKING_CHARACTERS:
-            pieces.append(text)
+    def _think(self, pieces: list[T], piece: T, size: int) -> None:
+        self._thought += size
+        if size and self._thought <= THINKING_CHARACTERS:
+            pieces.append(piece)
 
     def _count(self, usage: dict[str, Any]) -> None:
         """Counts are those so far: the later ones stand for the earlier ones."""

@@ -7,6 +7,7 @@ item when it is done, or from the whole response at the end.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ from .calls import CALLS, CallIds, new_call_id
 from .dialect import Piece
 from .events import EventReader, member, text_of, tokens
 from .settings import Provider
-from .thoughts import Thoughts
+from .thoughts import BLOCK_CHARACTERS, THINKING_CHARACTERS, Thoughts
 
 __all__ = ["ResponseReader"]
 
@@ -54,7 +55,7 @@ class ResponseReader(EventReader):
     `new_id` makes the ids of calls that come without one.
     """
 
-    __slots__ = ("_calls", "_ids", "_items", "_reasoning", "_thoughts")
+    __slots__ = ("_calls", "_held", "_ids", "_items", "_reasoning", "_thoughts")
 
     answer = "a response"
     sign = "response.completed"
@@ -68,6 +69,7 @@ class ResponseReader(EventReader):
         self._calls = 0
         self._items: dict[int | str, _Item] = {}
         self._reasoning: list[dict[str, Any]] = []
+        self._held = 0  # characters
 
     def _read(self, document: dict[str, Any]) -> list[Piece]:
         kind = document.get("type")
@@ -165,9 +167,9 @@ class ResponseReader(EventReader):
         item.number = self._calls
         self._calls += 1
         call_id = self._ids.take(text_of(content, "call_id") or text_of(content, "id"))
-        if self._reasoning:
+        if self._reasoning and self._held <= THINKING_CHARACTERS:
             self._thoughts.keep(call_id, self._reasoning)
-            self._reasoning = []
+        self._reasoning = []
         arguments = text_of(content, "arguments")
         item.text = bool(arguments)
         return [ToolCallDelta(item.number, call_id, name, arguments)]
@@ -190,7 +192,10 @@ class ResponseReader(EventReader):
     def _reason(self, item: _Item, content: dict[str, Any]) -> list[Piece]:
         if not item.kept and text_of(content, "encrypted_content"):
             item.kept = True
-            self._reasoning.append({name: content[name] for name in _KEPT if name in content})
+            kept = {name: content[name] for name in _KEPT if name in content}
+            self._held += len(json.dumps(kept)) + BLOCK_CHARACTERS
+            if self._held <= THINKING_CHARACTERS:
+                self._reasoning.append(kept)
         text = "" if item.thought else _joined(content.get("summary"), "text", "\n\n")
         item.thought = True
         return [ReasoningDelta(text)] if text else []

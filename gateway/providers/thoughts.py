@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Any
 
-__all__ = ["ENTRIES", "THOUGHT_CHARACTERS", "Thoughts"]
+__all__ = ["BLOCK_CHARACTERS", "ENTRIES", "THINKING_CHARACTERS", "THOUGHT_CHARACTERS", "Thoughts"]
 
 ENTRIES = 1000
 """Calls whose thoughts are kept.  Results come back within seconds, or minutes where a person has to agree; who comes
@@ -17,6 +17,13 @@ later is answered all the same, without them."""
 
 THOUGHT_CHARACTERS = 16_000_000
 """Of all of them together."""
+
+THINKING_CHARACTERS = 1_000_000
+"""Of the thoughts of one answer; the longest are about a third of it.  What is longer is not kept: the API would refuse
+a part."""
+
+BLOCK_CHARACTERS = 100
+"""What a thought counts besides its characters."""
 
 
 class Thoughts:

@@ -359,3 +359,11 @@ def test_the_key_is_never_shown() -> None:
     error = trial(refused(500, "api_error", f"for {KEY}"), dialect=Messages(), retries=0).error
     assert error is not None
     assert KEY not in error.message
+
+
+def test_thoughts_that_are_too_long_are_not_kept() -> None:
+    long = {"type": "content_block_delta", "delta": {"type": "thinking_delta", "thinking": "x" * 600_000}}
+    dialect = Messages()
+    seen = trial(events(THOUGHT[0], long, long, *THOUGHT[3:]), dialect=dialect, run=asked(reasoning_effort="low"))
+    assert seen.events[-1] == RunDone("tool_calls")
+    assert "thinking" not in body(asked(*RESULT, reasoning_effort="low"), dialect=dialect)
