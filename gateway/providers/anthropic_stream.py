@@ -15,7 +15,7 @@ from .calls import CALLS, CallIds, new_call_id
 from .dialect import Piece
 from .events import EventReader, member, text_of, tokens, well_formed
 from .settings import Provider
-from .thoughts import BLOCK_CHARACTERS, THINKING_CHARACTERS, Thoughts
+from .thoughts import BLOCK_CHARACTERS, THINKING_CHARACTERS, Keep
 
 __all__ = ["MessageReader"]
 
@@ -66,22 +66,20 @@ class _Block:
 
 
 class MessageReader(EventReader):
-    """See `dialect.Reader`.  `thoughts` keeps what was thought before each call.
+    """See `dialect.Reader`.  `keep` takes what was thought before each call.
 
     `new_id` makes the ids of calls that come without one.
     """
 
-    __slots__ = ("_block", "_calls", "_counts", "_ids", "_thinking", "_thought", "_thoughts")
+    __slots__ = ("_block", "_calls", "_counts", "_ids", "_keep", "_thinking", "_thought")
 
     answer = "a message"
     sign = "a message_stop"
 
-    def __init__(
-        self, provider: Provider, model: str, thoughts: Thoughts, new_id: Callable[[], str] = new_call_id
-    ) -> None:
+    def __init__(self, provider: Provider, model: str, keep: Keep, new_id: Callable[[], str] = new_call_id) -> None:
         super().__init__(provider, model)
         self._ids = CallIds(new_id)
-        self._thoughts = thoughts
+        self._keep = keep
         self._block = _Block("")
         self._calls = 0
         self._counts: dict[str, int] = {}
@@ -173,7 +171,7 @@ class MessageReader(EventReader):
         block = self._block
         block.number = self._calls
         if self._thinking and not self._calls and self._thought <= THINKING_CHARACTERS:
-            self._thoughts.keep(call_id, [thought.thought() for thought in self._thinking])
+            self._keep(call_id, [thought.thought() for thought in self._thinking])
         self._calls += 1
         if self.finish_reason == "stop":
             self.finish_reason = "tool_calls"

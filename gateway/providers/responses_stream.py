@@ -16,7 +16,7 @@ from .calls import CALLS, CallIds, new_call_id
 from .dialect import Piece
 from .events import EventReader, member, text_of, tokens
 from .settings import Provider
-from .thoughts import BLOCK_CHARACTERS, THINKING_CHARACTERS, Thoughts
+from .thoughts import BLOCK_CHARACTERS, THINKING_CHARACTERS, Keep
 
 __all__ = ["ResponseReader"]
 
@@ -50,22 +50,20 @@ class _Item:
 
 
 class ResponseReader(EventReader):
-    """See `dialect.Reader`.  `thoughts` keeps what was thought before each call.
+    """See `dialect.Reader`.  `keep` takes what was thought before each call.
 
     `new_id` makes the ids of calls that come without one.
     """
 
-    __slots__ = ("_calls", "_held", "_ids", "_items", "_reasoning", "_thoughts")
+    __slots__ = ("_calls", "_held", "_ids", "_items", "_keep", "_reasoning")
 
     answer = "a response"
     sign = "response.completed"
 
-    def __init__(
-        self, provider: Provider, model: str, thoughts: Thoughts, new_id: Callable[[], str] = new_call_id
-    ) -> None:
+    def __init__(self, provider: Provider, model: str, keep: Keep, new_id: Callable[[], str] = new_call_id) -> None:
         super().__init__(provider, model)
         self._ids = CallIds(new_id)
-        self._thoughts = thoughts
+        self._keep = keep
         self._calls = 0
         self._items: dict[int | str, _Item] = {}
         self._reasoning: list[dict[str, Any]] = []
@@ -168,7 +166,7 @@ class ResponseReader(EventReader):
         self._calls += 1
         call_id = self._ids.take(text_of(content, "call_id") or text_of(content, "id"))
         if self._reasoning and self._held <= THINKING_CHARACTERS:
-            self._thoughts.keep(call_id, self._reasoning)
+            self._keep(call_id, self._reasoning)
         self._reasoning = []
         arguments = text_of(content, "arguments")
         item.text = bool(arguments)
