@@ -136,12 +136,6 @@ def test_the_example_of_responses(launch: Launch, capsys: pytest.CaptureFixture[
     assert capsys.readouterr().out.strip() == "Echo: hi | Echo: and you?"
 
 
-def test_the_example_of_embeddings(launch: Launch) -> None:
-    path = str(launch.file(block("json5", "embeddings: {")))
-    checked = launch.command("check", "--config", path, env={"GATEWAY_TOKEN": "s3cret"})
-    assert checked.returncode == 0, checked.stderr
-
-
 def test_the_keys(launch: Launch) -> None:
     text = block("json5", "keys: [")
     made = launch.command("keys", "new", "--id", "web-app").stdout.split()
