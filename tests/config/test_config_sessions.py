@@ -86,14 +86,14 @@ def test_embedded_gateways_keep_files_only_where_they_are_asked_to(tmp_path: Pat
         assert [file.name for file in tmp_path.iterdir()] == ["c.json5"]
 
         loaded = read(tmp_path, store="./s/x.db", idleMinutes=1, maxSessions=2)
-        now = 1_000.0
+        times = [1_000.0]
         for _ in range(2):
-            gateway = Gateway(loaded.config, agents={"main": agent}, listen=(), clock=lambda: now)
+            gateway = Gateway(loaded.config, agents={"main": agent}, listen=(), clock=lambda: times[-1])
             store = store_of(gateway)
             for number in range(3):
-                await store.commit(fresh_key("main", f"{number:032}"), Turn(f"r{number}", (), (), now))
+                await store.commit(fresh_key("main", f"{number:032}"), Turn(f"r{number}", (), (), times[-1]))
             assert len(await store.sessions()) == 2
-            now += 61
+            times.append(times[-1] + 61)
             assert await store.sessions() == ()
             assert await store.load(fresh_key("main", f"{2:032}")) == Session()
             await gateway.aclose()
