@@ -1,5 +1,5 @@
 from .app import Gateway
-from .errors import AgentError, ConfigError, GatewayError, PeerGone, RequestError
+from .errors import AgentError, ConfigError, GatewayError, PeerGone, RequestError, ToolError
 from .model.caller import Caller
 from .model.chat import ChatRequest, Message
 from .model.key import Key, Rate
@@ -25,6 +25,7 @@ __all__ = [
     "RunDone",
     "RunFailed",
     "RunInput",
+    "ToolError",
     "Usage",
     "__version__",
 ]

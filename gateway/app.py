@@ -332,12 +332,12 @@ class Gateway:
             embeddings = Embeddings(self._assembly.embed(), given.model, given.models, given.max_body_bytes)
             routes["/v1/embeddings"] = Route({"POST": embeddings.create}, scope="embeddings")
         if self._assembly.toolbox is not None:
-            from .api.invoke import Invoke
+            from .api.invoke import BODY_BYTES, Invoke
 
             tools = self.config.tools
             everything, offers = self._assembly.toolbox.all, self._assembly.offers
             invoke = Invoke(everything, offers, tools.max_invocations, tools.timeout_ms / 1000 or None)
-            routes["/tools/invoke"] = Route({"POST": invoke.create}, scope="tools")
+            routes["/tools/invoke"] = Route({"POST": self._once(invoke.create, BODY_BYTES)}, scope="tools")
         root = Root(routes)
         routes = {"/": Route({"GET": root.index, "OPTIONS": root.options}, guarded=False), **routes, **links}
         return Router(guard, routes, trees)

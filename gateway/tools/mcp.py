@@ -119,8 +119,7 @@ class McpServer:
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            await asyncio.wait({task})
 
     async def _connected(self) -> Any:
         """The client.  Raises ToolError where there is none in time."""

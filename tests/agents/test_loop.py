@@ -213,6 +213,19 @@ def test_a_round_has_limited_size(piece: RunEvent) -> None:
         stage.events()
 
 
+def test_a_run_has_limited_results() -> None:
+    async def much(_: Mapping[str, Any]) -> str:
+        return "x" * 1_000_000
+
+    limits = ToolLimits(result_characters=1_000_000, rounds=100)
+    stage = Stage(asks(*[("add", "{}")] * 3), limits=limits)
+    stage.tools["add"].work = much
+    with pytest.raises(AgentError) as caught:
+        stage.events()
+    assert caught.value.code == "tool_results"
+    assert len(stage.model.asked) == 3
+
+
 @pytest.mark.parametrize("reason", ["length", "content_filter"])
 def test_a_call_that_was_cut_short_is_none(reason: str) -> None:
     stage = Stage([*asks(("add", '{"a":1'))[:-1], RunDone(reason)])

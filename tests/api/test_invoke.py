@@ -218,3 +218,19 @@ def test_a_key_needs_the_scope() -> None:
         assert (await ask(gateway, PATH, body={"tool": "plain"}, token="sk-tools-0123456789")).status == 200
 
     serve(test, keys=keys)
+
+
+def test_a_call_that_is_sent_again_is_done_once() -> None:
+    done: list[int] = []
+
+    def count() -> int:
+        done.append(1)
+        return len(done)
+
+    async def test(gateway: Gateway) -> None:
+        headers = {"Idempotency-Key": "one"}
+        answers = [await ask(gateway, PATH, body={"tool": "count"}, headers=headers) for _ in range(2)]
+        assert [answer.json["result"]["content"][0]["text"] for answer in answers] == ["1", "1"]
+        assert len(done) == 1
+
+    serve(test, tools=[count])

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,7 @@ class Stage:
 @asynccontextmanager
 async def stage(folder: Path, *answers: bytes, **agent: Any) -> AsyncIterator[Stage]:
     pid = str(folder / "pid")
+    servers = agent.pop("mcp", {})
     async with recorder(*answers) as provider:
         document = {
             "gateway": {"http": {"endpoints": {"chatCompletions": {"enabled": True}}}},
@@ -83,6 +85,7 @@ async def stage(folder: Path, *answers: bytes, **agent: Any) -> AsyncIterator[St
                     {"name": "wait", "command": {"argv": [sys.executable, "-I", "-S", "-c", WAIT, pid]}},
                 ]
             },
+            "mcp": {"servers": servers},
             "agents": {"list": [{"id": "main", "model": "local/small", "tools": ["*"], **agent}]},
         }
         path = folder / "tools.json5"
@@ -257,5 +260,23 @@ def test_a_name_that_is_taken(tmp_path: Path) -> None:
             with pytest.raises(openai.APIError, match="a tool `add` of its own"):
                 _ = [part async for part in await one.ask(tools=[TAKEN], stream=True)]
             assert not one.provider.bodies
+
+    asyncio.run(main())
+
+
+@pytest.mark.skipif(find_spec("mcp") is None, reason="the extra mcp is not installed")
+def test_an_mcp_server_by_configuration(tmp_path: Path) -> None:
+    program = str(Path(__file__).parents[1] / "tools" / "mcp_server.py")
+    log = tmp_path / "log"
+    servers = {"sums": {"command": sys.executable, "args": [program], "env": {"MCP_LOG": str(log)}}}
+
+    async def main() -> None:
+        answers = calls(("sums__add", '{"a": 1, "b": 2}'), ("add", '{"a": 3, "b": 4}')), says("3 and 7.")
+        async with stage(tmp_path, *answers, mcp=servers, tools=["mcp:sums", "add"]) as one:
+            assert (await one.ask()).choices[0].message.content == "3 and 7."
+            assert one.asked()[-2:] == [("tool", "3"), ("tool", "7")]
+            assert "sums__slow" in [tool["function"]["name"] for tool in one.provider.bodies[0]["tools"]]
+        pid = int(log.read_text(encoding="utf-8").splitlines()[0].removeprefix("pid "))
+        assert not is_alive(pid)
 
     asyncio.run(main())

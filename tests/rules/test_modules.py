@@ -36,6 +36,7 @@ API = {
     "RunDone",
     "RunFailed",
     "RunInput",
+    "ToolError",
     "Usage",
     "__version__",
 }

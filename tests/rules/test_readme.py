@@ -18,6 +18,7 @@ from processes import Launch, Running, environment
 from readme_tables import between, tables
 
 import gateway
+from gateway.config import load
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -164,6 +165,27 @@ def test_the_agent_example() -> None:
             assert await asyncio.to_thread(ask, gw.urls[0], "t", "openclaw", " ") == (400, "empty")
 
     asyncio.run(main())
+
+
+def test_the_tools(launch: Launch, tmp_path: Path) -> None:
+    (tmp_path / "my_tools.py").write_text(block("python", "def weather("), encoding="utf-8")
+    running = launch(launch.file(block("json5", "my_tools:weather")), "--port", "0", env={"PYTHONPATH": str(tmp_path)})
+    command = block("bash", "/tools/invoke").replace("http://127.0.0.1:18789", running.origin)
+    command = command.replace("YOUR_TOKEN", "change-me").replace("curl ", "curl -sS ")
+    done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, timeout=20, check=True)
+    result = {"city": "Rome", "forecast": ["sunny", "sunny"]}
+    assert json.loads(done.stdout) == {
+        "ok": True,
+        "result": {"content": [{"type": "text", "text": json.dumps(result)}], "details": result},
+    }
+    other = command.replace('"weather"', '"count_lines"').replace('"city": "Rome", "days": 2', f'"path": "{__file__}"')
+    done = subprocess.run(["/bin/sh", "-c", other], capture_output=True, text=True, timeout=20, check=True)
+    assert __file__ in json.loads(done.stdout)["result"]["content"][0]["text"]
+
+
+def test_the_mcp_servers(launch: Launch) -> None:
+    config = load(str(launch.file(block("json5", "mcp: {"))), environ={"SEARCH_KEY": "k"}).config
+    assert list(config.mcp.servers) == ["files", "search"]
 
 
 def test_the_commands(launch: Launch) -> None:
