@@ -122,7 +122,12 @@ class Gateway:
         self._answers: Any = None
         self._guard: Guard | None = None
         conversations = self._assembly.conversations(store, clock)
-        self.runs = Runs(self.registry, conversations, self.config.agents.max_concurrent_runs)
+        interceptor = None
+        if self.config.session.slash_commands:
+            from .agents.slash import Commands
+
+            interceptor = Commands(self.registry, conversations, time.monotonic)
+        self.runs = Runs(self.registry, conversations, self.config.agents.max_concurrent_runs, interceptor)
         sessions = self.config.session
         self.planner = Planner(self.registry, self._ids, sessions.sources, sessions.chat_id_headers)
         self._listeners: list[Listener] = []

@@ -119,6 +119,9 @@ class Assembly:
             case "python":
                 agent = load_target(config.runtime.target or "", f"agents: {config.id}: runtime.target")
                 return AgentEntry(config.id, agent, config.aliases, config.default, limits)
+            case "command":
+                agent = self._command(config)
+                return AgentEntry(config.id, agent, config.aliases, config.default, limits)
             case _:
                 return self._model(config, limits)
 
@@ -164,6 +167,28 @@ class Assembly:
         self._closers.append(toolbox.aclose)
         return toolbox
 
+    def _command(self, config: AgentConfig) -> Agent:
+        from .agents.command import Command, CommandAgent
+        from .agents.command_child import ChildLimits
+
+        runtime = config.runtime
+        agent = CommandAgent(
+            Command(
+                f"agents: {config.id}: runtime",
+                runtime.argv,
+                ChildLimits(runtime.timeout_ms / 1000, runtime.max_output_bytes),
+                runtime.input,
+                runtime.output,
+                runtime.cwd,
+                runtime.env,
+                runtime.inherit_env,
+                self._environ,
+                config.system_prompt,
+            )
+        )
+        self._closers.append(agent.aclose)
+        return agent
+
     def _model(self, config: AgentConfig, limits: RunLimits) -> AgentEntry:
         # Loaded on demand: a gateway of Python agents needs no HTTP client.
         from .agents.fallbacks import CoolDown, Fallbacks
@@ -188,6 +213,7 @@ class Assembly:
             limits,
             lambda wanted, param: made.check(wanted, own, param),
             EVERYTHING if any(made.takes_images(name) is not False for name in names) else EVERYTHING - {"images"},
+            own_model=names[0],
         )
 
     def embed(self) -> Callable[[str, Any], Awaitable[bytes]]:

@@ -56,6 +56,26 @@ class Conversations:
         """End the run under way in a session, which gets RunFailed (409, `interrupted`); false where there is none."""
         return self._lanes.interrupt(key)
 
+    async def session(self, key: str) -> Session:
+        """What a session holds.  Raises AgentError."""
+        return await self._store.load(key)
+
+    async def reset(self, key: str) -> bool:
+        """Forget what was said in a session, when the runs before this are over; false where there was nothing.
+
+        Raises AgentError.
+        """
+        async with self._lanes.enter(key):
+            model = (await self._store.load(key)).model
+            found = await self._store.delete(key)
+            if model is not None:
+                await self._store.choose_model(key, model)
+            return found
+
+    async def choose_model(self, key: str, model: str | None) -> None:
+        """Have the session's runs use a model; None for the agent's own.  Raises AgentError."""
+        await self._store.choose_model(key, model)
+
     async def hold(
         self,
         run: RunInput,

@@ -16,7 +16,7 @@ from ..model.chat import AnyTool, ChatRequest, Message, Tool, ToolCall, ToolChoi
 from ..model.run import RunDone, RunEvent, RunFailed, RunInput, Step, ToolCallDelta, ToolUse
 from ..ports import Agent, GatewayTool, Ids, Offer
 from ..sessions.history import size
-from .calls import Result, perform
+from .tool_call import Result, perform
 from .unanswered import Unanswered
 
 __all__ = ["ToolLimits", "ToolLoop"]

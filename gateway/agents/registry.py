@@ -31,6 +31,7 @@ class AgentEntry(NamedTuple):
 
     `check_model` tells whether a caller may have the agent answer with another model; None for agents that have none.
     `takes` is what it understands besides text, of EVERYTHING.  `shows_reasoning`: callers are told what it thinks.
+    `own_model` is what it answers with otherwise.
     """
 
     id: str
@@ -41,6 +42,7 @@ class AgentEntry(NamedTuple):
     check_model: ModelCheck | None = None
     takes: frozenset[str] = EVERYTHING
     shows_reasoning: bool = False
+    own_model: str | None = None
 
     def model(self, wanted: str, caller: Caller, param: str) -> str:
         """The `provider/model` that a caller wants this agent to answer with; for RunInput.model.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from asyncio import CancelledError, current_task
 from collections.abc import AsyncGenerator, AsyncIterator
 from logging import getLogger
-from typing import Any
+from typing import Any, Protocol
 
 from ..errors import AgentError
 from ..model.chat import ChatRequest
@@ -32,7 +32,7 @@ from .conversation import ANSWER_CHARACTERS, TOO_LONG, Conversations, calls_of, 
 from .limits import MOST_RUNS, ActiveRun, AgentRuns, too_many
 from .registry import Registry
 
-__all__ = ["Runs"]
+__all__ = ["Interceptor", "Runs"]
 
 _logger = getLogger(__name__)
 _DONE = RunDone()
@@ -47,6 +47,13 @@ _ABORTED = RunFailed("the run was stopped", "run_aborted", 410)
 _BROKEN = RunFailed("the agent failed", "agent_error", 500)
 
 
+class Interceptor(Protocol):
+    """Looks at messages before they become runs."""
+
+    def take(self, runs: Runs, run: RunInput, /) -> RunInput | AsyncGenerator[RunEvent, None]:
+        """The answer to a message that is not for the agent; else the run, as the agent is to see it."""
+
+
 class _RefusedError(Exception):
     """A run that may not begin."""
 
@@ -58,10 +65,17 @@ class _RefusedError(Exception):
 class Runs:
     """Starts runs and knows those under way, of which there are at most `most` at a time."""
 
-    def __init__(self, registry: Registry, conversations: Conversations, most: int = MOST_RUNS) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        conversations: Conversations,
+        most: int = MOST_RUNS,
+        interceptor: Interceptor | None = None,
+    ) -> None:
         self._agents = {entry.id: AgentRuns(entry.id, entry.agent, entry.limits) for entry in registry.by_id.values()}
         self._conversations = conversations
         self._most = most
+        self._interceptor = interceptor
         self._active: dict[str, ActiveRun] = {}  # by run_id
         self._stopped = False
         # For runs in a session, which are kept account of where they are pulled, below their session.
@@ -91,6 +105,11 @@ class Runs:
 
         Raises AgentError (429, `too_many_runs`) where it could not begin now, so that a stream can still be refused.
         """
+        if self._interceptor is not None:
+            taken = self._interceptor.take(self, run)
+            if not isinstance(taken, RunInput):
+                return taken
+            run = taken
         if refused := self._refusal(run):
             raise AgentError(refused.message, code=refused.code, status=refused.status, retry_after=refused.retry_after)
         if run.session is None and run.after is None:
@@ -107,7 +126,10 @@ class Runs:
         source: Any = None
         active = self._elsewhere
         try:
-            if run.session is None and run.after is None:
+            taken = run if self._interceptor is None else self._interceptor.take(self, run)
+            if not isinstance(taken, RunInput):
+                source = taken
+            elif (run := taken).session is None and run.after is None:
                 active = self._begin(run)
                 source = active.produced
             else:

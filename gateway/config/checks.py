@@ -156,6 +156,9 @@ def _mcp_server(server: McpServer, reading: Reading) -> None:
         _problem(server, key, "'stdio' goes with a command, the others with a url", reading)
 
 
+_FOR_COMMANDS = {"argv", "input", "output", "cwd", "env", "inheritEnv", "timeoutMs", "maxOutputBytes"}
+
+
 def _unique(entries: tuple[AgentEntry, ...], reading: Reading) -> None:
     ids: set[str] = set()
     aliases: dict[str, str] = {}
@@ -178,11 +181,17 @@ def _runtime(entry: AgentEntry, default_model: str | None, reading: Reading) -> 
     runtime = entry.runtime
     if runtime.type == "python" and runtime.target is None:
         _problem(runtime, "type", "'python' needs a target beside it, like \"module:function\"", reading)
+    if runtime.type == "command" and not (runtime.argv and runtime.argv[0]):
+        _problem(runtime, "type", '\'command\' needs argv beside it, like ["program", "argument"]', reading)
     if runtime.type != "python" and runtime.target is not None:
         _problem(runtime, "target", 'a target is only for type: "python"', reading)
         return
     if runtime.type != "model" and entry.tools:
         _problem(entry, "tools", "only a model can be given tools; a program uses its own", reading)
+    if runtime.type != "command":
+        for name, row in runtime.OPTIONS.items():
+            if row.key in _FOR_COMMANDS and getattr(runtime, name) != row.default:
+                _problem(runtime, row.key, 'this is only for type: "command"', reading)
     nothing = runtime.type == "model" and entry.model is None and default_model is None
     if nothing and reading.is_clean(("agents", "defaults")):
         message = (

@@ -255,7 +255,7 @@ class ListOf:
 class MapOf:
     """An object whose keys are names; `check` raises Wrong for a bad one."""
 
-    def __init__(self, item: Kind, check: Callable[[str], None]) -> None:
+    def __init__(self, item: Kind, check: Callable[[str], object]) -> None:
         self.item = item
         self.check = check
 

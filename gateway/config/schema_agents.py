@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from . import kinds, product, values
 from .amounts import DAY_MS, count, milliseconds
-from .fields import REQUIRED, Boolean, Choice, Integer, ListOf, Section, SectionClass, Text, option, section
+from .fields import (
+    REQUIRED,
+    Boolean,
+    Choice,
+    Integer,
+    ListOf,
+    MapOf,
+    Secret,
+    Section,
+    SectionClass,
+    Text,
+    option,
+    section,
+)
 from .schema_tools import ToolNames
 
 __all__ = ["AgentDefaults", "AgentEntry", "AgentTimeouts", "Agents", "DefaultTimeouts", "Runtime"]
@@ -39,9 +55,39 @@ class AgentDefaults(SectionClass):
 class Runtime(SectionClass):
     IGNORED = product.RUNTIME
 
-    type: str = option("model", "What answers: a model, a Python function, or an echo.", Choice(values.RUNTIMES))
+    type: str = option(
+        "model", "What answers: a model, a Python function, a command, or an echo.", Choice(values.RUNTIMES)
+    )
     target: str | None = option(
         None, "For `python`: the agent as `module:function`.", Text('"module:function"', values.target)
+    )
+    argv: tuple[str, ...] = option(
+        (),
+        "For `command`: the program and its arguments, without a shell; `{prompt}`, `{session}` and `{agent}` are "
+        "replaced in the arguments.",
+        ListOf(Text("text", values.argument)),
+        shown="none",
+    )
+    input: str = option(
+        "message",
+        "For `command`, what is written to its standard input, or stands for `{prompt}`: the last message, the whole "
+        "conversation as text, or as JSON.",
+        Choice(("message", "conversation", "json")),
+    )
+    output: str = option("text", "For `command`: plain text, or JSON lines.", Choice(("text", "jsonl")))
+    cwd: str | None = option(None, "For `command`: its folder.", kinds.FileName(), shown="the gateway's")
+    env: Mapping[str, str] = option(
+        MappingProxyType({}), "For `command`: variables of its own.", MapOf(Secret(), values.variable), shown="none"
+    )
+    inherit_env: tuple[str, ...] = option(
+        (),
+        "For `command`: variables of the gateway that it gets besides PATH, HOME, the language and the like.",
+        ListOf(Text("name", values.variable)),
+        shown="none",
+    )
+    timeout_ms: int = milliseconds(3_600_000, "For `command`: how long one run of it may take.")
+    max_output_bytes: int = option(
+        16 << 20, "For `command`: how much one run of it may write, to both streams.", Integer(1_000, 1 << 30)
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from . import kinds, product, values
 from .amounts import count, milliseconds
-from .fields import Choice, Integer, ListOf, SectionClass, Text, option, section
+from .fields import Boolean, Choice, Integer, ListOf, SectionClass, Text, option, section
 
 __all__ = ["Queue", "Session"]
 
@@ -61,4 +61,10 @@ class Session(SectionClass):
         "variables, else `~/.gateway`), a file of your own, or `memory`, until the end of the process.",
         kinds.StoreName(),
         shown="sqlite; embedded gateways: memory",
+    )
+    slash_commands: bool = option(
+        False,
+        "Answer `/status`, `/new`, `/reset`, `/stop` and `/model` of an operator, instead of giving them to the agent. "
+        "Off, as over the product's HTTP: a program may mean such a text as it stands.",
+        Boolean(),
     )

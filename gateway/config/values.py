@@ -15,6 +15,7 @@ __all__ = [
     "agent_id",
     "alias",
     "allowed_host",
+    "argument",
     "base_url",
     "bind",
     "embeddings_name",
@@ -54,7 +55,7 @@ OTHER_APIS = (
     "ollama",
     "pi-messages",
 )
-RUNTIMES = ("model", "python", "echo")
+RUNTIMES = ("model", "python", "command", "echo")
 
 MAX_UNIX_PATH = 103
 """Bytes; `sun_path` holds 104 with its NUL on BSD and macOS, 108 on Linux."""
@@ -239,6 +240,12 @@ def embeddings_name(text: str) -> None:
 def model_name(text: str) -> str:
     if not re.fullmatch(_MODEL_NAME, text):
         raise Wrong('expected "provider/model", like "openai/gpt-4o-mini"')
+    return text
+
+
+def argument(text: str) -> str:
+    if "\0" in text:
+        raise Wrong("a program's arguments hold no NUL characters")
     return text
 
 

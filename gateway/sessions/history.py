@@ -21,6 +21,7 @@ __all__ = [
     "kept",
     "messages_of",
     "overgrown",
+    "picture",
     "recent",
     "size",
     "stray",
@@ -56,8 +57,13 @@ def size(message: Message) -> int:
         total += len(call.id) + len(call.name) + len(call.arguments)
     for part in message.parts:
         if isinstance(part, Image):
-            total += IMAGE_CHARACTERS + len(part.data) // IMAGE_BYTES
+            total += picture(part)
     return total
+
+
+def picture(image: Image) -> int:
+    """How much a picture counts, in characters."""
+    return IMAGE_CHARACTERS + len(image.data) // IMAGE_BYTES
 
 
 def characters(turn: Turn) -> int:

@@ -40,7 +40,7 @@ def file_of(store: str, environ: Mapping[str, str]) -> str:
     Raises ConfigError where that tells no folder.
     """
     if store != "sqlite":
-        return store
+        return str(Path(store).absolute())
     variables = environment("STATE_DIR")
     folder = next((environ[name] for name in variables if environ.get(name)), DEFAULT_STATE_FOLDER)
     if folder.startswith("~/"):

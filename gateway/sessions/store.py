@@ -8,7 +8,7 @@ from math import inf
 
 from ..model.chat import Image
 from ..model.session import Session, SessionInfo, Turn
-from .history import characters
+from .history import characters, picture
 
 __all__ = ["MemoryStore"]
 
@@ -162,6 +162,10 @@ class MemoryStore:
 
 
 def _size(turn: Turn) -> int:
-    """What a turn takes, in characters and bytes of pictures."""
-    parts = (part for message in (*turn.asked, *turn.answered) for part in message.parts)
-    return characters(turn) + sum(len(part.data) for part in parts if isinstance(part, Image))
+    """What a turn takes: its characters, and of pictures their bytes."""
+    total = characters(turn)
+    for message in (*turn.asked, *turn.answered):
+        for part in message.parts:
+            if isinstance(part, Image):
+                total += len(part.data) - picture(part)
+    return total

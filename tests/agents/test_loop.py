@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from scripted import ScriptedModel, Tool, asks
 
-from gateway.agents.calls import fit
 from gateway.agents.loop import ToolLimits, ToolLoop
+from gateway.agents.tool_call import fit
 from gateway.agents.unanswered import CHARACTERS, RUNS, SECONDS, Unanswered
 from gateway.errors import AgentError, ToolError
 from gateway.model.caller import OPERATOR, Caller

@@ -10,8 +10,11 @@ import shutil
 import subprocess
 import sys
 import threading
+import urllib.request
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 from processes import Launch, Running, environment
@@ -72,6 +75,28 @@ def test_the_configuration_is_a_good_one(example: tuple[Launch, Running, Path]) 
     checked = launcher.command("check", "--config", str(path))
     assert checked.returncode == 0, checked.stderr
     assert "change-me" not in checked.stdout + checked.stderr, "gateway check shows a secret"
+
+
+CONFIGURATIONS = [text for name, text in BLOCKS if name == "json5"]
+
+
+@pytest.mark.parametrize("text", CONFIGURATIONS)
+def test_each_configuration_is_a_good_one(launch: Launch, text: str, tmp_path: Path) -> None:
+    if "mcp:" in text and find_spec("mcp") is None:
+        pytest.skip("the extra mcp is not installed")
+    if "agents:" not in text:  # it shows one section only
+        text = text.replace("{", '{ agents: { defaults: { model: "ollama/qwen3" } },', 1)
+    (tmp_path / "my_tools.py").write_text(block("python", "def weather("), encoding="utf-8")
+    env = {name: f"t-{name}" for name in ("GATEWAY_TOKEN", "SEARCH_KEY", "REPORTS_KEY", "PHONE_KEY")}
+    command = launch.command("check", "--config", str(launch.file(text)), env={**env, "PYTHONPATH": str(tmp_path)})
+    assert command.returncode == 0, command.stderr
+
+
+def test_the_command_agents(launch: Launch) -> None:
+    path = launch.file(block("json5", 'type: "command"'))
+    for agent, answer in (("count", "2"), ("repeat", "You said: two words")):
+        asked = launch.command("agent", "--local", "--config", str(path), "--agent", agent, "--message", "two words")
+        assert (asked.returncode, asked.stdout.strip()) == (0, answer), asked.stderr
 
 
 @pytest.mark.parametrize("family", ["openclaw", "clawdbot", "moltbot", "gateway"])
@@ -186,6 +211,37 @@ def test_the_tools(launch: Launch, tmp_path: Path) -> None:
 def test_the_mcp_servers(launch: Launch) -> None:
     config = load(str(launch.file(block("json5", "mcp: {"))), environ={"SEARCH_KEY": "k"}).config
     assert list(config.mcp.servers) == ["files", "search"]
+
+
+def test_the_agent_that_calls_tools() -> None:
+    scope: dict[str, Any] = {}
+    exec(block("python", "async def forecaster(run)"), scope)
+    tools = [{"type": "function", "function": {"name": "get_weather"}}]
+
+    def choice(origin: str, messages: list[dict[str, Any]]) -> Any:
+        body = json.dumps({"messages": messages, "tools": tools, "user": "ann"}).encode()
+        headers = {"Authorization": "Bearer t", "Content-Type": "application/json"}
+        request = urllib.request.Request(f"{origin}/v1/chat/completions", body, headers)
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.load(answer)["choices"][0]
+
+    async def main() -> None:
+        async with gateway.Gateway(agents={"main": scope["forecaster"]}, listen="127.0.0.1:0", token="t") as gw:
+            first = await asyncio.to_thread(choice, gw.urls[0], [{"role": "user", "content": "weather?"}])
+            (call,) = first["message"]["tool_calls"]
+            assert call["function"] == {"name": "get_weather", "arguments": '{"city": "Paris"}'}
+            result = {"role": "tool", "tool_call_id": call["id"], "content": "sunny"}
+            second = await asyncio.to_thread(choice, gw.urls[0], [result])
+            assert second["message"]["content"] == "It is sunny."
+
+    asyncio.run(main())
+
+
+def test_the_example_of_images(tmp_path: Path) -> None:
+    path = tmp_path / "gateway.json5"
+    path.write_text(block("json5", "allowUrl"), encoding="utf-8")
+    images = load(str(path), environ={}).config.gateway.http.endpoints.chat_completions.images
+    assert images.url_allowlist == ("images.example.com", ".cdn.example.com")
 
 
 def test_the_commands(launch: Launch) -> None:

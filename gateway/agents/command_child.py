@@ -1,0 +1,303 @@
+"""A program that runs for an agent: its output as it is read, its end, and the end of all that it has started."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from asyncio import (
+    AbstractEventLoop,
+    BaseProtocol,
+    BaseTransport,
+    Future,
+    ReadTransport,
+    SubprocessProtocol,
+    SubprocessTransport,
+    WriteTransport,
+    get_running_loop,
+    wait,
+)
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from subprocess import DEVNULL, PIPE
+from typing import Any, NamedTuple
+
+from ..errors import AgentError
+
+__all__ = ["Child", "ChildLimits", "start"]
+
+UNREAD_BYTES = 256 << 10
+"""Of output that nobody has asked for yet, before reading pauses: one read of a pipe.  The program waits then."""
+
+TAIL_BYTES = 8 << 10
+"""Of standard error, the last: what a program says before it fails."""
+
+TERM_TIME = 3.0
+"""Seconds from SIGTERM to SIGKILL: to write a session file and to end children of its own."""
+
+KILL_TIME = 5.0
+"""Seconds that a killed program may take to be gone; only one that hangs in the kernel takes longer."""
+
+LINGER_TIME = 2.0
+"""Seconds that output may go on after the program has ended: others whom it started may hold the pipe for ever."""
+
+_POSIX = sys.platform != "win32"
+
+
+class ChildLimits(NamedTuple):
+    """`seconds` for all of it, 0 for no limit; `output` in bytes, of both streams together."""
+
+    seconds: float
+    output: int
+
+
+async def start(
+    argv: Sequence[str], environment: Mapping[str, str], folder: str | None, said: bytes, limits: ChildLimits
+) -> Child:
+    """Start a program, without a shell, and write `said` to its standard input.
+
+    Raises OSError, and ValueError for a NUL in an argument.
+    """
+    loop = get_running_loop()
+    pipe, stdin = await _input_pipe(loop) if said and _POSIX else (None, PIPE if said else DEVNULL)
+    try:
+        _, child = await loop.subprocess_exec(
+            lambda: Child(loop, limits, pipe),
+            *argv,
+            stdin=stdin,
+            stdout=PIPE,
+            stderr=PIPE,
+            env=dict(environment),
+            cwd=folder,
+            start_new_session=True,
+        )
+    except BaseException:
+        if pipe is not None:
+            pipe.close()
+        raise
+    finally:
+        if pipe is not None:
+            os.close(stdin)
+    if pipe is not None:
+        pipe.write(said)
+    elif said:
+        child.feed(said)
+    return child
+
+
+class _Input(BaseProtocol):
+    """Our end of a program's standard input."""
+
+    def __init__(self) -> None:
+        self._transport: WriteTransport | None = None
+
+    def connection_made(self, transport: BaseTransport) -> None:
+        assert isinstance(transport, WriteTransport), "this end is for writing"
+        self._transport = transport
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        self._transport = None
+
+    def write(self, data: bytes) -> None:
+        """And nothing after it.  A program that does not read it is welcome to."""
+        if self._transport is not None:
+            self._transport.write(data)
+            self._transport.write_eof()
+
+    def close(self) -> None:
+        """At once, whether it was read or not."""
+        if self._transport is not None:
+            self._transport.abort()
+
+
+async def _input_pipe(loop: AbstractEventLoop) -> tuple[_Input, int]:
+    """A pipe of our own, and the end of it for the program: asyncio would take a socket, which is no /dev/stdin."""
+    reader, writer = os.pipe()
+    file = os.fdopen(writer, "wb", 0)
+    try:
+        _, stdin = await loop.connect_write_pipe(_Input, file)
+    except BaseException:
+        file.close()
+        os.close(reader)
+        raise
+    return stdin, reader
+
+
+class Child(SubprocessProtocol):
+    """Made by `start`; to be ended by `end` whatever happens."""
+
+    def __init__(self, loop: AbstractEventLoop, limits: ChildLimits, stdin: _Input | None) -> None:
+        self.complaint = bytearray()
+        """The end of what it wrote to standard error."""
+        self._loop = loop
+        self._limits = limits
+        self._transport: SubprocessTransport | None = None
+        self._input = stdin
+        self._exit: Future[int] = loop.create_future()
+        self._news: Future[None] | None = None
+        self._pieces: list[bytes] = []
+        self._unread = 0
+        self._paused = False
+        self._written = 0
+        self._at_end = False
+        self._unwanted = False
+        self._failure: AgentError | None = None
+        self._timer = loop.call_later(limits.seconds, self._too_long) if limits.seconds > 0 else None
+        self._linger: Any = None
+
+    def feed(self, said: bytes) -> None:
+        """Write to its standard input, and nothing after it, where that is no pipe of our own."""
+        assert self._transport is not None, "it was started"
+        pipe = self._transport.get_pipe_transport(0)
+        assert isinstance(pipe, WriteTransport), "this end is for writing"
+        pipe.write(said)
+        pipe.write_eof()
+
+    async def read(self) -> bytes:
+        """Some of its output; empty at the end.  Raises AgentError where it said or took too much."""
+        while True:
+            if self._failure is not None:
+                raise self._failure
+            if self._pieces:
+                data = b"".join(self._pieces)
+                self._pieces.clear()
+                self._unread = 0
+                self._resume()
+                return data
+            if self._at_end:
+                return b""
+            await self._wait()
+
+    async def exit_code(self) -> int:
+        """Negative for the number of a signal.  Raises AgentError where it takes too long."""
+        while not self._exit.done():
+            if self._failure is not None:
+                raise self._failure
+            await self._wait()
+        return self._exit.result()
+
+    async def end(self, patience: float = 0.0) -> None:
+        """End it, and what it has started and is still in its group.  It has `patience` seconds to end by itself."""
+        for timer in (self._timer, self._linger):
+            if timer is not None:
+                timer.cancel()
+        self._unwanted = True  # but read: it may have to write something before it can end
+        self._resume()
+        try:
+            if patience and not self._exit.done():
+                await wait({self._exit}, timeout=patience)
+            if not self._exit.done():
+                self._signal("SIGTERM")
+                await wait({self._exit}, timeout=TERM_TIME)
+        finally:  # also when nobody waits for it any more
+            self._signal("SIGKILL")
+            try:
+                if not self._exit.done():
+                    await wait({self._exit}, timeout=KILL_TIME)
+            finally:
+                if self._input is not None:
+                    self._input.close()
+                if self._transport is not None:
+                    self._transport.close()
+
+    def _signal(self, name: str) -> None:
+        assert self._transport is not None, "it was started"
+        with suppress(ProcessLookupError, PermissionError):  # it is gone, or has become another user's
+            if _POSIX:
+                os.killpg(self._transport.get_pid(), getattr(signal, name))
+            elif name == "SIGKILL":
+                self._transport.kill()
+            else:
+                self._transport.terminate()
+
+    def _pause(self) -> None:
+        if not self._paused:
+            self._paused = True
+            for pipe in self._outputs():
+                pipe.pause_reading()
+
+    def _resume(self) -> None:
+        if self._paused:
+            self._paused = False
+            for pipe in self._outputs():
+                pipe.resume_reading()
+
+    def _outputs(self) -> Iterator[ReadTransport]:
+        assert self._transport is not None, "it was started"
+        for fd in (1, 2):
+            pipe = self._transport.get_pipe_transport(fd)
+            if isinstance(pipe, ReadTransport) and not pipe.is_closing():
+                yield pipe
+
+    async def _wait(self) -> None:
+        self._news = self._loop.create_future()
+        await self._news
+
+    def _wake(self) -> None:
+        if self._news is not None and not self._news.done():
+            self._news.set_result(None)
+
+    def _fail(self, failure: AgentError) -> None:
+        if self._failure is None:
+            self._failure = failure
+            self._pause()
+            self._wake()
+
+    def _too_long(self) -> None:
+        message = (
+            f"the command took longer than {self._limits.seconds:g} s; `runtime.timeoutMs` of the agent allows more"
+        )
+        self._fail(AgentError(message, code="command_timeout", status=504))
+
+    def _stop_lingering(self) -> None:
+        if self._paused:  # what it said before its end stands in the pipe still
+            self._linger = self._loop.call_later(LINGER_TIME, self._stop_lingering)
+        else:
+            self._at_end = True
+            self._wake()
+
+    # -- asyncio's part
+
+    def connection_made(self, transport: BaseTransport) -> None:
+        """See asyncio.BaseProtocol."""
+        assert isinstance(transport, SubprocessTransport), "as its type says"
+        self._transport = transport
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        """See asyncio.SubprocessProtocol."""
+        if fd == 2:
+            self.complaint += data
+            del self.complaint[:-TAIL_BYTES]
+        if self._unwanted:
+            return
+        self._written += len(data)
+        if self._written > self._limits.output:
+            most = f"the command wrote more than {self._limits.output} bytes"
+            self._fail(
+                AgentError(
+                    f"{most}; `runtime.maxOutputBytes` of the agent allows more",
+                    code="command_output_too_long",
+                    status=502,
+                )
+            )
+        elif fd == 1:
+            self._pieces.append(data)
+            self._unread += len(data)
+            if self._unread >= UNREAD_BYTES:
+                self._pause()
+            self._wake()
+
+    def pipe_connection_lost(self, fd: int, _exc: Exception | None) -> None:
+        """See asyncio.SubprocessProtocol."""
+        if fd == 1:
+            self._at_end = True
+            self._wake()
+
+    def process_exited(self) -> None:
+        """See asyncio.SubprocessProtocol."""
+        assert self._transport is not None, "it was started"
+        if not self._exit.done():
+            self._exit.set_result(self._transport.get_returncode() or 0)
+        if not self._at_end:
+            self._linger = self._loop.call_later(LINGER_TIME, self._stop_lingering)
+        self._wake()
