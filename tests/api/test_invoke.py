@@ -220,17 +220,26 @@ def test_a_key_needs_the_scope() -> None:
     serve(test, keys=keys)
 
 
-def test_a_call_that_is_sent_again_is_done_once() -> None:
-    done: list[int] = []
+def test_sent_again_it_is_one_call() -> None:
+    calls: list[str] = []
 
-    def count() -> int:
-        done.append(1)
-        return len(done)
+    async def spend(what: str) -> str:
+        calls.append(what)
+        if len(calls) == 1:
+            raise RuntimeError("not now")
+        return f"call {len(calls)}"
+
+    async def once(gateway: Gateway, what: str) -> Answer:
+        body = {"tool": "spend", "args": {"what": what}}
+        return await ask(gateway, PATH, body=body, headers={"Idempotency-Key": "once"})
 
     async def test(gateway: Gateway) -> None:
-        headers = {"Idempotency-Key": "one"}
-        answers = [await ask(gateway, PATH, body={"tool": "count"}, headers=headers) for _ in range(2)]
-        assert [answer.json["result"]["content"][0]["text"] for answer in answers] == ["1", "1"]
-        assert len(done) == 1
+        assert (await once(gateway, "it")).status == 500
+        first, second = await once(gateway, "it"), await once(gateway, "it")
+        assert first.status == second.status == 200
+        assert first.body == second.body
+        assert second.headers["idempotent-replayed"] == "true"
+        assert (await once(gateway, "more")).status == 409
+        assert calls == ["it", "it"]
 
-    serve(test, tools=[count])
+    serve(test, tools=[spend])

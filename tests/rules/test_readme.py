@@ -84,12 +84,17 @@ CONFIGURATIONS = [text for name, text in BLOCKS if name == "json5"]
 def test_each_configuration_is_a_good_one(launch: Launch, text: str, tmp_path: Path) -> None:
     if "mcp:" in text and find_spec("mcp") is None:
         pytest.skip("the extra mcp is not installed")
-    if "agents:" not in text:  # it shows one section only
-        text = text.replace("{", '{ agents: { defaults: { model: "ollama/qwen3" } },', 1)
     (tmp_path / "my_tools.py").write_text(block("python", "def weather("), encoding="utf-8")
-    env = {name: f"t-{name}" for name in ("GATEWAY_TOKEN", "SEARCH_KEY", "REPORTS_KEY", "PHONE_KEY")}
-    command = launch.command("check", "--config", str(launch.file(text)), env={**env, "PYTHONPATH": str(tmp_path)})
-    assert command.returncode == 0, command.stderr
+    path = launch.file(text)
+    if "agents:" not in text:  # only what its section is about
+        agents = '{ list: [{ id: "main", runtime: { type: "echo" } }] }'
+        path = launch.file(f'{{ $include: "{path.name}", agents: {agents} }}')
+    variables = dict.fromkeys(re.findall(r"\$\{(\w+)\}", text) + re.findall(r'env: "(\w+)"', text), "of-the-reader")
+    given = {name: f"{value}-{number}" for number, (name, value) in enumerate(variables.items())}
+    checked = launch.command(
+        "check", "--config", str(path), env={"GATEWAY_TOKEN": "t", "PYTHONPATH": str(tmp_path), **given}
+    )
+    assert checked.returncode == 0, checked.stderr
 
 
 def test_the_command_agents(launch: Launch) -> None:
@@ -126,6 +131,21 @@ def test_the_sdk_example(example: tuple[Launch, Running, Path], capsys: pytest.C
         exec(code.replace("YOUR_TOKEN", "s3cret"), scope)
         scope["client"].close()  # type: ignore[attr-defined]  # an OpenAI client, but exec does not tell mypy
         assert capsys.readouterr().out.strip() == "Echo: hi"
+
+
+def test_the_example_of_responses(launch: Launch, capsys: pytest.CaptureFixture[str]) -> None:
+    gateway = launch(launch.file(block("json5", "responses: {")), "--port", "0", "--token", "s3cret")
+    code = block("python", "client.responses").replace("http://127.0.0.1:18789", gateway.origin)
+    scope: dict[str, object] = {}
+    exec(code.replace("YOUR_TOKEN", "s3cret"), scope)
+    scope["client"].close()  # type: ignore[attr-defined]  # as above
+    assert capsys.readouterr().out.strip() == "Echo: hi | Echo: and you?"
+
+
+def test_the_example_of_embeddings(launch: Launch) -> None:
+    path = str(launch.file(block("json5", "embeddings: {")))
+    checked = launch.command("check", "--config", path, env={"GATEWAY_TOKEN": "s3cret"})
+    assert checked.returncode == 0, checked.stderr
 
 
 def test_the_keys(launch: Launch) -> None:
