@@ -75,12 +75,8 @@ class Conversations:
 
         Raises AgentError.
         """
-        async with self._lanes.enter(key):
-            model = (await self._store.load(key)).model
-            found = await self._store.delete(key)
-            if model is not None:
-                await self._store.choose_model(key, model)
-            return found
+        async with self._lanes.enter(key, waits=True):
+            return await self._store.reset(key)
 
     async def choose_model(self, key: str, model: str | None) -> None:
         """Have the session's runs use a model; None for the agent's own.  Raises AgentError."""

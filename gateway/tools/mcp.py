@@ -13,7 +13,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from importlib import import_module
 from logging import getLogger
@@ -81,6 +81,11 @@ class McpServer:
         self._up = asyncio.Event()
         self._broken = False
         self._wake = asyncio.Event()  # something has happened to the connection
+
+    @property
+    def known(self) -> Collection[str]:
+        """See `toolbox.ToolServer.known`."""
+        return self._tools
 
     def start(self) -> None:
         """See `toolbox.ToolServer.start`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
 from logging import getLogger
 from typing import Protocol
@@ -21,6 +21,10 @@ class ToolServer(Protocol):
 
     name: str
     prefix: str
+
+    @property
+    def known(self) -> Collection[str]:
+        """The names of those that it had when it was last asked."""
 
     def start(self) -> None:
         """Begin to look for them, in the running event loop."""
@@ -57,6 +61,16 @@ class Toolbox:
         for tools in await asyncio.gather(*(server.tools() for server in self._servers)):
             gathered |= tools
         return gathered | self._tools
+
+    def known(self, names: Iterable[str]) -> frozenset[str]:
+        """The names of the tools of an agent, as far as they are known without asking."""
+        wanted = frozenset(names)
+        every = "*" in wanted
+        found = {name for name in self._tools if every or name in wanted}
+        for server in self._servers:
+            whole = every or f"mcp:{server.name}" in wanted
+            found |= {name for name in server.known if whole or name in wanted}
+        return frozenset(found)
 
     def offer(self, names: Iterable[str], place: str) -> Offer:
         """The tools of an agent: `*` for all, `mcp:NAME` for those of a server, else single ones.

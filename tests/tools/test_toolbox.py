@@ -25,6 +25,10 @@ class Server:
         self.have = tools
         self.events: list[str] = []
 
+    @property
+    def known(self) -> list[str]:
+        return [f"{self.prefix}{name}" for name in self.have]
+
     def start(self) -> None:
         self.events.append("start")
 
@@ -36,7 +40,9 @@ class Server:
 
 
 def names(toolbox: Toolbox, *wanted: str) -> list[str]:
-    return sorted(asyncio.run(toolbox.offer(wanted, "here")()))  # type: ignore[arg-type]  # it is a coroutine
+    offered: list[str] = sorted(asyncio.run(toolbox.offer(wanted, "here")()))  # type: ignore[arg-type]  # it is a coroutine
+    assert sorted(toolbox.known(wanted)) == offered
+    return offered
 
 
 def test_what_is_named() -> None:
