@@ -45,6 +45,9 @@ STEADY = 60.0
 PATIENCE = 5.0
 """Seconds that a call waits for a server that is being reached for."""
 
+FORGOTTEN = "Session terminated"
+"""What the SDK makes of the answer of a server over HTTP that was started anew and does not know our session."""
+
 NAME_CHARACTERS = 64
 """Of the name of a tool, in OpenAI's API."""
 
@@ -106,13 +109,12 @@ class McpServer:
         except self._sdk.error as error:
             if error.code == self._sdk.timeout:
                 raise ToolError(f"it took longer than {self._settings.call_time:g} s") from None
-            if error.code == self._sdk.closed or (error.code == self._sdk.invalid and self._settings.url is not None):
-                self._break()  # the latter is how a restarted server says that it does not know our session
+            if error.code == self._sdk.closed or error.message == FORGOTTEN:
+                self._break()
                 raise ToolError(f"the server {self.name} is gone; it is being reached for again") from error
             raise ToolError(f"the server {self.name} refused the call: {error.message}") from error
         except Exception as error:
             _logger.warning("mcp server %s: a call of %s failed", self.name, name, exc_info=error)
-            self._break()
             raise ToolError(f"the server {self.name} did not answer as it should") from error
         text = _text(result)
         if result.is_error:
@@ -142,16 +144,17 @@ class McpServer:
         pause = FIRST_PAUSE
         while True:
             begun = loop.time()
+            reason = "the connection is gone"
             try:
                 await self._hold()
             except Exception as error:  # whatever the SDK and what lies below it raise
-                _logger.warning("mcp server %s: %s", self.name, _reason(error))
+                reason = _reason(error)
             finally:
                 self._client = None
                 self._up.clear()
                 self._tried.set()
             pause = FIRST_PAUSE if loop.time() - begun > STEADY else pause
-            _logger.info("mcp server %s: connecting again in %.1f s", self.name, pause)
+            _logger.warning("mcp server %s: %s; connecting again in %.1f s", self.name, reason, pause)
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
 
@@ -178,7 +181,6 @@ class McpServer:
                 self._tools = await self._list(client)
             self._client = None
             self._up.clear()
-        _logger.warning("mcp server %s: the connection is gone", self.name)
 
     def _break(self) -> None:
         self._broken = True
@@ -287,7 +289,6 @@ class _Sdk(NamedTuple):
     list_changed: type[Any]
     timeout: int
     closed: int
-    invalid: int
 
 
 def _sdk(name: str) -> _Sdk:
@@ -310,7 +311,6 @@ def _sdk(name: str) -> _Sdk:
         kinds.ToolListChangedNotification,
         kinds.REQUEST_TIMEOUT,
         kinds.CONNECTION_CLOSED,
-        kinds.INVALID_REQUEST,
     )
 
 
