@@ -45,9 +45,6 @@ STEADY = 60.0
 PATIENCE = 5.0
 """Seconds that a call waits for a server that is being reached for."""
 
-FORGOTTEN = "Session terminated"
-"""What the SDK makes of the answer of a server over HTTP that was started anew and does not know our session."""
-
 NAME_CHARACTERS = 64
 """Of the name of a tool, in OpenAI's API."""
 
@@ -103,23 +100,33 @@ class McpServer:
 
     async def call(self, name: str, arguments: Mapping[str, Any]) -> str:
         """Call a tool by the server's own name for it.  Raises ToolError."""
+        try:
+            result = await self._call(name, arguments)
+        except _Forgotten:
+            result = await self._call(name, arguments)  # it was not done, and there is a new session now
+        text = _text(result)
+        if result.is_error:
+            raise ToolError(text or "the tool failed and did not say why")
+        return text
+
+    async def _call(self, name: str, arguments: Mapping[str, Any]) -> Any:
+        """The SDK's result.  Raises ToolError."""
         client = await self._connected()
         try:
-            result = await client.call_tool(name, dict(arguments), read_timeout_seconds=self._settings.call_time)
+            return await client.call_tool(name, dict(arguments), read_timeout_seconds=self._settings.call_time)
         except self._sdk.error as error:
+            if self._settings.url is not None and "session" in error.message.lower():
+                self._break()
+                raise _Forgotten(f"the server {self.name} does not know this gateway any more") from error
             if error.code == self._sdk.timeout:
                 raise ToolError(f"it took longer than {self._settings.call_time:g} s") from None
-            if error.code == self._sdk.closed or error.message == FORGOTTEN:
+            if error.code == self._sdk.closed:
                 self._break()
                 raise ToolError(f"the server {self.name} is gone; it is being reached for again") from error
             raise ToolError(f"the server {self.name} refused the call: {error.message}") from error
         except Exception as error:
             _logger.warning("mcp server %s: a call of %s failed", self.name, name, exc_info=error)
             raise ToolError(f"the server {self.name} did not answer as it should") from error
-        text = _text(result)
-        if result.is_error:
-            raise ToolError(text or "the tool failed and did not say why")
-        return text
 
     async def aclose(self) -> None:
         """See `toolbox.ToolServer.aclose`."""
@@ -179,10 +186,10 @@ class McpServer:
                 if self._broken:
                     break
                 self._tools = await self._list(client)
-            self._client = None
-            self._up.clear()
 
     def _break(self) -> None:
+        self._client = None
+        self._up.clear()
         self._broken = True
         self._wake.set()
 
@@ -229,6 +236,13 @@ class McpServer:
         """The transport, of which we learn when the server has closed its end: the SDK tells only who calls."""
         async with transport as (read, write):
             yield _Watched(read, self._break), write
+
+
+class _Forgotten(ToolError):
+    """A server over HTTP was started anew, and refuses calls in the session that it has lost.
+
+    Servers, and the SDK, have no code for it but words: "Session not found", "Session terminated".
+    """
 
 
 class McpTool:
