@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asyncio import Task, get_running_loop
+from asyncio import Task, TimerHandle, get_running_loop
 from logging import getLogger
 from math import ceil
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ from ..deadlines import Deadlines
 from ..model.run import RunFailed, RunInput
 from ..ports import Agent
 
-__all__ = ["MOST_RUNS", "NO_LIMITS", "ActiveRun", "AgentRuns", "RunLimits", "too_many"]
+__all__ = ["MOST_RUNS", "NEVER", "NO_LIMITS", "ActiveRun", "AgentRuns", "RunLimits", "too_many"]
 
 MOST_RUNS = 10_000
 """Runs at a time, of all agents: one for each of the connections that a gateway takes."""
@@ -23,7 +23,7 @@ that a token costs no look at the clock."""
 RETRY_AFTER = 1.0
 """Seconds.  A run ends at any moment, and nobody knows when: the least that the header can say."""
 
-_NEVER = 1 << 60
+NEVER = 1 << 60
 _logger = getLogger(__name__)
 
 
@@ -90,33 +90,32 @@ class AgentRuns:
 
     def __init__(self, agent_id: str, agent: Agent, limits: RunLimits) -> None:
         self.agent = agent
-        self.running = 0
+        self.active: set[ActiveRun] = set()
+        self.most = limits.concurrent or NEVER
         self._id = agent_id
         self._limits = limits
         self._look_every = min((time for time in limits[:2] if time > 0), default=0.0) / LOOKS
         self._idle_looks = self._looks_in(limits.idle)
-        self.unheard = -self._looks_in(limits.first_token)  # the first value of `silent`
-        self._looks: Deadlines[ActiveRun] | None = None
+        self.unheard = -self._looks_in(limits.first_token) - 1  # the first value of `silent`; a look may come at once
+        # One timer for all runs, set once in a while: one for each would cost a short run a tenth more instructions.
+        self._looking: TimerHandle | None = None
         self._totals: Deadlines[ActiveRun] | None = None
 
     def _looks_in(self, time: float) -> int:
-        return ceil(time / self._look_every - 1e-6) if time > 0 else _NEVER
+        return ceil(time / self._look_every - 1e-6) if time > 0 else NEVER
 
     @property
     def refusal(self) -> RunFailed | None:
         """Why there may not be one more, if so."""
-        most = self._limits.concurrent
-        if not most or self.running < most:
+        if len(self.active) < self.most:
             return None
-        return too_many(f"agent '{self._id}' has {most} runs under way, as many as its `maxConcurrent` allows")
+        return too_many(f"agent '{self._id}' has {self.most} runs under way, as many as its `maxConcurrent` allows")
 
     def enter(self, run: ActiveRun) -> None:
         """A run begins."""
-        self.running += 1
-        if self._look_every:
-            if self._looks is None:
-                self._looks = Deadlines(get_running_loop(), self._look_every, self._look)
-            self._looks.set(run)
+        self.active.add(run)
+        if self._looking is None and self._look_every:
+            self._looking = get_running_loop().call_later(self._look_every, self._look_at_all)
         if self._limits.total > 0:
             if self._totals is None:
                 self._totals = Deadlines(get_running_loop(), self._limits.total, self._too_long)
@@ -124,17 +123,24 @@ class AgentRuns:
 
     def leave(self, run: ActiveRun) -> None:
         """It has ended."""
-        self.running -= 1
-        if self._looks is not None:
-            self._looks.clear(run)
+        self.active.discard(run)
         if self._totals is not None:
             self._totals.clear(run)
 
     def close(self) -> None:
         """Keep no timer."""
-        for deadlines in (self._looks, self._totals):
-            if deadlines is not None:
-                deadlines.close()
+        if self._looking is not None:
+            self._looking.cancel()
+            self._looking = None
+        if self._totals is not None:
+            self._totals.close()
+
+    def _look_at_all(self) -> None:
+        self._looking = None
+        if self.active:
+            self._looking = get_running_loop().call_later(self._look_every, self._look_at_all)
+        for run in tuple(self.active):
+            self._look(run)
 
     def _look(self, run: ActiveRun) -> None:
         first_token, idle, _, _ = self._limits
@@ -144,16 +150,12 @@ class AgentRuns:
                 self._over(
                     run, f"the agent gave no token within {first_token:g} s", "first_token_timeout", "firstTokenMs"
                 )
-                return
         elif run.is_pulled:
             run.silent += 1
             if run.silent > self._idle_looks:
                 self._over(run, f"the agent was silent for {idle:g} s", "idle_timeout", "idleMs")
-                return
         else:  # it waits for its caller
             run.silent = 0
-        assert self._looks is not None, "it calls this"
-        self._looks.set(run)
 
     def _too_long(self, run: ActiveRun) -> None:
         self._over(run, f"the run took longer than {self._limits.total:g} s", "total_timeout", "totalMs")

@@ -12,7 +12,8 @@ from logging import getLogger
 from typing import Any, Protocol
 
 from ..errors import AgentError
-from ..model.chat import ChatRequest
+from ..model.caller import OPERATOR, Caller
+from ..model.chat import ChatRequest, Message
 from ..model.run import (
     NO_USAGE,
     Answer,
@@ -29,7 +30,7 @@ from ..model.run import (
 )
 from .calling import calling
 from .conversation import ANSWER_CHARACTERS, TOO_LONG, Conversations, calls_of, failed
-from .limits import MOST_RUNS, ActiveRun, AgentRuns, too_many
+from .limits import MOST_RUNS, NEVER, ActiveRun, AgentRuns, too_many
 from .registry import Registry
 
 __all__ = ["Interceptor", "Runs"]
@@ -104,6 +105,10 @@ class Runs:
         """See `Conversations.check`."""
         await self._conversations.check(run)
 
+    async def answer_of(self, run_id: str, caller: Caller) -> Message | None:
+        """See `Conversations.answer_of`."""
+        return await self._conversations.answer_of(run_id, caller)
+
     def run(self, run: RunInput) -> AsyncGenerator[RunEvent, None]:
         """The events of a run.  Close the generator (`aclosing`) when you stop before its end.
 
@@ -170,7 +175,8 @@ class Runs:
                 texts.append(_text(await source))
                 if len(texts[0]) > ANSWER_CHARACTERS:
                     ending = TOO_LONG
-            ending = self._outcome(active, ending)
+            if active.ending is not None:
+                ending = self._outcome(active)
         except BaseException as error:
             ending = self._judge(run, active, error)
         finally:
@@ -226,7 +232,8 @@ class Runs:
                         yield event if isinstance(event, _OTHERS) else _text(event)
                     if active.ending is not None:
                         break
-            ending = self._outcome(active, ending)
+            if active.ending is not None:
+                ending = self._outcome(active)
         except BaseException as error:
             ending = self._judge(run, active, error)
         finally:
@@ -244,9 +251,13 @@ class Runs:
         return self._agents[run.agent_id].refusal
 
     def _begin(self, run: RunInput) -> ActiveRun:
-        if refused := _STOPPED if self._stopped else self._refusal(run):
-            raise _RefusedError(refused)
         agent = self._agents[run.agent_id]
+        if self._stopped:
+            raise _RefusedError(_STOPPED)
+        # Without a call in the usual case.
+        unusual = run.caller is not OPERATOR or agent.most != NEVER or len(self._active) >= self._most
+        if unusual and (refused := self._refusal(run)):
+            raise _RefusedError(refused)
         produced: Any = agent.agent(run)
         if run.request.tools:
             produced = calling(produced, run)
@@ -262,11 +273,10 @@ class Runs:
             self._agents[run.agent_id].leave(active)
 
     @staticmethod
-    def _outcome(active: ActiveRun, ending: RunDone | RunFailed) -> RunDone | RunFailed:
-        """How a run ends whose agent has not failed: otherwise than the agent says where it was ended before."""
-        if active.ending is None:
-            return ending
-        active.take_back()  # the agent has kept the cancellation to itself
+    def _outcome(active: ActiveRun) -> RunFailed:
+        """How a run ends that was ended, where its agent has kept the cancellation to itself."""
+        active.take_back()
+        assert active.ending is not None, "this is asked for such runs only"
         return active.ending
 
     def _judge(self, run: RunInput, active: ActiveRun, error: BaseException) -> RunFailed:

@@ -142,11 +142,11 @@ def test_who_is_cancelled_ends_the_call_there_too(by: Any, log: Path, port: int)
 def test_a_call_has_limited_time(by: Any, log: Path, port: int) -> None:
     async def test(server: McpServer) -> None:
         tools = await server.tools()
-        with pytest.raises(ToolError, match=r"it took longer than 0\.5 s"):
+        with pytest.raises(ToolError, match=r"it took longer than 2 s"):
             await tools["test__slow"].call({})
         assert await tools["test__add"].call({"a": 1, "b": 1}) == "2"
 
-    asyncio.run(by(log, port, test, call_time=0.5))
+    asyncio.run(by(log, port, test, call_time=2))
 
 
 def pids(log: Path) -> list[int]:
