@@ -77,7 +77,7 @@ async def stage(folder: Path, *answers: bytes, **agent: Any) -> AsyncIterator[St
     servers = agent.pop("mcp", {})
     async with recorder(*answers) as provider:
         document = {
-            "gateway": {"http": {"endpoints": {"chatCompletions": {"enabled": True}}}},
+            "gateway": {"http": {"endpoints": {"chatCompletions": {"enabled": True}, "responses": {"enabled": True}}}},
             "models": {"providers": {"local": {"baseUrl": provider.url, "apiKey": "k"}}},
             "tools": {
                 "list": [
@@ -243,6 +243,26 @@ def test_tools_of_both_sides_in_one_round(tmp_path: Path, streamed: bool, kind: 
             assert one.asked() == [
                 ("user", "hi"), ("assistant", "First."), ("tool", "3"), ("assistant", "\n\nBoth."), ("tool", "3"),
                 ("assistant", ""), ("tool", "found"),
+            ]  # fmt: skip
+
+    asyncio.run(main())
+
+
+def test_tools_of_both_sides_by_the_responses_api(tmp_path: Path) -> None:
+    tools: Any = [{"type": "function", "strict": False, **LOOKUP["function"]}]  # type: ignore[dict-item]  # a dict
+
+    async def main() -> None:
+        async with stage(tmp_path, calls(("lookup", '{"q": 1}'), ADD, text="Both."), says("The end.")) as one:
+            first = await one.client.responses.create(model="openclaw/main", input="hi", tools=tools)
+            (call,) = [item for item in first.output if item.type == "function_call"]
+            assert (first.output_text, call.name, call.arguments) == ("Both.", "lookup", '{"q": 1}')
+            result: Any = [{"type": "function_call_output", "call_id": call.call_id, "output": "found"}]
+            second = await one.client.responses.create(
+                model="openclaw/main", previous_response_id=first.id, input=result, tools=tools
+            )
+            assert second.output_text == "The end."
+            assert one.asked() == [
+                ("user", "hi"), ("assistant", "Both."), ("tool", "3"), ("assistant", ""), ("tool", "found"),
             ]  # fmt: skip
 
     asyncio.run(main())
