@@ -20,6 +20,7 @@ Layout, from the lowest floor to the highest; each imports only from lower ones:
     addresses          what an IP address means to a limit
     ports, deadlines   contracts where floors meet; many time limits on one timer
     throttle           failed authentications, counted
+    processes          programs that are started, and ended with all they have started
     wire               protocols without I/O: HTTP/1.1, WebSocket, server-sent events
     config             the JSON5 reader, the option table
     sessions           keys, lanes, stores, histories
@@ -65,6 +66,7 @@ _HOMES = {
     "RunFailed": ".model.run",
     "RunInput": ".model.run",
     "ToolCallDelta": ".model.run",
+    "ToolError": ".errors",
     "Usage": ".model.run",
 }
 __all__ = ["__version__", *_HOMES]  # noqa: PLE0604 - the keys are strings

@@ -1,5 +1,5 @@
 from .app import Gateway
-from .errors import AgentError, ConfigError, GatewayError, PeerGone, RequestError
+from .errors import AgentError, ConfigError, GatewayError, PeerGone, RequestError, ToolError
 from .model.caller import Caller
 from .model.chat import ChatRequest, Image, Message
 from .model.key import Key, Rate
@@ -28,6 +28,7 @@ __all__ = [
     "RunFailed",
     "RunInput",
     "ToolCallDelta",
+    "ToolError",
     "Usage",
     "__version__",
 ]

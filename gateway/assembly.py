@@ -125,14 +125,17 @@ class Assembly:
             case _:
                 return self._model(config, limits)
 
-    def _with_tools(self, config: AgentConfig, model: Agent) -> Agent:
-        """The model, or the loop in which it uses its tools.  Where none are named, those that the program gave."""
-        defaults = self._config.agents.defaults
-        names = defaults.tools if config.tools is None else config.tools
-        if names is None:
-            names = tuple(tool.name for tool in self._given)
+    def _tools_of(self, config: AgentConfig) -> tuple[str, ...]:
+        """What it names, or else the defaults, or else those that the program gave."""
+        names = self._config.agents.defaults.tools if config.tools is None else config.tools
+        return tuple(tool.name for tool in self._given) if names is None else names
+
+    def _with_tools(self, entry: AgentEntry, config: AgentConfig) -> AgentEntry:
+        """The model, or the loop in which it uses its tools."""
+        names = self._tools_of(config)
         if not names:
-            return model
+            return entry
+        defaults = self._config.agents.defaults
         from .agents.loop import ToolLimits, ToolLoop
 
         toolbox = self.toolbox
@@ -149,7 +152,8 @@ class Assembly:
             result_characters=settings.max_result_chars,
         )
         offer = self.offers[config.id] = toolbox.offer(names, f"agents: {config.id}: tools")
-        return ToolLoop(model, offer, limits, self._ids, self._clock)
+        loop = ToolLoop(entry.agent, offer, limits, self._ids, self._clock)
+        return entry._replace(agent=loop, own_tools=partial(toolbox.known, names))
 
     def _toolbox(self) -> Any:
         """The tools of the configuration and those that the program gave; None where there are none."""
@@ -205,9 +209,9 @@ class Assembly:
             lambda wanted: made.choose(wanted, own, prompt),
             self._cool_down,
         )
-        return AgentEntry(
+        entry = AgentEntry(
             config.id,
-            self._with_tools(config, agent),
+            agent,
             config.aliases,
             config.default,
             limits,
@@ -215,6 +219,7 @@ class Assembly:
             EVERYTHING if any(made.takes_images(name) is not False for name in names) else EVERYTHING - {"images"},
             own_model=names[0],
         )
+        return self._with_tools(entry, config)
 
     def embed(self) -> Callable[[str, Any], Awaitable[bytes]]:
         """What embeds, by whichever provider's model is asked for.  Raises ConfigError where one of the configuration's

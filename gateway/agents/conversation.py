@@ -26,7 +26,8 @@ ANSWER_CHARACTERS = 4_000_000
 
 TOO_LONG = RunFailed(f"the agent said more than {ANSWER_CHARACTERS} characters", "answer_too_long", 500)
 
-_INTERRUPTED = RunFailed("the run was ended for a newer one, or by request", "interrupted", 409)
+# Not 409, which SDKs try again: two clients of one session would end each other's runs for ever.
+_INTERRUPTED = RunFailed("the run was ended for a newer one, or by request", "interrupted", 410)
 
 # How often a turn is looked for that was elsewhere by the time its session was free; it goes elsewhere only with it.
 LOOKS = 3
@@ -54,7 +55,7 @@ class Conversations:
         self._bounds = Bounds(characters, turns)
 
     def interrupt(self, key: str) -> bool:
-        """End the run under way in a session, which gets RunFailed (409, `interrupted`); false where there is none."""
+        """End the run under way in a session, which gets RunFailed (410, `interrupted`); false where there is none."""
         return self._lanes.interrupt(key)
 
     async def check(self, run: RunInput) -> None:
@@ -167,7 +168,7 @@ class Conversations:
         """The run with what it is to know, how many turns of its session stay, and what it adds to them.
 
         Raises AgentError (400) for results of tools that were not called, and for a turn without an
-        end; 409 (`interrupted`) where it is to end already.
+        end; 410 (`interrupted`) where it is to end already.
         """
         if stay.visit is not None and stay.visit.interrupted:
             raise AgentError(_INTERRUPTED.message, code=_INTERRUPTED.code, status=_INTERRUPTED.status)

@@ -15,7 +15,8 @@ from ..errors import AgentError
 from ..model.chat import AnyTool, ChatRequest, Message, Tool, ToolCall, ToolChoice
 from ..model.run import RunDone, RunEvent, RunFailed, RunInput, Step, ToolCallDelta, ToolUse
 from ..ports import Agent, GatewayTool, Ids, Offer
-from .calls import Result, perform
+from ..sessions.history import size
+from .tool_call import Result, perform
 from .unanswered import Unanswered
 
 __all__ = ["ToolLimits", "ToolLoop"]
@@ -25,6 +26,9 @@ ARGUMENT_CHARACTERS = 1_000_000
 
 TEXT_CHARACTERS = 4_000_000
 """Of what is said in a round, which is kept for the next."""
+
+STEP_CHARACTERS = 8_000_000
+"""Of all calls of a run and their results, which are sent with each round: no model reads so much."""
 
 # What a call counts besides the characters of its arguments.
 _CALL = 100
@@ -72,6 +76,7 @@ class ToolLoop:
         request = request._replace(messages=restored)
         steps: tuple[Message, ...] = ()
         said = False
+        room = STEP_CHARACTERS
         for number in range(self._limits.rounds + 1):
             asked = _offered(request, tools, number, last=number == self._limits.rounds)
             one = _Round(asked, tools, self._ids, gap=said)
@@ -95,6 +100,9 @@ class ToolLoop:
                 step = Step(_messages(text, calls, results))
                 text = ""  # it is part of the step
                 steps += step.messages
+                room -= sum(map(size, step.messages))
+                if room < 0:
+                    raise AgentError("the results of the tools are more than a model can read", code="tool_results")
                 yield step
             if one.asks_caller:
                 if steps:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import NamedTuple, TypeAlias
 
 from ..errors import ConfigError, RequestError
@@ -31,7 +31,8 @@ class AgentEntry(NamedTuple):
 
     `check_model` tells whether a caller may have the agent answer with another model; None for agents that have none.
     `takes` is what it understands besides text, of EVERYTHING.  `shows_reasoning`: callers are told what it thinks.
-    `own_model` is what it answers with otherwise.
+    `own_model` is what it answers with otherwise.  `own_tools` gives the names of the tools that it has itself;
+    None for an agent without.
     """
 
     id: str
@@ -43,6 +44,7 @@ class AgentEntry(NamedTuple):
     takes: frozenset[str] = EVERYTHING
     shows_reasoning: bool = False
     own_model: str | None = None
+    own_tools: Callable[[], Collection[str]] | None = None
 
     def model(self, wanted: str, caller: Caller, param: str) -> str:
         """The `provider/model` that a caller wants this agent to answer with; for RunInput.model.

@@ -28,6 +28,12 @@ def require_abilities(entry: AgentEntry, run: RunInput, place_of: PlaceOf = in_m
     if request.tools and "tools" not in entry.takes and request.tool_choice.mode != "none":
         what = f"The agent `{entry.id}` takes no tools: send none, or `tool_choice` 'none'."
         raise RequestError(400, what, param="tools", code="unsupported_parameter")
+    if request.tools and entry.own_tools is not None:
+        own = entry.own_tools()
+        clash = next((tool.name for tool in request.tools if tool.name in own), None)
+        if clash is not None:
+            what = f"The agent `{entry.id}` has a tool `{clash}` of its own: give yours another name."
+            raise RequestError(400, what, param="tools", code="tool_name_taken")
     if request.images and "images" not in entry.takes and run.model is None:  # another model knows by itself
         message, part, _ = next(image_places(request))
         place = place_of(message, part)

@@ -13,7 +13,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from importlib import import_module
 from logging import getLogger
@@ -82,6 +82,11 @@ class McpServer:
         self._broken = False
         self._wake = asyncio.Event()  # something has happened to the connection
 
+    @property
+    def known(self) -> Collection[str]:
+        """See `toolbox.ToolServer.known`."""
+        return self._tools
+
     def start(self) -> None:
         """See `toolbox.ToolServer.start`."""
         if self._task is None:
@@ -95,32 +100,40 @@ class McpServer:
 
     async def call(self, name: str, arguments: Mapping[str, Any]) -> str:
         """Call a tool by the server's own name for it.  Raises ToolError."""
-        client = await self._connected()
         try:
-            result = await client.call_tool(name, dict(arguments), read_timeout_seconds=self._settings.call_time)
-        except self._sdk.error as error:
-            if error.code == self._sdk.timeout:
-                raise ToolError(f"it took longer than {self._settings.call_time:g} s") from None
-            if error.code == self._sdk.closed or (error.code == self._sdk.invalid and self._settings.url is not None):
-                self._break()  # the latter is how a restarted server says that it does not know our session
-                raise ToolError(f"the server {self.name} is gone; it is being reached for again") from error
-            raise ToolError(f"the server {self.name} refused the call: {error.message}") from error
-        except Exception as error:
-            _logger.warning("mcp server %s: a call of %s failed", self.name, name, exc_info=error)
-            self._break()
-            raise ToolError(f"the server {self.name} did not answer as it should") from error
+            result = await self._call(name, arguments)
+        except _Forgotten:
+            result = await self._call(name, arguments)  # it was not done, and there is a new session now
         text = _text(result)
         if result.is_error:
             raise ToolError(text or "the tool failed and did not say why")
         return text
+
+    async def _call(self, name: str, arguments: Mapping[str, Any]) -> Any:
+        """The SDK's result.  Raises ToolError."""
+        client = await self._connected()
+        try:
+            return await client.call_tool(name, dict(arguments), read_timeout_seconds=self._settings.call_time)
+        except self._sdk.error as error:
+            if self._settings.url is not None and "session" in error.message.lower():
+                self._break()
+                raise _Forgotten(f"the server {self.name} does not know this gateway any more") from error
+            if error.code == self._sdk.timeout:
+                raise ToolError(f"it took longer than {self._settings.call_time:g} s") from None
+            if error.code == self._sdk.closed:
+                self._break()
+                raise ToolError(f"the server {self.name} is gone; it is being reached for again") from error
+            raise ToolError(f"the server {self.name} refused the call: {error.message}") from error
+        except Exception as error:
+            _logger.warning("mcp server %s: a call of %s failed", self.name, name, exc_info=error)
+            raise ToolError(f"the server {self.name} did not answer as it should") from error
 
     async def aclose(self) -> None:
         """See `toolbox.ToolServer.aclose`."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            await asyncio.wait({task})
 
     async def _connected(self) -> Any:
         """The client.  Raises ToolError where there is none in time."""
@@ -138,16 +151,17 @@ class McpServer:
         pause = FIRST_PAUSE
         while True:
             begun = loop.time()
+            reason = "the connection is gone"
             try:
                 await self._hold()
             except Exception as error:  # whatever the SDK and what lies below it raise
-                _logger.warning("mcp server %s: %s", self.name, _reason(error))
+                reason = _reason(error)
             finally:
                 self._client = None
                 self._up.clear()
                 self._tried.set()
             pause = FIRST_PAUSE if loop.time() - begun > STEADY else pause
-            _logger.info("mcp server %s: connecting again in %.1f s", self.name, pause)
+            _logger.warning("mcp server %s: %s; connecting again in %.1f s", self.name, reason, pause)
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
 
@@ -172,11 +186,10 @@ class McpServer:
                 if self._broken:
                     break
                 self._tools = await self._list(client)
-            self._client = None
-            self._up.clear()
-        _logger.warning("mcp server %s: the connection is gone", self.name)
 
     def _break(self) -> None:
+        self._client = None
+        self._up.clear()
         self._broken = True
         self._wake.set()
 
@@ -223,6 +236,13 @@ class McpServer:
         """The transport, of which we learn when the server has closed its end: the SDK tells only who calls."""
         async with transport as (read, write):
             yield _Watched(read, self._break), write
+
+
+class _Forgotten(ToolError):
+    """A server over HTTP was started anew, and refuses calls in the session that it has lost.
+
+    Servers, and the SDK, have no code for it but words: "Session not found", "Session terminated".
+    """
 
 
 class McpTool:
@@ -283,7 +303,6 @@ class _Sdk(NamedTuple):
     list_changed: type[Any]
     timeout: int
     closed: int
-    invalid: int
 
 
 def _sdk(name: str) -> _Sdk:
@@ -306,7 +325,6 @@ def _sdk(name: str) -> _Sdk:
         kinds.ToolListChangedNotification,
         kinds.REQUEST_TIMEOUT,
         kinds.CONNECTION_CLOSED,
-        kinds.INVALID_REQUEST,
     )
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
+from logging import getLogger
 from typing import Protocol
 
 from ..errors import ConfigError
@@ -12,12 +13,18 @@ from ..ports import GatewayTool, Offer
 
 __all__ = ["ToolServer", "Toolbox"]
 
+_logger = getLogger(__name__)
+
 
 class ToolServer(Protocol):
     """Something that has tools, which may come and go.  Their names begin with `prefix`."""
 
     name: str
     prefix: str
+
+    @property
+    def known(self) -> Collection[str]:
+        """The names of those that it had when it was last asked."""
 
     def start(self) -> None:
         """Begin to look for them, in the running event loop."""
@@ -50,38 +57,47 @@ class Toolbox:
 
     async def all(self) -> Mapping[str, GatewayTool]:
         """Every tool, by name: an `Offer`."""
-        return await self._gather(self._tools, self._servers)
+        gathered: dict[str, GatewayTool] = {}
+        for tools in await asyncio.gather(*(server.tools() for server in self._servers)):
+            gathered |= tools
+        return gathered | self._tools
+
+    def known(self, names: Iterable[str]) -> frozenset[str]:
+        """The names of the tools of an agent, as far as they are known without asking."""
+        wanted = frozenset(names)
+        every = "*" in wanted
+        found = {name for name in self._tools if every or name in wanted}
+        for server in self._servers:
+            whole = every or f"mcp:{server.name}" in wanted
+            found |= {name for name in server.known if whole or name in wanted}
+        return frozenset(found)
 
     def offer(self, names: Iterable[str], place: str) -> Offer:
         """The tools of an agent: `*` for all, `mcp:NAME` for those of a server, else single ones.
 
         Raises ConfigError, with `place`, for what there is not.
         """
-        own: dict[str, GatewayTool] = {}
-        servers: list[ToolServer] = []
-        single: set[str] = set()
-        for name in names:
-            if name == "*":
-                return self.all
-            if name in self._tools:
-                own[name] = self._tools[name]
-                continue
+        wanted = frozenset(names)
+        if "*" in wanted:
+            return self.all
+        own = {name: tool for name, tool in self._tools.items() if name in wanted}
+        servers: dict[ToolServer, bool] = {}  # and whether all of its tools are wanted
+        for name in sorted(wanted - own.keys()):
             found = [one for one in self._servers if name == f"mcp:{one.name}" or name.startswith(one.prefix)]
             if not found:
                 raise self._unknown(name, place)
-            servers += found
-            if not name.startswith("mcp:"):
-                single.add(name)
-        whole = {one.prefix for one in servers if f"mcp:{one.name}" in names}
+            servers |= {one: servers.get(one, False) or name == f"mcp:{one.name}" for one in found}
+        missed: set[str] = set()
 
         async def offer() -> Mapping[str, GatewayTool]:
-            tools = await self._gather(own, dict.fromkeys(servers))
-            prefixes = tuple(whole)
-            return {
-                name: tool
-                for name, tool in tools.items()
-                if name in own or name in single or (prefixes and name.startswith(prefixes))
-            }
+            gathered: dict[str, GatewayTool] = {}
+            for server, whole in servers.items():
+                tools = await server.tools()
+                gathered |= {name: tool for name, tool in tools.items() if whole or name in wanted}
+                if tools and (new := {one for one in wanted if one.startswith(server.prefix)} - tools.keys() - missed):
+                    missed.update(new)
+                    _logger.warning("%s: the server %s has no %s", place, server.name, ", ".join(sorted(new)))
+            return gathered | own if servers else own
 
         return offer
 
@@ -90,13 +106,3 @@ class Toolbox:
         close = get_close_matches(name, known, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(known) or 'none'}"
         return ConfigError(f"{place}: there is no tool {name!r}; {hint}")
-
-    @staticmethod
-    async def _gather(tools: Mapping[str, GatewayTool], servers: Iterable[ToolServer]) -> Mapping[str, GatewayTool]:
-        found = await asyncio.gather(*(server.tools() for server in servers))
-        if not found:
-            return tools
-        gathered: dict[str, GatewayTool] = {}
-        for some in (*found, tools):
-            gathered |= some
-        return gathered

@@ -21,7 +21,7 @@ from gateway.sessions.keys import scoped
 from gateway.sessions.lanes import Lanes
 from gateway.sessions.store import MemoryStore
 
-INTERRUPTED = RunFailed("the run was ended for a newer one, or by request", "interrupted", 409)
+INTERRUPTED = RunFailed("the run was ended for a newer one, or by request", "interrupted", 410)
 NOT_FOUND = RunFailed("Previous response with id 'resp_r9' not found.", "previous_response_not_found", 404)
 SYSTEM = Message("system", "be brief")
 

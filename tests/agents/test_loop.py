@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from scripted import ScriptedModel, Tool, asks
 
-from gateway.agents.calls import fit
 from gateway.agents.loop import ToolLimits, ToolLoop
+from gateway.agents.tool_call import fit
 from gateway.agents.unanswered import CHARACTERS, RUNS, SECONDS, Unanswered
 from gateway.errors import AgentError, ToolError
 from gateway.model.caller import OPERATOR, Caller
@@ -211,6 +211,19 @@ def test_a_round_has_limited_size(piece: RunEvent) -> None:
     stage = Stage([piece] * 1_000_001)
     with pytest.raises(AgentError, match=r"more than"):
         stage.events()
+
+
+def test_a_run_has_limited_results() -> None:
+    async def much(_: Mapping[str, Any]) -> str:
+        return "x" * 1_000_000
+
+    limits = ToolLimits(result_characters=1_000_000, rounds=100)
+    stage = Stage(asks(*[("add", "{}")] * 3), limits=limits)
+    stage.tools["add"].work = much
+    with pytest.raises(AgentError) as caught:
+        stage.events()
+    assert caught.value.code == "tool_results"
+    assert len(stage.model.asked) == 3
 
 
 @pytest.mark.parametrize("reason", ["length", "content_filter"])

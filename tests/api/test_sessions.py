@@ -115,7 +115,7 @@ def test_a_new_request_ends_the_one_under_way(stream: bool) -> None:
         ended = await waiting
         error = ended.events[-2]["error"] if stream else ended.error
         assert error["code"] == "interrupted"
-        assert ended.status == (200 if stream else 409)
+        assert ended.status == (200 if stream else 410)
         assert await kept(store, "agent:main:openai-user:Ann") == ["now", "..."]
 
     serving(test, agents={"main": patient}, store=store, config=configured(queue=Queue(mode="interrupt")))

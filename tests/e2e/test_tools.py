@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -73,9 +74,10 @@ class Stage:
 @asynccontextmanager
 async def stage(folder: Path, *answers: bytes, **agent: Any) -> AsyncIterator[Stage]:
     pid = str(folder / "pid")
+    servers = agent.pop("mcp", {})
     async with recorder(*answers) as provider:
         document = {
-            "gateway": {"http": {"endpoints": {"chatCompletions": {"enabled": True}}}},
+            "gateway": {"http": {"endpoints": {"chatCompletions": {"enabled": True}, "responses": {"enabled": True}}}},
             "models": {"providers": {"local": {"baseUrl": provider.url, "apiKey": "k"}}},
             "tools": {
                 "list": [
@@ -83,6 +85,7 @@ async def stage(folder: Path, *answers: bytes, **agent: Any) -> AsyncIterator[St
                     {"name": "wait", "command": {"argv": [sys.executable, "-I", "-S", "-c", WAIT, pid]}},
                 ]
             },
+            "mcp": {"servers": servers},
             "agents": {"list": [{"id": "main", "model": "local/small", "tools": ["*"], **agent}]},
         }
         path = folder / "tools.json5"
@@ -245,17 +248,54 @@ def test_tools_of_both_sides_in_one_round(tmp_path: Path, streamed: bool, kind: 
     asyncio.run(main())
 
 
+def test_tools_of_both_sides_by_the_responses_api(tmp_path: Path) -> None:
+    tools: Any = [{"type": "function", "strict": False, **LOOKUP["function"]}]  # type: ignore[dict-item]  # a dict
+
+    async def main() -> None:
+        async with stage(tmp_path, calls(("lookup", '{"q": 1}'), ADD, text="Both."), says("The end.")) as one:
+            first = await one.client.responses.create(model="openclaw/main", input="hi", tools=tools)
+            (call,) = [item for item in first.output if item.type == "function_call"]
+            assert (first.output_text, call.name, call.arguments) == ("Both.", "lookup", '{"q": 1}')
+            result: Any = [{"type": "function_call_output", "call_id": call.call_id, "output": "found"}]
+            second = await one.client.responses.create(
+                model="openclaw/main", previous_response_id=first.id, input=result, tools=tools
+            )
+            assert second.output_text == "The end."
+            assert one.asked() == [
+                ("user", "hi"), ("assistant", "Both."), ("tool", "3"), ("assistant", ""), ("tool", "found"),
+            ]  # fmt: skip
+
+    asyncio.run(main())
+
+
 TAKEN = {"type": "function", "function": {"name": "add", "parameters": {"type": "object", "properties": {}}}}
 
 
 def test_a_name_that_is_taken(tmp_path: Path) -> None:
     async def main() -> None:
         async with stage(tmp_path, says("never")) as one:
-            with pytest.raises(openai.BadRequestError, match="a tool `add` of its own") as caught:
-                await one.ask(tools=[TAKEN])
-            assert caught.value.code == "tool_name_taken"
-            with pytest.raises(openai.APIError, match="a tool `add` of its own"):
-                _ = [part async for part in await one.ask(tools=[TAKEN], stream=True)]
+            for streamed in (False, True):
+                with pytest.raises(openai.BadRequestError, match="a tool `add` of its own") as caught:
+                    await one.ask(tools=[TAKEN], stream=streamed)
+                assert (caught.value.code, caught.value.param) == ("tool_name_taken", "tools")
             assert not one.provider.bodies
+
+    asyncio.run(main())
+
+
+@pytest.mark.skipif(find_spec("mcp") is None, reason="the extra mcp is not installed")
+def test_an_mcp_server_by_configuration(tmp_path: Path) -> None:
+    program = str(Path(__file__).parents[1] / "tools" / "mcp_server.py")
+    log = tmp_path / "log"
+    servers = {"sums": {"command": sys.executable, "args": [program], "env": {"MCP_LOG": str(log)}}}
+
+    async def main() -> None:
+        answers = calls(("sums__add", '{"a": 1, "b": 2}'), ("add", '{"a": 3, "b": 4}')), says("3 and 7.")
+        async with stage(tmp_path, *answers, mcp=servers, tools=["mcp:sums", "add"]) as one:
+            assert (await one.ask()).choices[0].message.content == "3 and 7."
+            assert one.asked()[-2:] == [("tool", "3"), ("tool", "7")]
+            assert "sums__slow" in [tool["function"]["name"] for tool in one.provider.bodies[0]["tools"]]
+        pid = int(log.read_text(encoding="utf-8").splitlines()[0].removeprefix("pid "))
+        assert not is_alive(pid)
 
     asyncio.run(main())

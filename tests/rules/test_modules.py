@@ -39,6 +39,7 @@ API = {
     "RunFailed",
     "RunInput",
     "ToolCallDelta",
+    "ToolError",
     "Usage",
     "__version__",
 }

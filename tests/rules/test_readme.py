@@ -12,6 +12,7 @@ import sys
 import threading
 import urllib.request
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -80,14 +81,19 @@ CONFIGURATIONS = [text for name, text in BLOCKS if name == "json5"]
 
 
 @pytest.mark.parametrize("text", CONFIGURATIONS)
-def test_each_configuration_is_a_good_one(launch: Launch, text: str) -> None:
+def test_each_configuration_is_a_good_one(launch: Launch, text: str, tmp_path: Path) -> None:
+    if "mcp:" in text and find_spec("mcp") is None:
+        pytest.skip("the extra mcp is not installed")
+    (tmp_path / "my_tools.py").write_text(block("python", "def weather("), encoding="utf-8")
     path = launch.file(text)
     if "agents:" not in text:  # only what its section is about
         agents = '{ list: [{ id: "main", runtime: { type: "echo" } }] }'
         path = launch.file(f'{{ $include: "{path.name}", agents: {agents} }}')
     variables = dict.fromkeys(re.findall(r"\$\{(\w+)\}", text) + re.findall(r'env: "(\w+)"', text), "of-the-reader")
     given = {name: f"{value}-{number}" for number, (name, value) in enumerate(variables.items())}
-    checked = launch.command("check", "--config", str(path), env={"GATEWAY_TOKEN": "t", **given})
+    checked = launch.command(
+        "check", "--config", str(path), env={"GATEWAY_TOKEN": "t", "PYTHONPATH": str(tmp_path), **given}
+    )
     assert checked.returncode == 0, checked.stderr
 
 
@@ -198,6 +204,27 @@ def test_the_agent_example() -> None:
             assert await asyncio.to_thread(ask, gw.urls[0], "t", "openclaw", " ") == (400, "empty")
 
     asyncio.run(main())
+
+
+def test_the_tools(launch: Launch, tmp_path: Path) -> None:
+    (tmp_path / "my_tools.py").write_text(block("python", "def weather("), encoding="utf-8")
+    running = launch(launch.file(block("json5", "my_tools:weather")), "--port", "0", env={"PYTHONPATH": str(tmp_path)})
+    command = block("bash", "/tools/invoke").replace("http://127.0.0.1:18789", running.origin)
+    command = command.replace("YOUR_TOKEN", "change-me").replace("curl ", "curl -sS ")
+    done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, timeout=20, check=True)
+    result = {"city": "Rome", "forecast": ["sunny", "sunny"]}
+    assert json.loads(done.stdout) == {
+        "ok": True,
+        "result": {"content": [{"type": "text", "text": json.dumps(result)}], "details": result},
+    }
+    other = command.replace('"weather"', '"count_lines"').replace('"city": "Rome", "days": 2', f'"path": "{__file__}"')
+    done = subprocess.run(["/bin/sh", "-c", other], capture_output=True, text=True, timeout=20, check=True)
+    assert __file__ in json.loads(done.stdout)["result"]["content"][0]["text"]
+
+
+def test_the_mcp_servers(launch: Launch) -> None:
+    config = load(str(launch.file(block("json5", "mcp: {"))), environ={"SEARCH_KEY": "k"}).config
+    assert list(config.mcp.servers) == ["files", "search"]
 
 
 def test_the_agent_that_calls_tools() -> None:

@@ -154,7 +154,7 @@ time.sleep(float(sys.argv[2]))
 @pytest.mark.parametrize("how", ["cancelled", "time", "left behind"])
 def test_its_children_end_with_it(how: str, tmp_path: Path) -> None:
     file = tmp_path / "pids"
-    tool = python(CHILD, str(file), "0" if how == "left behind" else "60", seconds=1.5 if how == "time" else 60)
+    tool = python(CHILD, str(file), "0" if how == "left behind" else "60", seconds=4 if how == "time" else 60)
 
     async def main() -> None:
         running = asyncio.ensure_future(tool.call({}))
