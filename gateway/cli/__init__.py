@@ -5,6 +5,7 @@ setup     from flags to a configuration and a gateway
 serve     a gateway until a signal comes
 systemd   sockets that are handed in, and messages to the service manager
 demo, run, check, agent, keys   the commands, each imported only when it is asked for
+terminal  an answer as it comes, for a person
 ask       how `agent` asks: a gateway over HTTP, or one in this process
 
 Environment, signals, log handlers and printing belong to this room; nothing below touches them.

@@ -212,7 +212,7 @@ def test_an_interrupt_ends_the_run(ask: Run, monkeypatch: pytest.MonkeyPatch) ->
         if len(written) == 3:
             os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr("gateway.cli.agent.write", write)
+    monkeypatch.setattr("gateway.cli.terminal.write", write)
     code, _, err = ask("--message", "x", "--agent", "endless", "--stream")
     assert (code, err) == (INTERRUPTED, "")
     assert written[:3] == ["on ", "on ", "on "]

@@ -78,7 +78,8 @@ CONFIGURATIONS = [text for name, text in BLOCKS if name == "json5"]
 
 @pytest.mark.parametrize("text", CONFIGURATIONS)
 def test_each_configuration_is_a_good_one(launch: Launch, text: str) -> None:
-    checked = launch.command("check", "--config", str(launch.file(text)), env={"GATEWAY_TOKEN": "t"})
+    variables = {name: f"value-of-{name}" for name in ["GATEWAY_TOKEN", *re.findall(r"\b[A-Z]+_[A-Z_]+\b", text)]}
+    checked = launch.command("check", "--config", str(launch.file(text)), env=variables)
     assert checked.returncode == 0, checked.stderr
 
 
