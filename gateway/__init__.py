@@ -29,6 +29,7 @@ Layout, from the lowest floor to the highest; each imports only from lower ones:
     agents             the registry of agents, the run, its session
     api                HTTP handlers
     listening          where a gateway listens, by its configuration
+    bounds             what peers are held to, by its configuration
     assembly           agents, models and sessions, by its configuration
     app                the Gateway, which joins them all
     cli, testing       the command `gateway`; doubles for tests
@@ -52,15 +53,18 @@ _HOMES = {
     "ConfigError": ".errors",
     "Gateway": ".app",
     "GatewayError": ".errors",
+    "Image": ".model.chat",
     "Key": ".model.key",
     "Limits": ".server.limits",
     "Message": ".model.chat",
     "PeerGone": ".errors",
     "Rate": ".model.key",
+    "ReasoningDelta": ".model.run",
     "RequestError": ".errors",
     "RunDone": ".model.run",
     "RunFailed": ".model.run",
     "RunInput": ".model.run",
+    "ToolCallDelta": ".model.run",
     "Usage": ".model.run",
 }
 __all__ = ["__version__", *_HOMES]  # noqa: PLE0604 - the keys are strings

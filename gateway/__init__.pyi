@@ -1,9 +1,9 @@
 from .app import Gateway
 from .errors import AgentError, ConfigError, GatewayError, PeerGone, RequestError
 from .model.caller import Caller
-from .model.chat import ChatRequest, Message
+from .model.chat import ChatRequest, Image, Message
 from .model.key import Key, Rate
-from .model.run import RunDone, RunFailed, RunInput, Usage
+from .model.run import ReasoningDelta, RunDone, RunFailed, RunInput, ToolCallDelta, Usage
 from .ports import Agent
 from .server.limits import Limits
 
@@ -16,15 +16,18 @@ __all__ = [
     "ConfigError",
     "Gateway",
     "GatewayError",
+    "Image",
     "Key",
     "Limits",
     "Message",
     "PeerGone",
     "Rate",
+    "ReasoningDelta",
     "RequestError",
     "RunDone",
     "RunFailed",
     "RunInput",
+    "ToolCallDelta",
     "Usage",
     "__version__",
 ]

@@ -21,24 +21,26 @@ from .api.chat import Chat
 from .api.guard import Guard, KeyCheck
 from .api.health import Health
 from .api.hosts import Hosts
+from .api.images import ImageLimits
 from .api.models import PREFIX, Models
 from .api.origins import Origins
+from .api.planning import Planner
 from .api.problem import refusal
 from .api.root import Root
 from .api.router import Route, Router, link_route
 from .assembly import Assembly, keys_of
+from .bounds import connection_limits, throttle_limits
 from .config.schema import Config
 from .errors import ConfigError, GatewayError
 from .listening import Listen, addresses_of, own_names, require_local, require_named_origins
 from .model.key import Key
-from .ports import Agent, Exchange, Handler, Ids, LinkHandler, SessionStore
+from .ports import Agent, Exchange, GatewayTool, Handler, Ids, LinkHandler, SessionStore
 from .server.connection import Connection
 from .server.limits import Limits
 from .server.listeners import Listener, SocketFile, UnixAddress, open_listener
 from .server.server import Server
 from .server.services import LinkOpener, Options
-from .throttle import Throttle, ThrottleLimits
-from .wire.http1 import Http1Limits
+from .throttle import Throttle
 
 __all__ = ["Gateway", "random_ids"]
 
@@ -61,7 +63,8 @@ def random_ids() -> Ids:
 class Gateway:
     """An OpenAI-compatible API in front of agents.
 
-    `agents`: id to agent (`ports.Agent`), besides those of `config`.  `listen`: `host:port`, `unix:/path`, a socket
+    `agents`: id to agent (`ports.Agent`), besides those of `config`.  `tools`: Python functions, or
+    `ports.GatewayTool`, for the models of `config`.  `listen`: `host:port`, `unix:/path`, a socket
     that listens, or several; none at all for a gateway on sockets that the caller serves
     (`loop.create_server(gw.protocol, sock=s)`).  `token` is the token or password that clients have to show, `keys`
     those of single clients: secret to key, or a lookup (`api.keys.Lookup`), in place of those of `config`.  Without
@@ -76,6 +79,7 @@ class Gateway:
         config: Config | None = None,
         *,
         agents: Mapping[str, Agent] | None = None,
+        tools: Iterable[Callable[..., Any] | GatewayTool] = (),
         listen: Listen | Iterable[Listen] | None = None,
         token: str | None = None,
         keys: Mapping[str, Key] | Callable[[str], Key | None] | None = None,
@@ -95,12 +99,14 @@ class Gateway:
         self._token = token
         self._clock = clock
         self._ids = ids or random_ids()
-        self._limits = limits or _limits(self.config)
+        self._limits = limits or connection_limits(self.config)
         self._drain = settings.shutdown.drain_ms / 1000 if drain is None else drain
         self._addresses = addresses_of(self.config, listen)
         self._certificate = None if tls else _certificate(self.config)
         self._tls: Callable[[], SSLContext] | None = (lambda: tls) if tls else self._certificate
         self._proxies = _proxies(self.config)
+        self._image_limits = _image_limits(self.config)
+        self._fetcher = _fetcher(self.config, self._image_limits)
         self._links = dict(links or {})
         self._compression = settings.ws.compression if compression is None else compression
         if token is not None:
@@ -108,7 +114,7 @@ class Gateway:
         elif keys is None and not settings.auth.keys:
             require_local(self._addresses)
             require_named_origins(self.config)
-        self._assembly = Assembly(self.config, agents or {}, environ or {})
+        self._assembly = Assembly(self.config, agents or {}, environ or {}, tools=tools, ids=self._ids, clock=clock)
         self.registry = self._assembly.registry
         self._given = keys is not None
         self._keys: Any = keys_of(self.config, self.registry, environ or {}, token) if keys is None else keys
@@ -122,6 +128,8 @@ class Gateway:
 
             interceptor = Commands(self.registry, conversations, time.monotonic)
         self.runs = Runs(self.registry, conversations, self.config.agents.max_concurrent_runs, interceptor)
+        sessions = self.config.session
+        self.planner = Planner(self.registry, self._ids, sessions.sources, sessions.chat_id_headers)
         self._listeners: list[Listener] = []
         self._server: Server | None = None
         self._state = "new"
@@ -152,6 +160,7 @@ class Gateway:
         loop = asyncio.get_running_loop()
         self._closed = asyncio.Event()
         self._server = Server(loop, self._options())
+        self._assembly.start()
         protocol: Callable[[], asyncio.BaseProtocol] = self.protocol
         if self._tls is not None:
             from .server.secure import SecureTransport
@@ -218,6 +227,8 @@ class Gateway:
             await self._answers.aclose()
         self.runs.close()
         await self._assembly.aclose()
+        if self._fetcher is not None:
+            await self._fetcher.aclose()
         if self._closed is not None:
             self._closed.set()
 
@@ -256,7 +267,7 @@ class Gateway:
         settings = self.config.gateway
         hosts = Hosts((*settings.http.allowed_hosts, *own_names(self._addresses)))
         origins = Origins(settings.http.cors.allowed_origins, hosts)
-        throttle = Throttle(_throttle_limits(self.config), asyncio.get_running_loop().time)
+        throttle = Throttle(throttle_limits(self.config), asyncio.get_running_loop().time)
         check_hosts = bool(settings.http.allowed_hosts)
         keys = None if self._keys is None else self._key_check(self._keys)
         self._guard = guard = Guard(self._token, throttle, hosts, origins, check_hosts=check_hosts, keys=keys)
@@ -306,7 +317,8 @@ class Gateway:
         trees: dict[str, Route] = {}
         if self._enabled:
             body_limit = self.config.gateway.http.endpoints.chat_completions.max_body_bytes
-            chat = Chat(self.registry, self.runs, self._ids, self._clock, body_limit)
+            images, fetch = self._image_limits, self._fetcher
+            chat = Chat(self.planner, self.runs, self._clock, body_limit, images=images, fetch=fetch)
             models = Models(self.registry, int(self._clock()))
             routes["/v1/chat/completions"] = Route({"POST": self._once(chat.create, body_limit)}, scope="chat")
             routes["/v1/models"] = Route({"GET": models.index}, scope="models")
@@ -316,8 +328,21 @@ class Gateway:
             from .api.responses import Responses
 
             body_limit = endpoints.responses.max_body_bytes
-            responses = Responses(self.registry, self.runs, self._ids, self._clock, body_limit)
+            responses = Responses(self.planner, self.runs, self._clock, body_limit)
             routes["/v1/responses"] = Route({"POST": self._once(responses.create, body_limit)}, scope="responses")
+        if endpoints.embeddings.enabled:
+            from .api.embeddings import Embeddings
+
+            given = endpoints.embeddings
+            embeddings = Embeddings(self._assembly.embed(), given.model, given.models, given.max_body_bytes)
+            routes["/v1/embeddings"] = Route({"POST": embeddings.create}, scope="embeddings")
+        if self._assembly.toolbox is not None:
+            from .api.invoke import Invoke
+
+            tools = self.config.tools
+            everything, offers = self._assembly.toolbox.all, self._assembly.offers
+            invoke = Invoke(everything, offers, tools.max_invocations, tools.timeout_ms / 1000 or None)
+            routes["/tools/invoke"] = Route({"POST": invoke.create}, scope="tools")
         root = Root(routes)
         routes = {"/": Route({"GET": root.index, "OPTIONS": root.options}, guarded=False), **routes, **links}
         return Router(guard, routes, trees)
@@ -364,6 +389,21 @@ def _proxies(config: Config) -> Any:
         raise ConfigError(f"gateway.trustedProxies: {error}") from None
 
 
+def _image_limits(config: Config) -> ImageLimits:
+    endpoint = config.gateway.http.endpoints.chat_completions
+    images = endpoint.images
+    return ImageLimits(endpoint.max_image_parts, images.max_bytes, endpoint.max_total_image_bytes, images.allow_url)
+
+
+def _fetcher(config: Config, limits: ImageLimits) -> Any:
+    images = config.gateway.http.endpoints.chat_completions.images
+    if not images.allow_url:
+        return None
+    from .api.fetching import Fetcher
+
+    return Fetcher(images.url_allowlist, limits, images.max_redirects, images.timeout_ms / 1000)
+
+
 def _bind(address: UnixAddress) -> tuple[socket.socket, SocketFile | None]:
     from .server.unix import bind_unix
 
@@ -376,29 +416,3 @@ def _require_usable(token: str) -> None:
             "the token is empty, begins or ends with a blank, or holds control characters: no header could carry it; "
             "give another, or none"
         )
-
-
-def _throttle_limits(config: Config) -> ThrottleLimits:
-    settings = config.gateway.auth.rate_limit
-    return ThrottleLimits(
-        settings.max_attempts, settings.window_ms / 1000, settings.lockout_ms / 1000, settings.exempt_loopback
-    )
-
-
-def _limits(config: Config) -> Limits:
-    http = config.gateway.http
-    limits = http.limits
-    return Limits(
-        http1=Http1Limits(head_bytes=limits.head_bytes, header_count=limits.header_count),
-        head_time=limits.head_timeout_ms / 1000,
-        body_idle=limits.body_idle_timeout_ms / 1000,
-        keep_alive_idle=limits.keep_alive_timeout_ms / 1000,
-        write_stall=limits.write_timeout_ms / 1000,
-        silence=http.keep_alive_comment_ms / 1000,
-        coalesce=http.coalesce_ms / 1000,
-        connections=limits.connections,
-        connections_per_peer=limits.connections_per_peer,
-        unauthenticated_per_peer=limits.unauthenticated_per_peer,
-        exempt_local=limits.exempt_loopback,
-        tls_handshake=config.gateway.tls.handshake_timeout_ms / 1000,
-    )

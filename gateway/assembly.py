@@ -7,21 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
+from math import inf
 from time import monotonic
 from typing import Any
 
 from .agents.conversation import Conversations
-from .agents.function import echo, load_target
+from .agents.function import echo, load_target, taken_by
 from .agents.limits import RunLimits
-from .agents.registry import AgentEntry, Registry
+from .agents.registry import EVERYTHING, AgentEntry, Registry
 from .config.fields import Wrong
+from .config.kinds import models_of
 from .config.schema import Config
 from .config.schema_agents import AgentEntry as AgentConfig
 from .config.schema_models import Provider
-from .config.values import BUILT_IN_PROVIDERS, agent_id, models_of
+from .config.schema_tools import McpServer as McpConfig
+from .config.schema_tools import Tool as ToolConfig
+from .config.values import BUILT_IN_PROVIDERS, agent_id
 from .errors import ConfigError
 from .model.key import Key
-from .ports import Agent, SessionStore
+from .ports import Agent, GatewayTool, Ids, Offer, SessionStore
 from .sessions.lanes import Lanes
 from .sessions.store import MemoryStore
 
@@ -31,30 +35,81 @@ __all__ = ["Assembly", "catalog", "keys_of"]
 class Assembly:
     """The parts of one gateway.  `close` gives back what they hold.  Raises ConfigError."""
 
-    def __init__(self, config: Config, agents: Mapping[str, Agent], environ: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        agents: Mapping[str, Agent],
+        environ: Mapping[str, str],
+        *,
+        tools: Iterable[Any] = (),
+        ids: Ids,
+        clock: Callable[[], float],
+    ) -> None:
         self._config = config
         self._environ = environ
+        self._ids = ids
+        self._clock = clock
         self._catalog: Any = None
         self._cool_down: Any = None
         self._closers: list[Callable[[], Awaitable[None]]] = []
+        self._given = tuple(tools)
+        self.toolbox = self._toolbox()
+        # What the model agents may use, by their ids.
+        self.offers: dict[str, Offer] = {}
         limits = _limits(config)
-        entries = [AgentEntry(_agent_id(agent_id), agent, limits=limits) for agent_id, agent in agents.items()]
+        entries = [
+            AgentEntry(_agent_id(agent_id), agent, limits=limits, takes=taken_by(agent))
+            for agent_id, agent in agents.items()
+        ]
         taken = {entry.id for entry in entries}
-        entries += [self._agent(one) for one in _agent_configs(config, has_agents=bool(entries)) if one.id not in taken]
+        entries += [self._entry(one) for one in _agent_configs(config, has_agents=bool(entries)) if one.id not in taken]
         self.registry = Registry(entries)
 
     def conversations(self, store: SessionStore | None, clock: Callable[[], float]) -> Conversations:
         """The sessions, in `store` where one is given."""
         settings = self._config.session
         if store is None:
-            store = MemoryStore(settings.max_sessions, clock)
+            store = self._store(clock)
             self._closers.append(store.aclose)
-        return Conversations(store, Lanes(), clock, settings.max_chars)
+        queue = settings.queue
+        lanes = Lanes(queue.max_waiting, queue.max_wait_ms / 1000, queue.mode)
+        return Conversations(store, lanes, clock, settings.max_chars, settings.max_turns)
+
+    def _store(self, clock: Callable[[], float]) -> SessionStore:
+        settings = self._config.session
+        sessions, size, idle = settings.max_sessions, settings.max_bytes, settings.idle_minutes * 60 or inf
+        if settings.store in {None, "memory"}:
+            return MemoryStore(sessions, clock, idle=idle, size=size)
+        # SQLite is loaded with the first session; or now, where there is a file that may turn out to be no good one.
+        from .sessions.deferred import DeferredStore
+        from .sessions.place import check, file_of
+
+        path = file_of(settings.store or "", self._environ)
+
+        def make() -> SessionStore:
+            from .sessions.sqlite import SqliteStore
+
+            return SqliteStore(path, sessions, clock, idle=idle, size=size)
+
+        if check(path):
+            from .sessions.sqlite import verify
+
+            verify(path)
+        return DeferredStore(make)
+
+    def start(self) -> None:
+        """Begin what needs the running event loop."""
+        if self.toolbox is not None:
+            self.toolbox.start()
 
     async def aclose(self) -> None:
         """Give back what the parts hold."""
         for close in self._closers:
             await close()
+
+    def _entry(self, config: AgentConfig) -> AgentEntry:
+        entry = self._agent(config)
+        return entry._replace(takes=entry.takes & taken_by(entry.agent), shows_reasoning=config.show_reasoning)
 
     def _agent(self, config: AgentConfig) -> AgentEntry:
         limits = _limits(self._config, config)
@@ -92,6 +147,48 @@ class Assembly:
         self._closers.append(agent.aclose)
         return agent
 
+    def _with_tools(self, config: AgentConfig, model: Agent) -> Agent:
+        """The model, or the loop in which it uses its tools.  Where none are named, those that the program gave."""
+        defaults = self._config.agents.defaults
+        names = defaults.tools if config.tools is None else config.tools
+        if names is None:
+            names = tuple(tool.name for tool in self._given)
+        if not names:
+            return model
+        from .agents.loop import ToolLimits, ToolLoop
+
+        toolbox = self.toolbox
+        if toolbox is None:
+            from .tools.toolbox import Toolbox
+
+            toolbox = Toolbox(())
+        settings = self._config.tools
+        limits = ToolLimits(
+            rounds=defaults.max_tool_rounds if config.max_tool_rounds is None else config.max_tool_rounds,
+            calls=settings.max_calls,
+            parallel=settings.max_parallel,
+            call_time=settings.timeout_ms / 1000 or None,
+            result_characters=settings.max_result_chars,
+        )
+        offer = self.offers[config.id] = toolbox.offer(names, f"agents: {config.id}: tools")
+        return ToolLoop(model, offer, limits, self._ids, self._clock)
+
+    def _toolbox(self) -> Any:
+        """The tools of the configuration and those that the program gave; None where there are none."""
+        listed = self._config.tools.list
+        servers = {name: one for name, one in self._config.mcp.servers.items() if one.enabled}
+        if not (listed or servers or self._given):
+            return None
+        from .tools.toolbox import Toolbox
+
+        self._given = tuple(map(_given_tool, self._given))
+        toolbox = Toolbox(
+            (*self._given, *(_tool(one, index, self._environ) for index, one in enumerate(listed))),
+            [_mcp_server(name, one) for name, one in servers.items()],
+        )
+        self._closers.append(toolbox.aclose)
+        return toolbox
+
     def _model(self, config: AgentConfig, limits: RunLimits) -> AgentEntry:
         # Loaded on demand: a gateway of Python agents needs no HTTP client.
         from .agents.fallbacks import CoolDown, Fallbacks
@@ -99,11 +196,8 @@ class Assembly:
         choice = config.model or self._config.agents.defaults.model
         if choice is None:
             raise ConfigError(f'agents: {config.id}: has neither a model ("provider/model") nor a runtime')
-        if self._catalog is None:
-            self._catalog = catalog(self._config, self._environ)
-            self._closers.append(self._catalog.aclose)
-            self._cool_down = CoolDown(monotonic)
-        made = self._catalog
+        made = self._models()
+        self._cool_down = self._cool_down or CoolDown(monotonic)
         names, prompt = models_of(choice), config.system_prompt
         own = names[0].partition("/")[0]
         agent = Fallbacks(
@@ -113,13 +207,36 @@ class Assembly:
         )
         return AgentEntry(
             config.id,
-            agent,
+            self._with_tools(config, agent),
             config.aliases,
             config.default,
             limits,
             lambda wanted, param: made.check(wanted, own, param),
-            names[0],
+            EVERYTHING if any(made.takes_images(name) is not False for name in names) else EVERYTHING - {"images"},
+            own_model=names[0],
         )
+
+    def embed(self) -> Callable[[str, Any], Awaitable[bytes]]:
+        """What embeds, by whichever provider's model is asked for.  Raises ConfigError where one of the configuration's
+        is none.
+        """
+        from .providers.embeddings import Embedder
+
+        made, settings = self._models(), self._config.gateway.http.endpoints.embeddings
+        for name in dict.fromkeys((*((settings.model,) if settings.model else ()), *settings.models.values())):
+            made.expect(name)
+
+        async def embed(name: str, request: Any) -> bytes:
+            provider, upstream, model = made.reach(name)
+            return await Embedder(provider, upstream).embed(model, request)
+
+        return embed
+
+    def _models(self) -> Any:
+        if self._catalog is None:
+            self._catalog = catalog(self._config, self._environ)
+            self._closers.append(self._catalog.aclose)
+        return self._catalog
 
 
 def catalog(config: Config, environ: Mapping[str, str]) -> Any:
@@ -169,6 +286,52 @@ def _dialect(api: str) -> Any:
             from .providers.openai import Completions
 
             return Completions()
+
+
+def _given_tool(tool: Any) -> GatewayTool:
+    """A Python function as a tool, or what is one already."""
+    if hasattr(tool, "parameters") and hasattr(tool, "call"):
+        return tool  # type: ignore[no-any-return]  # as far as it can be looked at
+    from .tools.function import FunctionTool
+
+    return FunctionTool(tool)
+
+
+def _tool(config: ToolConfig, index: int, environ: Mapping[str, str]) -> GatewayTool:
+    if config.command is None:
+        from .tools.function import FunctionTool, load_function
+
+        function = load_function(config.python or "", f"tools.list[{index}]: python")
+        return FunctionTool(function, name=config.name, description=config.description, parameters=config.parameters)
+    from .processes import bare_environment
+    from .tools.process import Command, ProcessTool
+
+    command = Command(
+        config.command.argv,
+        bare_environment(environ, config.command.env),
+        config.command.timeout_ms / 1000 or None,
+        config.command.max_output_bytes,
+        config.command.cwd,
+    )
+    return ProcessTool(command, name=config.name or "", description=config.description, parameters=config.parameters)
+
+
+def _mcp_server(name: str, config: McpConfig) -> Any:
+    from .tools.mcp import McpServer, McpSettings
+
+    return McpServer(
+        name,
+        McpSettings(
+            config.command,
+            config.args,
+            config.env,
+            config.cwd,
+            config.url,
+            config.headers,
+            config.connect_timeout_ms / 1000,
+            config.timeout_ms / 1000,
+        ),
+    )
 
 
 def _agent_id(text: str) -> str:

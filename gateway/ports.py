@@ -144,6 +144,7 @@ class SessionStore(Protocol):
     """The turns of sessions, by key.
 
     Each method may raise StoreError (see `errors`): then nothing was changed, and what was there before is whole.
+    A session that nothing was added to for longer than the store keeps it is as if it had never been.
     """
 
     async def load(self, key: str) -> Session:
@@ -159,16 +160,22 @@ class SessionStore(Protocol):
         """Keep the model that the session's runs shall use."""
 
     async def locate(self, run_id: str) -> tuple[str, int] | None:
-        """Where the turn of a run is: the key, and the number of turns up to it, itself included."""
+        """Where the turn of a run is: the key, and the number of turns up to it, itself included.
+
+        Sessions that were forked share turns; then it is any one of them.
+        """
 
     async def fork(self, key: str, turns: int, new_key: str) -> None:
-        """Begin a session with the first `turns` of another."""
+        """Begin a session with the first `turns` of another, in place of what it held; nothing where there is none."""
 
     async def sessions(self) -> tuple[SessionInfo, ...]:
         """All there are, the last used first."""
 
     async def delete(self, key: str) -> bool:
         """Forget a session; false where there was none."""
+
+    async def reset(self, key: str) -> bool:
+        """Forget what was said in a session, but not the model chosen for it; false where there was none."""
 
     async def aclose(self) -> None:
         """Give back what it holds; what was committed is kept."""

@@ -34,7 +34,8 @@ if hasattr(signal, "SIGHUP"):
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Modules that several test files share.
-sys.path[:0] = [str(HERE / folder) for folder in ("agents", "e2e", "attacks", "providers", "rules", "server", "wire")]
+FOLDERS = ("agents", "attacks", "durability", "e2e", "providers", "rules", "server", "sessions", "wire")
+sys.path[:0] = [str(HERE / folder) for folder in FOLDERS]
 pytest_plugins = ["processes", "siege"]
 
 

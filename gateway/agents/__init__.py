@@ -2,6 +2,7 @@
 
 registry    which agents there are, and which of them a request means
 run         the one way in which an agent is run, whoever asks
+calling     runs whose caller has tools
 limits      how many runs of an agent there may be, and how long they may take
 slash       messages of an operator that the gateway answers itself
 command     any program as an agent; command_child: its process; command_output: what it writes

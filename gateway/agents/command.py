@@ -68,6 +68,9 @@ class Command(NamedTuple):
 class CommandAgent:
     """The agent.  Raises ConfigError where the program, its folder or a variable is not there."""
 
+    takes: frozenset[str] = frozenset()
+    """Neither images nor the caller's tools; see `registry`."""
+
     def __init__(self, command: Command) -> None:
         self._command = command
         self._program = _program(command)

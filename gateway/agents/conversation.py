@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
+from functools import partial
 from logging import getLogger
 
 from ..errors import AgentError
@@ -11,8 +12,10 @@ from ..model.chat import Message, ToolCall
 from ..model.run import INSTRUCTIONS, RunDone, RunEvent, RunFailed, RunInput, Step, ToolCallDelta
 from ..model.session import Session, Turn
 from ..ports import SessionStore
-from ..sessions.history import messages_of, surplus
-from ..sessions.lanes import Lanes
+from ..sessions.history import Bounds, coherent, kept, messages_of, overgrown, recent, size, stray
+from ..sessions.keys import owns
+from ..sessions.lanes import Lanes, Visit
+from ..sessions.overlap import addition
 
 __all__ = ["ANSWER_CHARACTERS", "TOO_LONG", "Conversations", "calls_of", "failed"]
 
@@ -22,17 +25,36 @@ ANSWER_CHARACTERS = 4_000_000
 
 TOO_LONG = RunFailed(f"the agent said more than {ANSWER_CHARACTERS} characters", "answer_too_long", 500)
 
+_INTERRUPTED = RunFailed("the run was ended for a newer one, or by request", "interrupted", 409)
+
+# How often a turn is looked for that was elsewhere by the time its session was free; it goes elsewhere only with it.
+LOOKS = 3
+
 _logger = getLogger(__name__)
 
 
 class Conversations:
-    """The sessions of all agents.  `characters`: what is kept of each.  `clock` gives seconds since the epoch."""
+    """The sessions of all agents.
 
-    def __init__(self, store: SessionStore, lanes: Lanes, clock: Callable[[], float], characters: int) -> None:
+    `characters` and `turns` are what is kept of each, and given to a model.  `clock` gives seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        store: SessionStore,
+        lanes: Lanes,
+        clock: Callable[[], float],
+        characters: int = 400_000,
+        turns: int = 200,
+    ) -> None:
         self._store = store
         self._lanes = lanes
         self._clock = clock
-        self._characters = characters
+        self._bounds = Bounds(characters, turns)
+
+    def interrupt(self, key: str) -> bool:
+        """End the run under way in a session, which gets RunFailed (409, `interrupted`); false where there is none."""
+        return self._lanes.interrupt(key)
 
     async def session(self, key: str) -> Session:
         """What a session holds.  Raises AgentError."""
@@ -44,41 +66,145 @@ class Conversations:
         Raises AgentError.
         """
         async with self._lanes.enter(key):
-            model = (await self._store.load(key)).model
-            found = await self._store.delete(key)
-            if model is not None:
-                await self._store.choose_model(key, model)
-            return found
+            return await self._store.reset(key)
 
     async def choose_model(self, key: str, model: str | None) -> None:
         """Have the session's runs use a model; None for the agent's own.  Raises AgentError."""
         await self._store.choose_model(key, model)
 
     async def hold(
-        self, run: RunInput, attempt: Callable[[RunInput], AsyncGenerator[RunEvent, None]]
+        self,
+        run: RunInput,
+        attempt: Callable[[RunInput], AsyncGenerator[RunEvent, None]],
+        end: Callable[[str, RunFailed], bool],
     ) -> AsyncGenerator[RunEvent, None]:
-        """The events of a run in its session; `attempt` gives those of the run itself."""
+        """The events of a run in its session.
+
+        `attempt` gives those of the run itself; `end`, called with its id, has it end with this, and tells whether it
+        was under way.
+        """
+        ending: RunDone | RunFailed = TOO_LONG
         try:
-            key = run.session_key
-            async with self._lanes.enter(key):
-                session = await self._store.load(key)
-                run = run._replace(history=messages_of(session.turns), model=run.model or session.model)
+            async with self._entered(run) as stay:
+                run, keep, asked = self._planned(run, stay)
+                if stay.visit is not None:
+                    stay.visit.end = partial(end, run.run_id, _INTERRUPTED)
                 said = _Said()
                 async with aclosing(attempt(run)) as events:
                     async for event in events:
                         if isinstance(event, RunDone):  # kept before it is told
-                            turn = Turn(run.run_id, _asked(run), said.messages(), self._clock())
-                            drop = surplus((*session.turns, turn), self._characters)
-                            await self._store.commit(key, turn, drop=drop)
-                        elif not said.take(event):
-                            yield TOO_LONG
-                            return
+                            await self._keep(stay, keep, Turn(run.run_id, asked, said.messages(), self._clock()))
+                        if isinstance(event, RunDone | RunFailed):
+                            ending = event
+                            break
+                        if not said.take(event):
+                            break
                         yield event
         except AgentError as error:  # the lane is full, the store failed
-            yield failed(error)
+            ending = failed(error)
         except Exception:
             _logger.exception("%s: its session could not be read or kept", run.label)
-            yield RunFailed("the session could not be read or kept", "session_error", 500)
+            ending = RunFailed("the session could not be read or kept", "session_error", 500)
+        yield ending
+
+    @asynccontextmanager
+    async def _entered(self, run: RunInput) -> AsyncIterator[_Stay]:
+        """The run in its session.  Raises AgentError (409, `session_busy`; 404, `previous_response_not_found`)."""
+        if run.after is None:
+            async with self._lanes.enter(run.session_key) as visit:
+                yield _Stay(await self._store.load(visit.key), visit)
+            return
+        for _ in range(LOOKS):
+            located = await self._store.locate(run.after)
+            if located is None or not owns(run.caller.id, located[0]):
+                break
+            if run.session is None:  # it only reads
+                session = await self._store.load(located[0])
+                if turns := _up_to(session.turns, run.after):
+                    yield _Stay(session._replace(turns=turns), None)
+                    return
+                continue
+            # Where it is the last turn is told by who is in the lane: two that go on from it shall not both think so.
+            async with self._lanes.enter(located[0]) as visit:
+                session = await self._store.load(visit.key)
+                turns = _up_to(session.turns, run.after)
+                if turns and len(turns) == len(session.turns):
+                    yield _Stay(session, visit)
+                    return
+                if turns:
+                    await self._store.fork(visit.key, len(turns), run.session)
+            if turns:
+                async with self._lanes.enter(run.session) as visit:
+                    stay = _Stay(session._replace(turns=turns), visit)
+                    try:
+                        yield stay
+                    finally:
+                        if not stay.kept:
+                            await self._store.delete(visit.key)
+                return
+        message = f"Previous response with id 'resp_{run.after}' not found."
+        raise AgentError(message, code="previous_response_not_found", status=404)
+
+    def _planned(self, run: RunInput, stay: _Stay) -> tuple[RunInput, int, tuple[Message, ...]]:
+        """The run with what it is to know, how many turns of its session stay, and what it adds to them.
+
+        Raises AgentError (400) for results of tools that were not called, and for a turn without an
+        end; 409 (`interrupted`) where it is to end already.
+        """
+        if stay.visit is not None and stay.visit.interrupted:
+            raise AgentError(_INTERRUPTED.message, code=_INTERRUPTED.code, status=_INTERRUPTED.status)
+        turns, trimmed, model = stay.session
+        messages = run.request.messages
+        if run.after is None:
+            keep, asked = addition(turns, trimmed, messages, self._bounds)
+        else:
+            keep, asked = len(turns), tuple(message for message in messages if message.role not in INSTRUCTIONS)
+        history = messages_of(turns[:keep])
+        whole = (*history, *asked)
+        if (call := stray(whole)) is not None:
+            message = f"The result of the tool call '{call}' answers no call of this session."
+            raise AgentError(message, code="tool_call_not_found", status=400)
+        if overgrown(whole, len(asked), self._bounds):
+            message = (
+                "This turn of the session has grown too long (session.maxChars). Say something new, or begin another."
+            )
+            raise AgentError(message, code="session_turn_too_long", status=400)
+        first = recent(whole, self._bounds)
+        told = coherent(whole)
+        history = tuple(message for message in told[first : len(history)] if message is not None)
+        new = tuple(message for message in told[max(first, len(whole) - len(asked)) :] if message is not None)
+        request = run.request
+        if len(new) < sum(message.role not in INSTRUCTIONS for message in messages):
+            instructions = (message for message in messages if message.role in INSTRUCTIONS)
+            request = request._replace(messages=(*instructions, *new))
+        session = None if stay.visit is None else stay.visit.key
+        run = run._replace(session=session, request=request, history=history, model=run.model or model)
+        return run, keep, asked
+
+    async def _keep(self, stay: _Stay, keep: int, turn: Turn) -> None:
+        if stay.visit is None:
+            return
+        turns = stay.session.turns
+        drop, turn = kept(turns[:keep], turn, self._bounds)
+        await self._store.commit(stay.visit.key, turn, drop=drop, keep=keep if keep < len(turns) else None)
+        stay.kept = True
+
+
+class _Stay:
+    """A run in its session, as it found it."""
+
+    def __init__(self, session: Session, visit: Visit | None) -> None:
+        self.session = session
+        self.visit = visit
+        """None for a run that reads the session and adds nothing."""
+        self.kept = False
+        """Whether its turn is part of the session."""
+
+
+def _up_to(turns: Sequence[Turn], run_id: str) -> tuple[Turn, ...]:
+    """The turns up to that of a run, itself included; none where it is not there."""
+    number = next((number for number, turn in enumerate(turns, 1) if turn.run_id == run_id), 0)
+    return tuple(turns[:number])
 
 
 class _Said:
@@ -104,7 +230,7 @@ class _Said:
                 self._size += len(event.arguments) + len(event.id) + len(event.name)
             case Step():
                 self._steps += event.messages
-                self._size += sum(len(message.text) for message in event.messages)
+                self._size += sum(map(size, event.messages))
                 self._texts.clear()  # they are part of the step
             case _:
                 pass
@@ -124,11 +250,6 @@ def calls_of(deltas: list[ToolCallDelta]) -> tuple[ToolCall, ...]:
         ToolCall(pieces[0].id, pieces[0].name, "".join(piece.arguments for piece in pieces))
         for _, pieces in sorted(found.items())
     )
-
-
-def _asked(run: RunInput) -> tuple[Message, ...]:
-    """What a request adds to its session.  Instructions come with each request anew, so they are not kept."""
-    return tuple(message for message in run.request.messages if message.role not in INSTRUCTIONS)
 
 
 def failed(error: AgentError) -> RunFailed:

@@ -9,8 +9,9 @@ from inspect import isasyncgenfunction, iscoroutinefunction
 from ..errors import ConfigError
 from ..model.run import RunEvent, RunInput, Usage
 from ..ports import Agent
+from .registry import EVERYTHING
 
-__all__ = ["echo", "load_target"]
+__all__ = ["echo", "load_target", "taken_by"]
 
 
 async def echo(run: RunInput) -> AsyncIterator[RunEvent]:
@@ -20,6 +21,14 @@ async def echo(run: RunInput) -> AsyncIterator[RunEvent]:
         yield word if index == 0 else f" {word}"
     heard = sum(len(message.text.split()) for message in (*run.history, *run.request.messages))
     yield Usage(heard, len(words))
+
+
+echo.__dict__["takes"] = frozenset()  # see `taken_by`
+
+
+def taken_by(agent: Agent) -> frozenset[str]:
+    """What an agent takes besides text: as its attribute `takes` says, else everything."""
+    return EVERYTHING & frozenset(getattr(agent, "takes", EVERYTHING))
 
 
 def load_target(target: str, place: str) -> Agent:

@@ -11,9 +11,12 @@ from ..model.names import FAMILIES, PUBLIC
 from ..ports import Agent
 from .limits import NO_LIMITS, RunLimits
 
-__all__ = ["MODEL_SCOPE", "AgentEntry", "ModelCheck", "Registry"]
+__all__ = ["EVERYTHING", "MODEL_SCOPE", "AgentEntry", "ModelCheck", "Registry"]
 
 MAIN = "main"
+
+EVERYTHING = frozenset({"tools", "images"})
+"""What there is to understand besides text: tools of the caller, and images."""
 
 MODEL_SCOPE = "model"
 """What a key needs to choose another model than the agent's own, which may cost more."""
@@ -27,6 +30,7 @@ class AgentEntry(NamedTuple):
     """`id` in lower case.  `aliases` are further values of `model` that mean this agent.
 
     `check_model` tells whether a caller may have the agent answer with another model; None for agents that have none.
+    `takes` is what it understands besides text, of EVERYTHING.  `shows_reasoning`: callers are told what it thinks.
     `own_model` is what it answers with otherwise.
     """
 
@@ -36,6 +40,8 @@ class AgentEntry(NamedTuple):
     default: bool = False
     limits: RunLimits = NO_LIMITS
     check_model: ModelCheck | None = None
+    takes: frozenset[str] = EVERYTHING
+    shows_reasoning: bool = False
     own_model: str | None = None
 
     def model(self, wanted: str, caller: Caller, param: str) -> str:

@@ -27,6 +27,7 @@ from ..model.run import (
     ToolUse,
     Usage,
 )
+from .calling import calling
 from .conversation import ANSWER_CHARACTERS, TOO_LONG, Conversations, calls_of, failed
 from .limits import MOST_RUNS, ActiveRun, AgentRuns, too_many
 from .registry import Registry
@@ -91,9 +92,12 @@ class Runs:
 
     def abort(self, run_id: str) -> bool:
         """End one run, with RunFailed (`run_aborted`); false where it is not under way."""
+        return self._end(run_id, _ABORTED)
+
+    def _end(self, run_id: str, ending: RunFailed) -> bool:
         active = self._active.get(run_id)
         if active is not None:
-            active.end(_ABORTED)
+            active.end(ending)
         return active is not None
 
     def run(self, run: RunInput) -> AsyncGenerator[RunEvent, None]:
@@ -108,7 +112,9 @@ class Runs:
             run = taken
         if refused := self._refusal(run):
             raise AgentError(refused.message, code=refused.code, status=refused.status, retry_after=refused.retry_after)
-        return self._attempt(run) if run.session is None else self._conversations.hold(run, self._attempt)
+        if run.session is None and run.after is None:
+            return self._attempt(run)
+        return self._conversations.hold(run, self._attempt, self._end)
 
     async def answer(self, run: RunInput) -> Answer:
         """The whole answer of a run, for those who show nothing before its end."""
@@ -123,11 +129,11 @@ class Runs:
             taken = run if self._interceptor is None else self._interceptor.take(self, run)
             if not isinstance(taken, RunInput):
                 source = taken
-            elif (run := taken).session is None:
+            elif (run := taken).session is None and run.after is None:
                 active = self._begin(run)
                 source = active.produced
             else:
-                source = self._conversations.hold(run, self._attempt)
+                source = self._conversations.hold(run, self._attempt, self._end)
             if hasattr(source, "__aiter__"):
                 async for event in source:
                     if event.__class__ is str:
@@ -226,6 +232,9 @@ class Runs:
         yield ending
 
     def _refusal(self, run: RunInput) -> RunFailed | None:
+        agents = run.caller.agents
+        if agents is not None and run.agent_id not in agents:  # who planned it has asked, or else has forgotten to
+            return RunFailed(f"this API key may not use the agent `{run.agent_id}`", "agent_not_allowed", 403)
         if len(self._active) >= self._most:
             return too_many(f"{self._most} runs are under way, as many as `agents.maxConcurrentRuns` allows")
         return self._agents[run.agent_id].refusal
@@ -235,6 +244,8 @@ class Runs:
             raise _RefusedError(refused)
         agent = self._agents[run.agent_id]
         produced: Any = agent.agent(run)
+        if run.request.tools:
+            produced = calling(produced, run)
         if hasattr(produced, "__aiter__") and not hasattr(produced, "ag_running"):
             produced = _generator(produced)
         active = self._active[run.run_id] = ActiveRun(run, current_task(), produced, agent.unheard)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from ..model.chat import Message
+from ..sessions.history import size
 
 __all__ = ["Unanswered"]
 
@@ -18,13 +19,10 @@ RUNS = 1_000
 """Runs whose calls wait; the one used longest ago is forgotten first.  The model then sees what the caller shows."""
 
 CHARACTERS = 16_000_000
-"""Of all of them together."""
+"""Of all of them together, for each agent."""
 
 SECONDS = 3_600.0
 """How long the caller has for its tools, some of which ask a person."""
-
-# What a message takes besides its characters.
-_MESSAGE = 200
 
 
 class _Kept(NamedTuple):
@@ -45,11 +43,10 @@ class Unanswered:
 
     def keep(self, owner: str, ids: Iterable[str], steps: tuple[Message, ...], text: str) -> None:
         """The caller is asked for the calls with these ids.  `text` is what was said with them, after the steps."""
-        size = _MESSAGE + len(text) + sum(map(_size, steps))
-        kept = _Kept(owner, steps, text, size, self._clock() + SECONDS)
+        kept = _Kept(owner, steps, text, len(text) + sum(map(size, steps)), self._clock() + SECONDS)
         for call_id in ids:
             self._kept[call_id] = kept
-            self._size += size
+            self._size += kept.size
         while len(self._kept) > RUNS or self._size > CHARACTERS:
             self._forget(next(iter(self._kept)))
 
@@ -78,8 +75,3 @@ class Unanswered:
 
     def _forget(self, call_id: str) -> None:
         self._size -= self._kept.pop(call_id).size
-
-
-def _size(message: Message) -> int:
-    calls = sum(len(call.id) + len(call.name) + len(call.arguments) for call in message.tool_calls)
-    return _MESSAGE + len(message.text) + calls

@@ -6,10 +6,13 @@ guard       who may come in
 hosts       the names under which a gateway may be asked
 origins     the web pages that may use it
 cors        their requests
-parse       a chat completion request out of its bytes
+parse       a chat completion request out of its bytes, with parse_messages, parse_tools and parse_parameters
+images      images in requests, and how many may be how large
+abilities   what an agent takes besides text
 chat        POST /v1/chat/completions
 chat_bytes  its answers as bytes
 responses   POST /v1/responses; its requests in responses_parse and responses_input, its answers in responses_bytes
+embeddings  POST /v1/embeddings; its requests in embeddings_parse
 models      GET /v1/models
 health      GET /healthz, /readyz
 root        GET /

@@ -6,30 +6,65 @@ Source: https://platform.openai.com/docs/api-reference/chat/object and .../chat/
 from __future__ import annotations
 
 import json
+import re
 from json.encoder import encode_basestring
 
-from ..model.run import Answer, RunFailed, Usage
+from ..model.run import Answer, ModelChange, RunFailed, ToolCallDelta, Usage
 from .problem import run_error_object
 
-__all__ = ["DONE", "KEEP_ALIVE", "ChunkEncoder", "completion"]
+__all__ = ["DONE", "KEEP_ALIVE", "ChunkEncoder", "completion", "fallback_text", "finish_of_calls"]
 
 DONE = b"data: [DONE]\n\n"
 KEEP_ALIVE = b": keep-alive\n\n"
 
+# What a provider said goes into a header: proxies take 4 KiB for all of them at least.
+FALLBACK_CHARACTERS = 200
+_UNPRINTABLE = re.compile(r"[^ -~]")
+
 
 def _usage(usage: Usage) -> str:
-    prompt, answer, _, _ = usage
-    return f'{{"prompt_tokens":{prompt},"completion_tokens":{answer},"total_tokens":{prompt + answer}}}'
+    prompt, answer, cached, reasoning = usage
+    details = ""
+    if cached is not None:
+        details = f',"prompt_tokens_details":{{"cached_tokens":{cached}}}'
+    if reasoning is not None:
+        details += f',"completion_tokens_details":{{"reasoning_tokens":{reasoning}}}'
+    return f'{{"prompt_tokens":{prompt},"completion_tokens":{answer},"total_tokens":{prompt + answer}{details}}}'
 
 
-def completion(run_id: str, created: int, model: str, answer: Answer, finish_reason: str) -> bytes:
-    """A `chat.completion` object.  `created` is in seconds since the epoch."""
-    text = answer.text
+def completion(
+    run_id: str, created: int, model: str, answer: Answer, finish_reason: str, *, reasoning: bool = False
+) -> bytes:
+    """A `chat.completion` object.  `created` is in seconds since the epoch; `reasoning`: show what was thought."""
+    content, more = encode_basestring(answer.text), ""
+    if answer.reasoning and reasoning:
+        more = f',"reasoning_content":{encode_basestring(answer.reasoning)}'
+    if answer.tool_calls:
+        finish_reason = finish_of_calls(finish_reason)
+        content = content if answer.text else "null"
+        calls = ",".join(f"{{{_call(call.id, call.name, call.arguments)}}}" for call in answer.tool_calls)
+        more += f',"tool_calls":[{calls}]'
     return (
         f'{{"id":"chatcmpl-{run_id}","object":"chat.completion","created":{created},"model":{encode_basestring(model)},'
-        f'"choices":[{{"index":0,"message":{{"role":"assistant","content":{encode_basestring(text)},"refusal":null}},'
+        f'"choices":[{{"index":0,"message":{{"role":"assistant","content":{content},"refusal":null{more}}},'
         f'"logprobs":null,"finish_reason":{encode_basestring(finish_reason)}}}],"usage":{_usage(answer.usage)}}}'
     ).encode("utf-8", "replace")
+
+
+def _call(call_id: str, name: str, arguments: str) -> str:
+    function = f'{{"name":{encode_basestring(name)},"arguments":{encode_basestring(arguments)}}}'
+    return f'"id":{encode_basestring(call_id)},"type":"function","function":{function}'
+
+
+def finish_of_calls(reason: str) -> str:
+    """The finish reason of an answer that asks for calls: clients look there to find out that it does."""
+    return "tool_calls" if reason == "stop" else reason
+
+
+def fallback_text(change: ModelChange) -> bytes:
+    """Which model answers in place of the first, and why, as the value of a header or a comment: printable ASCII."""
+    text = f"{change.model}; {change.reason}"[:FALLBACK_CHARACTERS]
+    return _UNPRINTABLE.sub("?", text).strip().encode()
 
 
 class ChunkEncoder:
@@ -60,6 +95,24 @@ class ChunkEncoder:
         """
         joined = f"{self._after}{self._before}".join(map(encode_basestring, texts))
         return f"{self._before}{joined}{self._after}".encode("utf-8", "replace")
+
+    def tool_call(self, delta: ToolCallDelta) -> bytes:
+        """A piece of a call; the first of each tells its id and its name."""
+        number, call_id, name, arguments = delta
+        if call_id or name:
+            call = _call(call_id, name, arguments)
+        else:
+            call = f'"function":{{"arguments":{encode_basestring(arguments)}}}'
+        return self._choice(f'{{"tool_calls":[{{"index":{number},{call}}}]}}', "null")
+
+    def reasoning(self, text: str) -> bytes:
+        """A piece of what was thought."""
+        return self._choice(f'{{"reasoning_content":{encode_basestring(text)}}}', "null")
+
+    @staticmethod
+    def fallback(change: ModelChange) -> bytes:
+        """A comment, since the head is gone by then: which model answers, and why."""
+        return b": fallback %b\n\n" % fallback_text(change)
 
     def finish(self, reason: str) -> bytes:
         """The chunk that tells why the answer ends; exactly one in a good stream."""

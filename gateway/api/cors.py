@@ -11,6 +11,7 @@ from collections.abc import Callable
 from re import compile as pattern
 
 from ..model.http import Headers
+from ..model.names import FALLBACK
 from ..ports import Exchange, Handler
 from .origins import Origins
 from .problem import render
@@ -26,7 +27,7 @@ MAX_AGE = 600
 
 _VARY: Headers = ((b"vary", b"Origin"),)
 _READABLE = (
-    b"x-request-id, retry-after, idempotent-replayed, "
+    b"x-request-id, retry-after, idempotent-replayed, " + FALLBACK + b", "
     b"x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests"
 )
 _EXPOSED: Headers = ((b"access-control-expose-headers", _READABLE), *_VARY)

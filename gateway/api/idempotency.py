@@ -112,14 +112,14 @@ class Idempotency:
 
     async def aclose(self) -> None:
         """End what is under way, and forget all."""
-        self._kept.close()
-        self._grace.close()
         for task in self._tasks:
             task.cancel()
         if self._tasks:
             await wait(self._tasks, timeout=PATIENCE)
-        self._answers.clear()
-        self._done.clear()
+        for recording in [*self._answers.values()]:  # those of tasks that go on all the same, too
+            self._release(recording)
+        self._kept.close()
+        self._grace.close()
 
     def _fingerprint(self, head: RequestHead, body: bytes) -> bytes:
         digest = sha256()

@@ -81,7 +81,7 @@ class Images:
         self._bytes += len(data)
         if self._bytes > self._limits.total:
             what = f"The images of the request have more than {self._limits.total} bytes together."
-            raise RequestError(400, what, param=place, code="image__too_large")
+            raise RequestError(400, what, param=place, code="image_too_large")
         return data
 
     def _elsewhere(self, place: str, url: str, detail: str | None) -> Image:
@@ -106,7 +106,7 @@ def media_type_of(data: bytes) -> str | None:
 
 
 def _too_large(place: str, limit: int) -> RequestError:
-    return RequestError(400, f"`{place}` has more than {limit} bytes.", param=place, code="image__too_large")
+    return RequestError(400, f"`{place}` has more than {limit} bytes.", param=place, code="image_too_large")
 
 
 def _invalid(place: str, what: str) -> RequestError:

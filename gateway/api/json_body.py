@@ -37,10 +37,13 @@ _STRING_OR_CONSTANT = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|NaN|-?Infinity')
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
-def json_body(body: bytes) -> Any:
-    """The value of a JSON text (RFC 8259).  Raises RequestError (400) that tells line and column."""
-    if len(body) > 2 * VALUES and _too_many_values(body):  # in fewer bytes there is no room for so many
-        raise RequestError(400, f"The request body holds more than {VALUES} values and keys.", code="invalid_json")
+def json_body(body: bytes, values: int = VALUES) -> Any:
+    """The value of a JSON text (RFC 8259).  Raises RequestError (400) that tells line and column.
+
+    `values`: the most values and keys there may be.
+    """
+    if len(body) > 2 * values and _too_many_values(body, values):  # in fewer bytes there is no room for so many
+        raise RequestError(400, f"The request body holds more than {values} values and keys.", code="invalid_json")
     try:
         text = body.decode()
     except UnicodeDecodeError as error:
@@ -74,15 +77,15 @@ def json_body(body: bytes) -> Any:
     return value
 
 
-def _too_many_values(body: bytes) -> bool:
-    """Whether the marks before values and keys are more than VALUES, up to the first fault at least."""
-    if len(body) - len(body.translate(None, b",:[{")) < VALUES:
+def _too_many_values(body: bytes, values: int) -> bool:
+    """Whether the marks before values and keys are more than `values`, up to the first fault at least."""
+    if len(body) - len(body.translate(None, b",:[{")) < values:
         return False
     bare = body.replace(b"\\\\", b"").replace(b'\\"', b"")  # and now without those that stand in strings
-    if bare.count(b'"') > 2 * VALUES:
+    if bare.count(b'"') > 2 * values:
         return True
     outside = b"".join(bare.split(b'"')[::2])
-    return len(outside) - len(outside.translate(None, b",:[{")) >= VALUES
+    return len(outside) - len(outside.translate(None, b",:[{")) >= values
 
 
 def _check_text(value: Any) -> None:

@@ -78,13 +78,13 @@ def number(low: float, high: float) -> Check:
     return check
 
 
-def integer(low: int, high: int) -> Check:
+def integer(low: int | None, high: int | None = None) -> Check:
     def check(name: str, value: Any) -> Any:
         if isinstance(value, bool) or not isinstance(value, int):
             raise wrong(name, "an integer", value)
-        if value < low:
+        if low is not None and value < low:
             raise RequestError(400, f"`{name}` must be at least {low}.", param=name)
-        if value > high:
+        if high is not None and value > high:
             raise RequestError(400, f"`{name}` must be at most {high}.", param=name)
         return value
 

@@ -22,7 +22,7 @@ BIASES = 1_024
 INT32 = 2**31 - 1
 INT64 = 2**63 - 1
 
-EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh")
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 FORMATS = ("text", "json_object", "json_schema")
 
 

@@ -27,8 +27,11 @@ WORD_CHARACTERS = 256
 _MODES = ("none", "auto", "required")
 
 
-def tools(value: Any) -> tuple[Tool, ...]:
-    """`tools`.  Raises RequestError (400) that names the member at fault."""
+def tools(value: Any, *, nested: bool = True) -> tuple[Tool, ...]:
+    """`tools`.  Raises RequestError (400) that names the member at fault.
+
+    `nested`: a tool's members stand in its `function`, as in chat completions; else, as in responses, in itself.
+    """
     if value is None:
         return ()
     if not isinstance(value, list):
@@ -37,9 +40,9 @@ def tools(value: Any) -> tuple[Tool, ...]:
         raise RequestError(400, f"`tools` has more than {TOOLS} entries.", param="tools", code="array_above_max_length")
     found: dict[str, Tool] = {}
     for index, one in enumerate(value):
-        tool = _tool(f"tools[{index}]", one)
+        tool = _tool(f"tools[{index}]", one, nested=nested)
         if found.setdefault(tool.name, tool) is not tool:
-            place = f"tools[{index}].function.name"
+            place = f"tools[{index}].function.name" if nested else f"tools[{index}].name"
             what = f"`{place}` is '{tool.name}', as that of another tool: names have to be unique."
             raise RequestError(400, what, param=place, code="invalid_value")
     if found and len(json.dumps(value, ensure_ascii=False)) > TOOL_CHARACTERS:
@@ -47,12 +50,14 @@ def tools(value: Any) -> tuple[Tool, ...]:
     return tuple(found.values())
 
 
-def _tool(place: str, value: Any) -> Tool:
+def _tool(place: str, value: Any, *, nested: bool) -> Tool:
     kind = text(f"{place}.type", mapping(place, value).get("type"))
     if kind != "function":
         raise unsupported(f"{place}.type", kind, ("function",))
-    place = f"{place}.function"
-    function = mapping(place, value.get("function"))
+    function = value
+    if nested:
+        place = f"{place}.function"
+        function = mapping(place, value.get("function"))
     name = function_name(f"{place}.name", function.get("name"))
     description, parameters, strict = function.get("description"), function.get("parameters"), function.get("strict")
     return Tool(
@@ -63,8 +68,8 @@ def _tool(place: str, value: Any) -> Tool:
     )
 
 
-def tool_choice(value: Any, found: tuple[Tool, ...]) -> ToolChoice:
-    """`tool_choice`, given the tools there are.  Raises RequestError (400)."""
+def tool_choice(value: Any, found: tuple[Tool, ...], *, nested: bool = True) -> ToolChoice:
+    """`tool_choice`, given the tools there are.  `nested` as of `tools`.  Raises RequestError (400)."""
     if value is None:
         return AnyTool
     if isinstance(value, str):
@@ -75,8 +80,11 @@ def tool_choice(value: Any, found: tuple[Tool, ...]) -> ToolChoice:
         kind = text("tool_choice.type", value.get("type"))
         if kind != "function":
             raise unsupported("tool_choice.type", kind, ("function",))
-        function = mapping("tool_choice.function", value.get("function"))
-        choice = ToolChoice("function", text("tool_choice.function.name", function.get("name")))
+        if nested:
+            function = mapping("tool_choice.function", value.get("function"))
+            choice = ToolChoice("function", text("tool_choice.function.name", function.get("name")))
+        else:
+            choice = ToolChoice("function", text("tool_choice.name", value.get("name")))
     else:
         raise wrong("tool_choice", "a string or an object", value)
     if choice.mode in {"required", "function"} and not found:

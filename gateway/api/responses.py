@@ -6,7 +6,6 @@ from collections.abc import AsyncGenerator, Callable
 from typing import assert_never
 
 from ..agents.conversation import ANSWER_CHARACTERS, TOO_LONG
-from ..agents.registry import Registry
 from ..agents.run import Runs
 from ..errors import RequestError
 from ..model.names import PUBLIC
@@ -17,20 +16,18 @@ from ..model.run import (
     RunDone,
     RunEvent,
     RunFailed,
-    RunInput,
     Step,
     ToolCallDelta,
     ToolUse,
     Usage,
-    fresh_key,
 )
-from ..ports import BodyWriter, Exchange, Ids
-from ..sessions.keys import explicit_key, user_key
-from .chat import AGENT_HEADERS, SESSION_HEADERS, SSE, first_header
+from ..ports import BodyWriter, Exchange
+from .chat import SSE
 from .chat_bytes import KEEP_ALIVE
+from .planning import Planner
 from .problem import JSON, run_error
 from .responses_bytes import ResponseEncoder, response
-from .responses_parse import ResponsesRequest, responses_request
+from .responses_parse import responses_request
 
 __all__ = ["Responses"]
 
@@ -38,10 +35,9 @@ __all__ = ["Responses"]
 class Responses:
     """The handler.  `clock` gives seconds since the epoch; `body_limit` is in bytes."""
 
-    def __init__(self, registry: Registry, runs: Runs, ids: Ids, clock: Callable[[], float], body_limit: int) -> None:
-        self._registry = registry
+    def __init__(self, planner: Planner, runs: Runs, clock: Callable[[], float], body_limit: int) -> None:
+        self._planner = planner
         self._runs = runs
-        self._ids = ids
         self._clock = clock
         self._body_limit = body_limit
 
@@ -51,7 +47,14 @@ class Responses:
         if head.content_length is None and not head.chunked:
             raise RequestError(411, "The request needs a body, and a Content-Length or Transfer-Encoding with it.")
         request = responses_request(await exchange.body(self._body_limit))
-        run = self._plan(exchange, request)
+        _, run = self._planner.plan(
+            exchange,
+            request.chat,
+            namespace="openresponses",
+            after=request.after,
+            conversation=request.conversation,
+            keep="always" if request.store else "never",
+        )
         created = int(self._clock())
         model = request.chat.model or PUBLIC
         if request.chat.stream:
@@ -62,27 +65,6 @@ class Responses:
             if isinstance(answer.ending, RunFailed):
                 raise run_error(answer.ending)
             exchange.respond(200, JSON, response(run.run_id, created, model, request.echo, answer))
-
-    def _plan(self, exchange: Exchange, request: ResponsesRequest) -> RunInput:
-        chat = request.chat
-        agent_header = first_header(exchange.head, AGENT_HEADERS)
-        session_header = first_header(exchange.head, SESSION_HEADERS)
-        if agent_header is None:
-            agent_id = self._registry.by_model(chat.model, exchange.caller).id
-        else:
-            agent_id = self._registry.by_header(agent_header[1], agent_header[0], exchange.caller).id
-        run_id = self._ids(32)
-        if not request.store:
-            key = None
-        elif session_header is not None:
-            key = explicit_key(session_header[1], session_header[0])
-        elif request.conversation is not None:
-            key = user_key(agent_id, request.conversation, "openresponses-conversation")
-        elif chat.user is not None:
-            key = user_key(agent_id, chat.user, "openresponses-user")
-        else:
-            key = fresh_key(agent_id, run_id, "openresponses")
-        return RunInput(run_id, agent_id, key, chat, caller=exchange.caller, after=request.after)
 
 
 async def _stream(exchange: Exchange, events: AsyncGenerator[RunEvent, None], encoder: ResponseEncoder) -> None:

@@ -9,105 +9,154 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import RequestError
-from ..model.chat import Message, ToolCall
-from .members import kind_of, wrong
+from ..model.chat import Message, Part, ToolCall
+from .images import ImageLimits, Images
+from .members import mapping, missing, text, unsupported, wrong
+from .parse_messages import MESSAGES
+from .parse_tools import word
 
-__all__ = ["ITEMS", "input_messages"]
-
-# Of one request, as `parse.MESSAGES` is of a chat completion's.
-ITEMS = 10_000
+__all__ = ["input_messages"]
 
 _ROLES = ("assistant", "developer", "system", "user")
+_ITEMS = ("message", "function_call", "function_call_output", "reasoning")
+_PARTS = ("input_text", "input_image", "output_text", "refusal")
 # The content parts that are text, and the member that holds it.
 _TEXT_MEMBERS = {"input_text": "text", "output_text": "text", "text": "text", "refusal": "refusal"}
-_SERVED = "'message', 'function_call', 'function_call_output', 'reasoning'"
 
 
-def input_messages(value: Any) -> list[Message]:
-    """The messages that the input makes up, at least one of them a user's or a tool's.
+def input_messages(value: Any, limits: ImageLimits) -> tuple[list[Message], int]:
+    """The messages that the input makes up, one of them a user's or a tool's, and how many images they hold.
 
     What an assistant said and what it called, item after item, are one message, as a session keeps it.  Raises
     RequestError (400) that names the item at fault.
     """
     if value is None:
-        raise RequestError(400, "Missing required parameter: `input`.", param="input")
+        raise missing("input")
     if isinstance(value, str):
-        messages = [Message("user", value)]
-    elif isinstance(value, list):
-        if len(value) > ITEMS:
-            raise RequestError(400, f"`input` has more than {ITEMS} items.", param="input")
-        messages = []
-        for index, item in enumerate(value):
-            _add(messages, f"input[{index}]", item)
-    else:
+        value = [{"role": "user", "content": value}]
+    if not isinstance(value, list):
         raise wrong("input", "a string or an array of items", value)
-    if not any(one.role == "tool" or (one.role == "user" and (one.text or one.parts)) for one in messages):
+    if len(value) > MESSAGES:
+        raise RequestError(400, f"`input` has more than {MESSAGES} items.", param="input")
+    reader = _Reader(limits)
+    for index, item in enumerate(value):
+        reader.add(f"input[{index}]", item)
+    reader.check_results()
+    found = reader.messages
+    if not any(one.role == "tool" or (one.role == "user" and (one.text or one.parts)) for one in found):
         raise RequestError(400, "Missing user message in `input`: there is nothing to answer.", param="input")
-    return messages
+    return found, reader.images.count
 
 
-def _add(messages: list[Message], place: str, item: Any) -> None:
-    if not isinstance(item, dict):
-        raise wrong(place, "an object", item)
-    last = messages[-1] if messages and messages[-1].role == "assistant" else None
-    match item.get("type", "message"):
-        case "message":
-            message = _message(place, item)
-            if last is not None and last.tool_calls and message.role == "assistant":
-                messages[-1] = last._replace(text=_joined(last.text, message.text))
-            else:
-                messages.append(message)
-        case "function_call":
-            call = ToolCall(_text(place, item, "call_id"), _text(place, item, "name"), _text(place, item, "arguments"))
-            if last is None:
-                messages.append(Message("assistant", "", tool_calls=(call,)))
-            else:
-                messages[-1] = last._replace(tool_calls=(*last.tool_calls, call))
-        case "function_call_output":
-            call_id = _text(place, item, "call_id")
-            messages.append(Message("tool", _content(f"{place}.output", item.get("output")), tool_call_id=call_id))
-        case "reasoning":
-            pass  # what a model thought is its provider's to use
-        case "item_reference":
-            what = "refers to an item that is not kept; send the item itself, or `previous_response_id`"
-            raise RequestError(400, f"`{place}` {what}.", param=place)
-        case other:
-            shown = f"the type '{other[:64]}'" if isinstance(other, str) else f"{kind_of(other)} for a type"
-            raise RequestError(400, f"`{place}` has {shown}; items that are served: {_SERVED}.", param=f"{place}.type")
+class _Reader:
+    """Reads the items of one request.  `places` are those of the items that the messages begin with."""
+
+    def __init__(self, limits: ImageLimits) -> None:
+        self.images = Images(limits)
+        self.messages: list[Message] = []
+        self.places: list[str] = []
+
+    def add(self, place: str, item: Any) -> None:
+        last = self.messages[-1] if self.messages and self.messages[-1].role == "assistant" else None
+        kind = text(f"{place}.type", mapping(place, item).get("type", "message"))
+        match kind:
+            case "message":
+                message = self._message(place, item)
+                if last is not None and last.tool_calls and message.role == "assistant":
+                    self.messages[-1] = last._replace(text=_joined(last.text, message.text))
+                else:
+                    self._append(place, message)
+            case "function_call":
+                arguments = text(f"{place}.arguments", item.get("arguments"))
+                name = word(f"{place}.name", item.get("name"))  # a model may have made it up
+                call = ToolCall(word(f"{place}.call_id", item.get("call_id")), name, arguments)
+                if last is None:
+                    self._append(place, Message("assistant", "", tool_calls=(call,)))
+                else:
+                    self.messages[-1] = last._replace(tool_calls=(*last.tool_calls, call))
+            case "function_call_output":
+                call_id = word(f"{place}.call_id", item.get("call_id"))
+                said, parts = self._content(f"{place}.output", item.get("output"), "tool")
+                self._append(place, Message("tool", said, tool_call_id=call_id, parts=parts))
+            case "reasoning":
+                pass  # what a model thought is its provider's to use
+            case "item_reference":
+                what = "refers to an item that is not kept; send the item itself, or `previous_response_id`"
+                raise RequestError(400, f"`{place}` {what}.", param=place)
+            case _:
+                raise unsupported(f"{place}.type", kind, _ITEMS)
+
+    def check_results(self) -> None:
+        """Each result has to be that of a call before it, and each call to have a result, unless it is the last word.
+
+        But for the results at the beginning: what was called may stand in the session.  Raises RequestError (400).
+        """
+        called: frozenset[str] | None = None  # by the assistant's message before; None where that is not in the request
+        open_calls: set[str] = set()
+        for place, message in zip(self.places, self.messages, strict=True):
+            if message.role == "tool":
+                call_id = message.tool_call_id or ""
+                if called is not None and call_id not in called:
+                    what = f"No tool call found for function call output with call_id {call_id[:64]}."
+                    raise RequestError(400, what, param=place)
+                open_calls.discard(call_id)
+                continue
+            self._require_results(open_calls)
+            if message.role == "assistant":
+                open_calls = {call.id for call in message.tool_calls}
+                called = frozenset(open_calls)
+            elif called is not None or message.role == "user":
+                called = frozenset()
+        self._require_results(open_calls)
+
+    @staticmethod
+    def _require_results(open_calls: set[str]) -> None:
+        if open_calls:
+            what = f"No tool output found for function call {min(open_calls)[:64]}."
+            raise RequestError(400, what, param="input")
+
+    def _append(self, place: str, message: Message) -> None:
+        self.messages.append(message)
+        self.places.append(place)
+
+    def _message(self, place: str, item: Mapping[str, Any]) -> Message:
+        role = text(f"{place}.role", item.get("role"))
+        if role not in _ROLES:
+            raise unsupported(f"{place}.role", role, _ROLES)
+        said, parts = self._content(f"{place}.content", item.get("content"), role)
+        return Message(role, said, parts=parts)
+
+    def _content(self, place: str, content: Any, role: str) -> tuple[str, tuple[Part, ...]]:
+        """The text of a content, and its parts where there is more than text."""
+        if content is None:
+            raise missing(place)
+        if isinstance(content, str):
+            return content, ()
+        if not isinstance(content, list):
+            raise wrong(place, "a string or an array of parts", content)
+        parts = tuple(self._part(f"{place}[{index}]", part, role) for index, part in enumerate(content))
+        texts = [part for part in parts if isinstance(part, str)]
+        return "\n".join(texts), () if len(texts) == len(parts) else parts
+
+    def _part(self, place: str, part: Any, role: str) -> Part:
+        kind = text(f"{place}.type", mapping(place, part).get("type"))
+        if kind in _TEXT_MEMBERS:
+            member = _TEXT_MEMBERS[kind]
+            return text(f"{place}.{member}", part.get(member))
+        if kind != "input_image":
+            raise unsupported(f"{place}.type", kind, _PARTS)
+        if role != "user":
+            what = f"`{place}` is an image, which only messages with role 'user' may hold."
+            raise RequestError(400, what, param=place)
+        if part.get("file_id") is not None:
+            what = f"`{place}.file_id` is not served: no files are kept here; send the image itself, as `image_url`."
+            raise RequestError(400, what, param=f"{place}.file_id")
+        detail = part.get("detail")
+        if detail is not None and not isinstance(detail, str):
+            raise wrong(f"{place}.detail", "a string", detail)
+        at = f"{place}.image_url"
+        return self.images.read(at, text(at, part.get("image_url")), detail)
 
 
 def _joined(one: str, other: str) -> str:
     return f"{one}\n{other}" if one and other else one or other
-
-
-def _text(place: str, item: Mapping[str, Any], name: str) -> str:
-    value = item.get(name)
-    if not isinstance(value, str):
-        raise wrong(f"{place}.{name}", "a string", value)
-    return value
-
-
-def _message(place: str, item: Mapping[str, Any]) -> Message:
-    role = item.get("role")
-    if not isinstance(role, str) or role not in _ROLES:
-        roles = ", ".join(f"'{one}'" for one in _ROLES)
-        raise RequestError(400, f"`{place}.role` has to be one of {roles}.", param=f"{place}.role")
-    return Message(role, _content(f"{place}.content", item.get("content")))
-
-
-def _content(place: str, content: Any) -> str:
-    """A string, or parts that are text."""
-    if isinstance(content, str):
-        return content
-    if not isinstance(content, list):
-        raise wrong(place, "a string or an array of parts", content)
-    texts = []
-    for index, part in enumerate(content):
-        at = f"{place}[{index}]"
-        kind = part.get("type") if isinstance(part, dict) else None
-        if not isinstance(kind, str) or kind not in _TEXT_MEMBERS:
-            served = "parts that are served: 'input_text', 'output_text', 'refusal'"
-            what = f"has the type '{kind[:64]}'" if isinstance(kind, str) else "is not a content part"
-            raise RequestError(400, f"`{at}` {what}; {served}.", param=at)
-        texts.append(_text(at, part, _TEXT_MEMBERS[kind]))
-    return "\n".join(texts)

@@ -11,11 +11,26 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ..errors import RequestError
-from ..model.chat import AnyTool, ChatRequest, Message, Tool, ToolChoice
+from ..model.chat import ChatRequest, Message
+from .images import NO_URLS, ImageLimits
 from .json_body import json_body
-from .members import Check, boolean, integer, kind_of, number, of_kind, switch, wrong
+from .members import (
+    Check,
+    boolean,
+    function_name,
+    integer,
+    kind_of,
+    mapping,
+    number,
+    one_of,
+    schema,
+    switch,
+    text,
+    wrong,
+)
 from .parse import MODEL_CHARACTERS
 from .parse_parameters import INT32
+from .parse_tools import tool_choice, tools
 from .responses_input import input_messages
 
 __all__ = ["RESPONSE_PREFIX", "ResponsesRequest", "responses_request"]
@@ -29,15 +44,14 @@ METADATA_KEY_CHARACTERS = 64
 METADATA_VALUE_CHARACTERS = 512
 # Of a conversation's id, which becomes part of a session's key; see `sessions.keys.KEY_CHARACTERS`.
 CONVERSATION_CHARACTERS = 256
-# Of tools; OpenAI's limit for an agent of theirs.  Each is read by the model before every word it says.
-TOOLS = 128
-
 _RUN_ID = r"[0-9a-f]{32}"
-_NAME = r"[A-Za-z0-9_-]{1,64}"
-_NAME_IN_WORDS = "1 to 64 letters, digits, underscores and dashes"
-_EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
-_SUMMARIES = ("auto", "concise", "detailed")
 _LOGPROBS = "message.output_text.logprobs"
+
+
+_effort = one_of("none", "minimal", "low", "medium", "high", "xhigh", "max")
+_summary = one_of("auto", "concise", "detailed")
+_verbosity = one_of("low", "medium", "high")
+_format = one_of("text", "json_object", "json_schema")
 
 
 class ResponsesRequest(NamedTuple):
@@ -54,7 +68,7 @@ class ResponsesRequest(NamedTuple):
     echo: Mapping[str, Any]
 
 
-def responses_request(body: bytes) -> ResponsesRequest:
+def responses_request(body: bytes, images: ImageLimits = NO_URLS) -> ResponsesRequest:
     """Read and check a request body.
 
     Raises RequestError that names the member at fault: 400, and 404 for a `previous_response_id` that cannot be one.
@@ -75,26 +89,21 @@ def responses_request(body: bytes) -> ResponsesRequest:
     parameters |= form
     if reasoning["effort"] is not None:
         parameters["reasoning_effort"] = reasoning["effort"]
-    tools = _tools(given.get("tools", []))
+    found = tools(given.get("tools"), nested=False)
+    echo["tools"] = [{"type": "function", **tool._asdict()} for tool in found]
+    if not found:
+        parameters.pop("parallel_tool_calls", None)  # it says something about tools only
+    messages, pictures = input_messages(given.get("input"), images)
     chat = ChatRequest(
-        (*_instructions(given), *input_messages(given.get("input"))),
+        (*_instructions(given), *messages),
         given.get("model"),
         boolean(given, "stream"),
         user=given.get("user", "").strip() or None,
         parameters=parameters,
-        tools=tools,
-        tool_choice=_tool_choice(given.get("tool_choice", "auto"), tools),
+        tools=found,
+        tool_choice=tool_choice(given.get("tool_choice"), found, nested=False),
+        images=pictures,
     )
-    echo["tools"] = [
-        {
-            "type": "function",
-            "name": tool.name,
-            "description": tool.description,
-            "parameters": tool.parameters,
-            "strict": tool.strict,
-        }
-        for tool in tools
-    ]
     conversation = _conversation(given)
     if conversation is not None:
         echo["conversation"] = {"id": conversation}
@@ -123,8 +132,8 @@ _ECHOED: Mapping[str, Any] = {
 
 
 def _instructions(given: Mapping[str, Any]) -> tuple[Message, ...]:
-    text = given.get("instructions")
-    return (Message("system", text),) if text else ()
+    said = given.get("instructions")
+    return (Message("system", said),) if said else ()
 
 
 def _after(given: Mapping[str, Any]) -> str | None:
@@ -158,121 +167,41 @@ def _conversation(given: Mapping[str, Any]) -> str | None:
 # -- how the answer is to be
 
 
-def _text(text: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _text(given: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """`text` as the response repeats it, and as the parameters of a chat completion."""
     shown: dict[str, Any] = {"format": {"type": "text"}}
     found: dict[str, Any] = {}
-    verbosity = text.get("verbosity")
-    if verbosity is not None:
-        shown["verbosity"] = found["verbosity"] = _choice("text.verbosity", verbosity, ("low", "medium", "high"))
-    form = text.get("format")
-    if form is None:
+    if (verbosity := given.get("verbosity")) is not None:
+        shown["verbosity"] = found["verbosity"] = _verbosity("text.verbosity", verbosity)
+    if given.get("format") is None:
         return shown, found
-    if not isinstance(form, dict):
-        raise wrong("text.format", "an object", form)
-    match form.get("type"):
-        case "text":
-            pass
-        case "json_object":
-            shown["format"] = found["response_format"] = {"type": "json_object"}
-        case "json_schema":
-            _require("text.format.name", form.get("name"), _NAME, _NAME_IN_WORDS)
-            if not isinstance(form.get("schema"), dict):
-                raise wrong("text.format.schema", "an object", form.get("schema"))
-            _optional("text.format", form, {"description": (str, "a string"), "strict": (bool, "a boolean")})
-            names = ("name", "description", "schema", "strict")
-            schema = {name: form[name] for name in names if form.get(name) is not None}
-            shown["format"] = {"type": "json_schema", **schema}
-            found["response_format"] = {"type": "json_schema", "json_schema": schema}
-        case _:
-            message = "`text.format.type` has to be 'text', 'json_object' or 'json_schema'."
-            raise RequestError(400, message, param="text.format.type")
+    place = "text.format"
+    form = mapping(place, given["format"])
+    kind = _format("text.format.type", form.get("type"))
+    if kind == "json_object":
+        shown["format"] = found["response_format"] = {"type": kind}
+    elif kind == "json_schema":
+        described: dict[str, Any] = {"name": function_name(f"{place}.name", form.get("name"))}
+        for name, check in (("description", text), ("schema", schema), ("strict", switch)):
+            if name == "schema" or form.get(name) is not None:
+                described[name] = check(f"{place}.{name}", form.get(name))
+        shown["format"] = {"type": kind, **described}
+        found["response_format"] = {"type": kind, "json_schema": described}
     return shown, found
 
 
-def _reasoning(reasoning: Mapping[str, Any]) -> dict[str, Any]:
+def _reasoning(given: Any) -> dict[str, Any]:
     return {
-        name: None if reasoning.get(name) is None else _choice(f"reasoning.{name}", reasoning[name], among)
-        for name, among in (("effort", _EFFORTS), ("summary", _SUMMARIES))
+        name: None if given.get(name) is None else check(f"reasoning.{name}", given[name])
+        for name, check in (("effort", _effort), ("summary", _summary))
     }
-
-
-def _choice(name: str, value: Any, among: tuple[str, ...]) -> str:
-    if not isinstance(value, str):
-        raise wrong(name, "a string", value)
-    if value not in among:
-        known = ", ".join(f"'{one}'" for one in among)
-        raise RequestError(400, f"`{name}` has to be one of {known}.", param=name)
-    return value
-
-
-def _require(name: str, value: Any, form: str, wanted: str) -> str:
-    if not isinstance(value, str):
-        raise wrong(name, "a string", value)
-    if not re.fullmatch(form, value):
-        raise RequestError(400, f"`{name}` has to be {wanted}.", param=name)
-    return value
-
-
-def _optional(place: str, value: Mapping[str, Any], kinds: Mapping[str, tuple[type, str]]) -> None:
-    for name, (kind, description) in kinds.items():
-        if value.get(name) is not None and not isinstance(value[name], kind):
-            raise wrong(f"{place}.{name}", description, value[name])
-
-
-# -- tools
-
-
-def _tools(value: list[Any]) -> tuple[Tool, ...]:
-    if len(value) > TOOLS:
-        raise RequestError(400, f"`tools` has more than {TOOLS} entries.", param="tools")
-    tools: dict[str, Tool] = {}
-    for index, one in enumerate(value):
-        place = f"tools[{index}]"
-        if not isinstance(one, dict):
-            raise wrong(place, "an object", one)
-        kind = one.get("type")
-        if kind != "function":
-            shown = f"'{kind[:64]}'" if isinstance(kind, str) else kind_of(kind)
-            message = f"`{place}.type` is {shown}; only tools of the type 'function' are served."
-            raise RequestError(400, message, param=f"{place}.type")
-        name = _require(f"{place}.name", one.get("name"), _NAME, _NAME_IN_WORDS)
-        if name in tools:
-            raise RequestError(400, f"`{place}.name` is that of another tool: '{name}'.", param=f"{place}.name")
-        kinds = {"description": (str, "a string"), "parameters": (dict, "an object"), "strict": (bool, "a boolean")}
-        _optional(place, one, kinds)
-        tools[name] = Tool(name, one.get("description"), one.get("parameters"), one.get("strict"))
-    return tuple(tools.values())
-
-
-def _tool_choice(value: Any, tools: tuple[Tool, ...]) -> ToolChoice:
-    if isinstance(value, str):
-        _choice("tool_choice", value, ("none", "auto", "required"))
-        if value == "required" and not tools:
-            raise RequestError(400, "`tool_choice` is 'required', and there are no `tools`.", param="tool_choice")
-        return AnyTool if value == "auto" else ToolChoice(value)
-    if not isinstance(value, dict):
-        raise wrong("tool_choice", "a string or an object", value)
-    kind = value.get("type")
-    if kind != "function":
-        shown = f"'{kind[:64]}'" if isinstance(kind, str) else kind_of(kind)
-        message = f"`tool_choice.type` is {shown}; only 'function' is served."
-        raise RequestError(400, message, param="tool_choice.type")
-    name = value.get("name")
-    if not isinstance(name, str):
-        raise wrong("tool_choice.name", "a string", name)
-    if all(tool.name != name for tool in tools):
-        raise RequestError(400, f"`tool_choice.name` is no tool of `tools`: '{name[:64]}'.", param="tool_choice.name")
-    return ToolChoice("function", name)
 
 
 # -- members by themselves
 
 
 def _model(name: str, value: Any) -> None:
-    if not isinstance(value, str):
-        raise wrong(name, "a string", value)
-    if len(value) > MODEL_CHARACTERS:
+    if len(text(name, value)) > MODEL_CHARACTERS:
         raise RequestError(400, f"`{name}` is longer than {MODEL_CHARACTERS} characters.", param=name)
 
 
@@ -316,31 +245,22 @@ def _no_prompt(name: str, _value: Any) -> None:
     raise RequestError(400, message, param=name)
 
 
-def _truncation(name: str, value: Any) -> None:
-    _choice(name, value, ("auto", "disabled"))
-
-
-_STRING = of_kind(str, "a string")
-_BOOLEAN = switch
-_OBJECT = of_kind(dict, "an object")
-
 _CHECKED: Mapping[str, Check] = {
     "model": _model,
-    "instructions": _STRING,
-    "tools": of_kind(list, "an array"),
-    "parallel_tool_calls": _BOOLEAN,
+    "instructions": text,
+    "parallel_tool_calls": switch,
     "max_output_tokens": integer(1, INT32),
     "temperature": number(0, 2),
     "top_p": number(0, 1),
-    "text": _OBJECT,
-    "reasoning": _OBJECT,
+    "text": mapping,
+    "reasoning": mapping,
     "metadata": _metadata,
-    "store": _BOOLEAN,
-    "previous_response_id": _STRING,
-    "truncation": _truncation,
-    "user": _STRING,
-    "safety_identifier": _STRING,
-    "prompt_cache_key": _STRING,
+    "store": switch,
+    "previous_response_id": text,
+    "truncation": one_of("auto", "disabled"),
+    "user": text,
+    "safety_identifier": text,
+    "prompt_cache_key": text,
     "include": _include,
     "top_logprobs": _no_logprobs,
     "background": _no_background,

@@ -5,6 +5,7 @@ setup     from flags to a configuration and a gateway
 serve     a gateway until a signal comes
 systemd   sockets that are handed in, and messages to the service manager
 demo, run, check, agent, keys   the commands, each imported only when it is asked for
+transcript  a session as people and programs read it
 terminal  an answer as it comes, for a person
 ask       how `agent` asks: a gateway over HTTP, or one in this process
 
@@ -39,6 +40,7 @@ _COMMANDS = {
     "run": "serve what the configuration says",
     "agent": "run an agent once and print its answer",
     "check": "check the configuration and print the effective one",
+    "sessions": "list, show, export, delete or reset the sessions that are kept",
     "keys": "make a key for a client of its own",
 }
 """Command to what it does.  Each is a module of this room with `add_arguments` and `execute`."""

@@ -21,6 +21,7 @@ __all__ = [
     "StartError",
     "abandon_output",
     "complain",
+    "legible",
     "say",
     "tolerate_any_text",
     "write",
@@ -51,6 +52,14 @@ class StartError(ConfigError):
 # C0 and C1 without tab and line feed, and DEL: what an agent says must not move the cursor or recolour the terminal.
 # And what turns the direction of writing by force: it would show another text than there is (CVE-2021-42574).
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+# These, and what turns the direction of writing, ends a line, or stands for no character.
+_UNPRINTABLE = "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+
+
+def legible(text: str) -> str:
+    r"""A text of others on one line, with what does not show, or shows as something else, as in `\x1b`."""
+    return re.sub(_UNPRINTABLE, lambda found: ascii(found[0])[1:-1], text)
 
 
 def write(text: str, stream: TextIO | None = None) -> None:

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from ..agents.conversation import failed
 from ..api.chat import Chat
 from ..api.problem import render, run_error
-from ..app import Gateway, random_ids
+from ..app import Gateway
 from ..errors import AgentError, MisuseError, RequestError
 from ..model.caller import OPERATOR, Caller
 from ..model.http import Headers, Peer, RequestHead
@@ -23,7 +23,7 @@ __all__ = ["local"]
 def local(gateway: Gateway) -> Post:
     """Asks `gateway`, which need not be started."""
     limit = gateway.config.gateway.http.endpoints.chat_completions.max_body_bytes
-    chat = Chat(gateway.registry, gateway.runs, random_ids(), time.time, limit)
+    chat = Chat(gateway.planner, gateway.runs, time.time, limit)
 
     @asynccontextmanager
     async def post(headers: Headers, body: bytes) -> AsyncIterator[_Exchange]:

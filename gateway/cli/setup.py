@@ -60,7 +60,12 @@ def load_config(given: Namespace, *, verbose: bool = False) -> Loaded:
         overrides["gateway.auth.mode"] = "token"  # whoever gives a token means it, whatever the file says
     if verbose:
         overrides["gateway.http.accessLog"] = True
-    return load(given.config, environ=os.environ, overrides=overrides)
+    loaded = load(given.config, environ=os.environ, overrides=overrides)
+    session = loaded.config.session
+    if session.store is None:  # commands keep sessions; programs that embed a gateway say so if they want that
+        config = loaded.config.replace(session=session.replace(store="sqlite"))
+        loaded = loaded._replace(config=config)
+    return loaded
 
 
 def build(loaded: Loaded, sockets: Sequence[socket.socket] = ()) -> tuple[Gateway, Credential]:

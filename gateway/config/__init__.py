@@ -35,6 +35,7 @@ _HOMES = {
     "ControlUi": ".schema",
     "Cors": ".schema",
     "Credential": ".auth",
+    "Embeddings": ".schema",
     "Endpoints": ".schema",
     "Gateway": ".schema",
     "Http": ".schema",

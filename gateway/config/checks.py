@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from .auth import digest_of, missing
 from .fields import Reading
+from .kinds import models_of
 from .schema import Config, Gateway, Tls
 from .schema_agents import AgentEntry, Agents
 from .schema_auth import Auth
+from .schema_tools import McpServer, Tool
 from .tree import Key, Node, Path, show_path
-from .values import BUILT_IN_PROVIDERS, models_of
+from .values import BUILT_IN_PROVIDERS
 
 __all__ = ["finish"]
 
@@ -21,6 +23,9 @@ def finish(config: Config, root: Node, reading: Reading) -> Config:
     for name, provider in config.models.providers.items():
         if provider.base_url is None and name not in BUILT_IN_PROVIDERS and _is_clean(provider, reading):
             _problem(provider, None, "'baseUrl' is missing; only built-in providers have one of their own", reading)
+    _tools(config.tools.list, reading)
+    for server in config.mcp.servers.values():
+        _mcp_server(server, reading)
     gateway = _gateway(config.gateway, reading)
     agents = _agents(config.agents, root, reading)
     return config.replace(gateway=gateway, agents=agents)
@@ -38,6 +43,10 @@ def _gateway(gateway: Gateway, reading: Reading) -> Gateway:
         section = http.cors if "*" in http.cors.allowed_origins else gateway.control_ui
         message = "without authentication '*' would let every web page use the agents. Name the origins one by one"
         _problem(section, "allowedOrigins", message, reading)
+    images = http.endpoints.chat_completions.images
+    if images.allow_url and not images.url_allowlist and _is_clean(images, reading):
+        message = 'it needs urlAllowlist beside it, the hosts to fetch from: ["images.example.com"], or ["*"] for any'
+        _problem(images, "allowUrl", message, reading)
     _keys_of(gateway.auth, reading)
     http = http.replace(cors=http.cors.replace(allowed_origins=tuple(dict.fromkeys(listed))))
     return gateway.replace(bind=bind, tls=_tls(gateway.tls, reading), http=http)
@@ -120,6 +129,33 @@ def _agents(agents: Agents, root: Node, reading: Reading) -> Agents:
     return agents.replace(list=tuple(finished), entries=())
 
 
+def _tools(tools: tuple[Tool, ...], reading: Reading) -> None:
+    names: set[str] = set()
+    for tool in tools:
+        if not _is_clean(tool, reading):
+            continue
+        if (tool.python is None) == (tool.command is None):
+            _problem(tool, None, 'it needs one of python: "module:function" and command: {argv: [...]}', reading)
+        elif tool.command is not None and tool.name is None:
+            _problem(tool, "command", "a command needs a name beside it", reading)
+        elif tool.command is not None and not tool.command.argv:
+            _problem(tool.command, "argv", "it needs a program", reading)
+        elif tool.name is not None and tool.name in names:
+            _problem(tool, "name", f"there is a tool '{tool.name}' already", reading)
+        names.add(tool.name or "")
+
+
+def _mcp_server(server: McpServer, reading: Reading) -> None:
+    if not _is_clean(server, reading):
+        return
+    kind = server.type or server.transport
+    if (server.command is None) == (server.url is None):
+        _problem(server, None, "it needs one of command (a program) and url (streamable HTTP)", reading)
+    elif kind is not None and (kind == "stdio") != (server.command is not None):
+        key = "type" if server.type is not None else "transport"
+        _problem(server, key, "'stdio' goes with a command, the others with a url", reading)
+
+
 _FOR_COMMANDS = {"argv", "input", "output", "cwd", "env", "inheritEnv", "timeoutMs", "maxOutputBytes"}
 
 
@@ -154,6 +190,8 @@ def _runtime(entry: AgentEntry, default_model: str | None, reading: Reading) -> 
         for name, row in runtime.OPTIONS.items():
             if row.key in _FOR_COMMANDS and getattr(runtime, name) != row.default:
                 _problem(runtime, row.key, 'this is only for type: "command"', reading)
+    if runtime.type != "model" and entry.tools:
+        _problem(entry, "tools", "only a model can be given tools; a program uses its own", reading)
     nothing = runtime.type == "model" and entry.model is None and default_model is None
     if nothing and reading.is_clean(("agents", "defaults")):
         message = (

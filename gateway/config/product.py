@@ -11,10 +11,12 @@ __all__ = [
     "AGENT_DEFAULTS",
     "AGENT_ENTRY",
     "AUTH",
-    "CHAT_COMPLETIONS",
     "CONTROL_UI",
     "GATEWAY",
     "HTTP",
+    "IMAGES",
+    "MCP",
+    "MCP_SERVER",
     "MODELS",
     "PROVIDER",
     "RESPONSES",
@@ -22,6 +24,7 @@ __all__ = [
     "RUNTIME",
     "SESSION",
     "TLS",
+    "TOOLS",
 ]
 
 
@@ -29,7 +32,7 @@ def _keys(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-CHAT_COMPLETIONS = _keys("images maxImageParts maxTotalImageBytes")
+IMAGES = _keys("allowedMimes")
 RESPONSES = _keys("files images maxUrlParts")
 HTTP = _keys("securityHeaders")
 AUTH = _keys("allowTailscale identityScopes trustedProxy")
@@ -60,7 +63,7 @@ AGENT_ENTRY = _keys("""
     agentDir agentRuntime contextInjection contextLimits contextTokens cwd embeddedAgent embeddedPi
     fastModeDefault groupChat heartbeat humanDelay identity memorySearch modelPolicy models params
     reasoningDefault sandbox skills skillsLimits statusUpdates subagents systemPromptOverride thinkingDefault
-    tools tts utilityModel verboseDefault workspace
+    tts utilityModel verboseDefault workspace
 """)
 AGENTS = _keys("bindings ownership")
 PROVIDER = _keys("""
@@ -69,13 +72,22 @@ PROVIDER = _keys("""
 """)
 MODELS = _keys("bedrockDiscovery mode pricing proxy")
 SESSION = _keys("""
-    agentToAgent dmScope groupScope identityLinks idleMinutes mainKey maintenance maxRecentTurns
-    parentForkMaxTokens reset resetByChannel resetByType resetTriggers scope sendPolicy store threadBindings
+    agentToAgent dmScope groupScope identityLinks mainKey maintenance maxRecentTurns
+    parentForkMaxTokens reset resetByChannel resetByType resetTriggers scope sendPolicy threadBindings
     transcriptRetentionDays typingIntervalSeconds typingMode writeLock
 """)
 ROOT = _keys("""
     accessGroups acp agent approvals audio auth bindings broadcast browser canvasHost channels cli cloudWorkers
-    commands commitments crestodian cron diagnostics discord discovery env hooks identity imessage logging mcp
+    commands commitments crestodian cron diagnostics discord discovery env hooks identity imessage logging
     media memory messages meta nodeHost plugins proxy routing secrets signal skills slack surfaces talk telegram
-    tools transcripts tts ui update vault web whatsapp wizard worktrees
+    transcripts tts ui update vault web whatsapp wizard worktrees
+""")
+TOOLS = _keys("""
+    agentToAgent allow alsoAllow byModel byProvider codeMode deny elevated exec experimental fs links loopDetection
+    media message profile sandbox sessions sessions_spawn subagents toolSearch toolsBySender web
+""")
+MCP = _keys("apps sessionIdleTtlMs")
+MCP_SERVER = _keys("""
+    auth clientCert clientKey codex connectTimeout connectionTimeoutMs description oauth requestTimeoutMs sslVerify
+    supportsParallelToolCalls timeout toolFilter toolNames workingDirectory
 """)

@@ -9,22 +9,28 @@ Names are those of the product whose configurations this program reads.  After r
 
 from __future__ import annotations
 
-from . import product, values
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from . import kinds, product, values
 from .amounts import DAY_MS, GIB, count, milliseconds
-from .fields import Boolean, Choice, Integer, ListOf, SectionClass, Text, option, section
+from .fields import Boolean, Choice, Integer, ListOf, MapOf, SectionClass, Text, option, section
 from .schema_agents import Agents
 from .schema_auth import Auth
 from .schema_models import Models
 from .schema_session import Session
+from .schema_tools import Mcp, Tools
 
 __all__ = [
     "ChatCompletions",
     "Config",
     "ControlUi",
     "Cors",
+    "Embeddings",
     "Endpoints",
     "Gateway",
     "Http",
+    "Images",
     "Limits",
     "Responses",
     "Shutdown",
@@ -34,11 +40,27 @@ __all__ = [
 ]
 
 
-class ChatCompletions(SectionClass):
-    IGNORED = product.CHAT_COMPLETIONS
+class Images(SectionClass):
+    IGNORED = product.IMAGES
 
+    max_bytes: int = option(10 << 20, "The largest image, in bytes.", Integer(1, GIB))
+    allow_url: bool = option(False, "Fetch images that a request names by an http(s) URL.", Boolean())
+    url_allowlist: tuple[str, ...] = option(
+        (),
+        "The hosts they may come from, `*.example.com` for all below it, `*` for any; never private addresses.",
+        ListOf(Text("host name", values.image_host)),
+        shown="none",
+    )
+    max_redirects: int = option(3, "The most redirects on the way to an image.", Integer(0, 10))
+    timeout_ms: int = milliseconds(10_000, "For all images of a request, in milliseconds.", 1)
+
+
+class ChatCompletions(SectionClass):
     enabled: bool = option(False, "Serve POST /v1/chat/completions.", Boolean())
     max_body_bytes: int = option(20 << 20, "The largest request body, in bytes.", Integer(1, GIB))
+    max_image_parts: int = count(8, "The most images in a request.", 0, 1_000)
+    max_total_image_bytes: int = option(20 << 20, "All images of a request together, in bytes.", Integer(1, GIB))
+    images: Images = section(Images)
 
 
 class Responses(SectionClass):
@@ -48,9 +70,24 @@ class Responses(SectionClass):
     max_body_bytes: int = option(20 << 20, "The largest request body, in bytes.", Integer(1, GIB))
 
 
+class Embeddings(SectionClass):
+    enabled: bool = option(False, "Serve POST /v1/embeddings, by the models of providers.", Boolean())
+    model: str | None = option(
+        None, "The model of requests that name none.", Text('"provider/model"', values.model_name), shown="none"
+    )
+    models: Mapping[str, str] = option(
+        MappingProxyType({}),
+        "Names that requests may use for models, besides `provider/model` itself.",
+        MapOf(Text('"provider/model"', values.model_name), values.embeddings_name),
+        shown="none",
+    )
+    max_body_bytes: int = option(20 << 20, "The largest request body, in bytes.", Integer(1, GIB))
+
+
 class Endpoints(SectionClass):
     chat_completions: ChatCompletions = section(ChatCompletions)
     responses: Responses = section(Responses)
+    embeddings: Embeddings = section(Embeddings)
 
 
 class Limits(SectionClass):
@@ -101,12 +138,12 @@ class Tls(SectionClass):
     IGNORED = product.TLS
 
     enabled: bool = option(False, "Speak TLS.", Boolean(), shown="true if certPath is set")
-    cert_path: str | None = option(None, "The certificate chain, PEM. Read again when it changes.", values.FileName())
-    key_path: str | None = option(None, "Its private key, PEM.", values.FileName())
+    cert_path: str | None = option(None, "The certificate chain, PEM. Read again when it changes.", kinds.FileName())
+    key_path: str | None = option(None, "Its private key, PEM.", kinds.FileName())
     ca_path: str | None = option(
         None,
         "The issuers of client certificates, PEM. Clients must show one then, besides the secret.",
-        values.FileName(),
+        kinds.FileName(),
     )
     client_certificates: str | None = option(
         None,
@@ -190,3 +227,5 @@ class Config(SectionClass):
     agents: Agents = section(Agents)
     models: Models = section(Models)
     session: Session = section(Session)
+    tools: Tools = section(Tools)
+    mcp: Mcp = section(Mcp)

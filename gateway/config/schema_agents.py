@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from . import product, values
+from . import kinds, product, values
 from .amounts import DAY_MS, count, milliseconds
 from .fields import (
     REQUIRED,
@@ -21,6 +21,7 @@ from .fields import (
     option,
     section,
 )
+from .schema_tools import ToolNames
 
 __all__ = ["AgentDefaults", "AgentEntry", "AgentTimeouts", "Agents", "DefaultTimeouts", "Runtime"]
 
@@ -39,10 +40,16 @@ class AgentDefaults(SectionClass):
     IGNORED = product.AGENT_DEFAULTS
 
     model: str | None = option(
-        None, "The model of agents that name none, and the ones to ask, in order, where it fails.", values.ModelName()
+        None, "The model of agents that name none, and the ones to ask, in order, where it fails.", kinds.ModelName()
     )
     timeouts: DefaultTimeouts = section(DefaultTimeouts)
     max_concurrent: int = count(0, "The most runs of one agent at a time; 0 for no limit.", 0)
+    tools: tuple[str, ...] | None = option(
+        None, "The tools of agents that name none; models only.", ToolNames(), shown="none"
+    )
+    max_tool_rounds: int = count(
+        20, "Rounds of tool calls in a run, after which the model has to answer with what it has.", 1, 1_000
+    )
 
 
 class Runtime(SectionClass):
@@ -68,7 +75,7 @@ class Runtime(SectionClass):
         Choice(("message", "conversation", "json")),
     )
     output: str = option("text", "For `command`: plain text, or JSON lines.", Choice(("text", "jsonl")))
-    cwd: str | None = option(None, "For `command`: its folder.", values.FileName(), shown="the gateway's")
+    cwd: str | None = option(None, "For `command`: its folder.", kinds.FileName(), shown="the gateway's")
     env: Mapping[str, str] = option(
         MappingProxyType({}), "For `command`: variables of its own.", MapOf(Secret(), values.variable), shown="none"
     )
@@ -103,15 +110,24 @@ class AgentEntry(SectionClass):
     default: bool = option(False, "Answer requests that name no agent.", Boolean())
     name: str | None = option(None, "A name for people.", Text())
     aliases: tuple[str, ...] = option((), "Other model names that mean this agent.", ListOf(Text("name", values.alias)))
-    model: str | None = option(None, "Its model; see there.", values.ModelName(), shown="agents.defaults.model")
+    model: str | None = option(None, "Its model; see there.", kinds.ModelName(), shown="agents.defaults.model")
     runtime: Runtime = section(Runtime)
     system_prompt: str | None = option(None, "Text put before every conversation.", Text())
+    show_reasoning: bool = option(
+        False, "Tell callers what the model thinks before it answers, as `reasoning_content`.", Boolean()
+    )
     timeouts: AgentTimeouts = section(AgentTimeouts)
     max_concurrent: int | None = option(
         None,
         "The most runs of it at a time; 0 for no limit.",
         Integer(0, 1_000_000),
         shown="agents.defaults.maxConcurrent",
+    )
+    tools: tuple[str, ...] | None = option(
+        None, "The tools it may use; models only.", ToolNames(), shown="agents.defaults.tools"
+    )
+    max_tool_rounds: int | None = option(
+        None, "Rounds of tool calls in a run.", Integer(1, 1_000), shown="agents.defaults.maxToolRounds"
     )
 
 
@@ -124,5 +140,5 @@ class Agents(SectionClass):
     )
     list: tuple[AgentEntry, ...] = option((), "The agents.", ListOf(Section(AgentEntry)), shown="none")
     entries: tuple[AgentEntry, ...] = option(
-        (), "The same as an object, with the ids as keys.", values.ById(Section(AgentEntry)), shown="none"
+        (), "The same as an object, with the ids as keys.", kinds.ById(Section(AgentEntry)), shown="none"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..model.key import API_SCOPES, SCOPES
-from . import product, values
+from . import kinds, product, values
 from .amounts import DAY_MS, count
 from .fields import REQUIRED, Boolean, Choice, Integer, ListOf, Secret, Section, SectionClass, Text, option, section
 
@@ -30,14 +30,14 @@ class Key(SectionClass):
     id: str = option(REQUIRED, "Its name: in logs, never a secret.", Text("id", values.key_id), shown="required")
     secret: str | None = option(None, "What the client shows.", Secret())
     hash: str | None = option(
-        None, "In place of it: its SHA-256, as `gateway keys new` makes it. Not for passwords.", values.KeyHash()
+        None, "In place of it: its SHA-256, as `gateway keys new` makes it. Not for passwords.", kinds.KeyHash()
     )
     env: str | None = option(None, "Or: the variable that holds it.", Text("name of a variable", values.variable))
     agents: tuple[str, ...] = option(
         (), "The agents it may use, by id.", ListOf(Text("id", values.agent_id)), shown="all"
     )
     scopes: tuple[str, ...] = option((), "What it may do.", ListOf(Choice(SCOPES)), shown=", ".join(API_SCOPES))
-    rate: KeyRate | None = option(None, "", values.RateOr(KeyRate))
+    rate: KeyRate | None = option(None, "", kinds.RateOr(KeyRate))
     expires: str | None = option(
         None,
         "From when on it is refused; a date means its beginning, UTC.",

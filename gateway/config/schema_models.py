@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from . import product, values
+from . import kinds, product, values
 from .amounts import milliseconds
 from .fields import REQUIRED, Boolean, Choice, Integer, ListOf, MapOf, Secret, Section, SectionClass, Text, option
 
@@ -54,7 +54,7 @@ class Provider(SectionClass):
         MappingProxyType({}), "More headers.", MapOf(Secret(ascii_only=True), values.header_name), shown="none"
     )
     models: tuple[ProviderModel, ...] = option(
-        (), "Models it has; names or objects with `id`.", ListOf(values.NameOr(Section(ProviderModel))), shown="none"
+        (), "Models it has; names or objects with `id`.", ListOf(kinds.NameOr(Section(ProviderModel))), shown="none"
     )
     connect_timeout_ms: int = milliseconds(10_000, "To connect, TLS included.")
     first_byte_timeout_ms: int = milliseconds(

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from ..model.names import environment
 from .fields import ListOf, MapOf, Option, Section, SectionClass
+from .kinds import ModelChoice, NameOr
 from .schema import Config
-from .values import ModelChoice, NameOr
 
 __all__ = ["OptionRow", "effective", "markdown", "options"]
 
@@ -69,7 +69,7 @@ def _section(section: SectionClass) -> dict[str, Any]:
     members = {}
     for name, option in section.OPTIONS.items():
         value = getattr(section, name)
-        if value is not None and value not in ((), {}):
+        if value is not None and (value not in ((), {}) or option.default):  # an empty list may be a choice
             members[option.key] = _shown(value, option)
     return members
 

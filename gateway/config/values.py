@@ -1,39 +1,31 @@
-"""What single values of the configuration must look like, and the kinds that only this option table needs."""
+"""What single values of the configuration must look like: texts, checked and in one form."""
 
 from __future__ import annotations
 
-import os
 import re
-from typing import Any, Self
 
 from ..model.names import FAMILIES
-from .env import expand_home
-from .fields import MISSING, ListOf, Reading, Secret, Section, Wrong
-from .tree import Node, Path
+from .fields import Wrong
 
 __all__ = [
     "APIS",
     "BUILT_IN_PROVIDERS",
     "OTHER_APIS",
     "RUNTIMES",
-    "ById",
-    "FileName",
-    "KeyHash",
-    "ModelChoice",
-    "ModelName",
-    "NameOr",
-    "RateOr",
     "agent_id",
     "alias",
     "allowed_host",
     "argument",
     "base_url",
     "bind",
+    "embeddings_name",
+    "field_name",
     "file_mode",
     "header_name",
     "host",
+    "image_host",
     "key_id",
-    "models_of",
+    "model_name",
     "moment",
     "network",
     "origin",
@@ -76,10 +68,7 @@ _TARGET = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*(?:\.[^\W\d]\w*)*"
 _HEADER_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # RFC 9110, section 5.1: token
 _PROVIDER_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 _KEY_ID = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
-_KEY_HASH = r"sha256:[0-9A-Fa-f]{64}"
 _VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
-_RATE = r"([0-9]{1,9}) */ *(?:per )?([a-z]+)"
-_SECONDS = {"s": 1, "sec": 1, "second": 1, "min": 60, "minute": 60, "h": 3600, "hour": 3600, "d": 86_400, "day": 86_400}
 _MODEL_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}/[!-~]{1,256}"
 
 
@@ -125,6 +114,11 @@ def allowed_host(text: str) -> str:
     if re.fullmatch(r".+:[0-9]*", text) and not text.startswith("["):
         raise Wrong('expected a host name like "gateway.example.com", without a port: every port is meant')
     return f".{host(text[1:])}".lower() if text.startswith(".") else host(text).lower()
+
+
+def image_host(text: str) -> str:
+    """As `allowed_host`; the product writes `*.name` for all below a name."""
+    return allowed_host(text[1:] if text.startswith("*.") else text)
 
 
 def network(text: str) -> str:
@@ -225,6 +219,14 @@ def header_name(text: str) -> None:
         raise Wrong("this header is the connection's own and cannot be set")
 
 
+def field_name(text: str) -> str:
+    """A request header that is read; not one that holds secrets, which would end up in keys of sessions."""
+    header_name(text)
+    if text.lower() in {"authorization", "cookie", "proxy-authorization"}:
+        raise Wrong("this header holds secrets: no session can be named by it")
+    return text
+
+
 def provider_name(text: str) -> None:
     if not re.fullmatch(_PROVIDER_NAME, text):
         raise Wrong("a provider's name is 1 to 64 of the characters A-Z a-z 0-9 . _ -, the first a letter or a digit")
@@ -233,6 +235,17 @@ def provider_name(text: str) -> None:
 def argument(text: str) -> str:
     if "\0" in text:
         raise Wrong("a program's arguments hold no NUL characters")
+    return text
+
+
+def embeddings_name(text: str) -> None:
+    if not 0 < len(text) <= 128 or not text.isprintable() or text != text.strip():
+        raise Wrong("is not a name for a model: 1 to 128 printable characters")
+
+
+def model_name(text: str) -> str:
+    if not re.fullmatch(_MODEL_NAME, text):
+        raise Wrong('expected "provider/model", like "openai/gpt-4o-mini"')
     return text
 
 
@@ -263,146 +276,3 @@ def moment(text: str) -> str:
         return found.astimezone(UTC).isoformat()
     except (ValueError, OverflowError):
         raise Wrong('expected a date like "2027-01-31" or a time like "2027-01-31T18:00:00Z"') from None
-
-
-class KeyHash(Secret):
-    """A secret's digest.  It is hidden like a secret: of a weak one it would be as good to a guesser."""
-
-    shown = '"sha256:..." (secret)'
-
-    def read(self, node: Node, path: Path, reading: Reading) -> str | None:
-        text = super().read(node, path, reading) or ""
-        if not re.fullmatch(_KEY_HASH, text):
-            raise Wrong("expected sha256: and 64 hexadecimal digits, as `gateway keys hash` prints them")
-        return text.lower()
-
-
-class RateOr(Section):
-    """The section, or text like `60/min`."""
-
-    shown = 'object, or text like "60/min"'
-
-    def read(self, node: Node, path: Path, reading: Reading) -> Any:
-        if isinstance(node.value, str):
-            found = re.fullmatch(_RATE, reading.text(node))
-            seconds = _SECONDS.get(found[2]) if found else None
-            if found is None or seconds is None:
-                raise Wrong('expected {requests, perSeconds}, or text like "5/s", "60/min", "1000/hour" or "5000/day"')
-            members = {"requests": int(found[1]), "perSeconds": seconds}
-            inner = {key: Node(value, node.place, node.key_place) for key, value in members.items()}
-            node = Node(inner, node.place, node.key_place)
-        return super().read(node, path, reading)
-
-
-class ModelChoice(str):
-    """`provider/model`, as text.  `fallbacks` are those that are asked, in order, where it fails."""
-
-    __slots__ = ("fallbacks",)
-
-    fallbacks: tuple[str, ...]
-
-    def __new__(cls, text: str, fallbacks: tuple[str, ...] = ()) -> Self:
-        choice = super().__new__(cls, text)
-        choice.fallbacks = fallbacks
-        return choice
-
-
-def models_of(choice: str) -> tuple[str, ...]:
-    """All models of a choice, in the order in which they are asked."""
-    return (str(choice), *choice.fallbacks) if isinstance(choice, ModelChoice) else (choice,)
-
-
-class ModelName:
-    """`"provider/model"`, or the product's `{primary, fallbacks}`."""
-
-    shown = '"provider/model" or {primary, fallbacks}'
-
-    def read(self, node: Node, path: Path, reading: Reading) -> ModelChoice:
-        if not isinstance(node.value, dict):
-            return ModelChoice(_model_name(node, reading))
-        members = node.value
-        for key, member in members.items():
-            if key not in {"primary", "fallbacks"}:
-                message = "there is no such option. Known here: primary, fallbacks"
-                reading.problem(member.key_place, (*path, key), message)
-        if "primary" not in members:
-            raise Wrong("'primary' is missing")
-        choice = ModelChoice(_model_name(members["primary"], reading))
-        if "fallbacks" in members:
-            found = reading.read(_FALLBACKS, members["fallbacks"], (*path, "fallbacks"))
-            others = () if found is MISSING else dict.fromkeys(found)
-            choice = ModelChoice(choice, tuple(one for one in others if one != choice))
-        return choice
-
-
-class _OneModel:
-    shown = '"provider/model"'
-
-    def read(self, node: Node, _path: Path, reading: Reading) -> str:
-        return _model_name(node, reading)
-
-
-_FALLBACKS = ListOf(_OneModel())
-
-
-def _model_name(node: Node, reading: Reading) -> str:
-    text = reading.text(node)
-    if not re.fullmatch(_MODEL_NAME, text):
-        raise Wrong('expected "provider/model", like "openai/gpt-4o-mini"')
-    return text
-
-
-class FileName:
-    """A path; a relative one starts at the folder of the file it is written in."""
-
-    shown = "file name"
-
-    def read(self, node: Node, _path: Path, reading: Reading) -> str:
-        text = expand_home(reading.text(node), reading.environ)
-        if not text or "\0" in text:
-            raise Wrong("expected a file name")
-        if not node.place.line:
-            return text
-        return os.path.join(os.path.dirname(node.place.file), text)  # noqa: PTH118, PTH120 - pathlib costs the start 3 ms
-
-
-class NameOr:
-    """The section, or its `id` alone."""
-
-    shown = "text or object"
-
-    def __init__(self, section: Section) -> None:
-        self.section = section
-
-    def read(self, node: Node, path: Path, reading: Reading) -> Any:
-        if isinstance(node.value, str):
-            node = Node({"id": node}, node.place, node.key_place)
-        return self.section.read(node, path, reading)
-
-
-class ById:
-    """An object of sections whose keys are the sections' ids."""
-
-    shown = "object: id to object"
-
-    def __init__(self, section: Section) -> None:
-        self.section = section
-
-    def read(self, node: Node, path: Path, reading: Reading) -> tuple[Any, ...]:
-        if not isinstance(node.value, dict):
-            raise Wrong("expected an object with the ids as keys")
-        values = []
-        for key, member in node.value.items():
-            inner = member
-            if isinstance(member.value, dict):
-                given = member.value.get("id")
-                if given is not None and given.value != key:
-                    reading.problem(
-                        given.place, (*path, key, "id"), "the id is the key. Remove this, or make both equal"
-                    )
-                name = Node(key, member.key_place, member.key_place)
-                inner = Node({**member.value, "id": name}, member.place, member.key_place)
-            value = reading.read(self.section, inner, (*path, key))
-            if value is not MISSING:
-                values.append(value)
-        return tuple(values)

@@ -6,10 +6,13 @@ environment `NAME_GATEWAY_TOKEN` and so on; configuration in `~/.NAME/`.
 
 from __future__ import annotations
 
-__all__ = ["DEFAULT_CONFIG_PATHS", "FAMILIES", "PUBLIC", "environment", "headers"]
+__all__ = ["DEFAULT_CONFIG_PATHS", "DEFAULT_STATE_FOLDER", "FALLBACK", "FAMILIES", "PUBLIC", "environment", "headers"]
 
 PUBLIC = "openclaw"
 """The name that answers carry: model lists, `owned_by`."""
+
+FALLBACK = f"x-{PUBLIC}-fallback".encode()
+"""The response header that names the model which answers in place of an agent's first one."""
 
 OWN = "gateway"
 
@@ -17,6 +20,9 @@ FAMILIES = (PUBLIC, "clawdbot", "moltbot", OWN)
 """In order of precedence."""
 
 DEFAULT_CONFIG_PATHS = ("~/.gateway/gateway.json5", "~/.openclaw/openclaw.json", "~/.clawdbot/clawdbot.json")
+
+DEFAULT_STATE_FOLDER = f"~/.{OWN}"
+"""What is kept from one start to the next, where no variable for STATE_DIR names another folder."""
 
 
 def headers(suffix: str) -> tuple[bytes, ...]:
@@ -28,8 +34,8 @@ def environment(suffix: str) -> tuple[str, ...]:
     """The environment variables for `suffix`, in order of precedence.
 
     `GATEWAY_TOKEN` gives `OPENCLAW_GATEWAY_TOKEN`, `CLAWDBOT_GATEWAY_TOKEN` ... and, last, our own `GATEWAY_TOKEN`.
-    `CONFIG_PATH` gives our own `GATEWAY_CONFIG_PATH` first: it says where *this* program looks, the others where the
-    product looks.
+    `CONFIG_PATH` and `STATE_DIR` give our own `GATEWAY_CONFIG_PATH` first: it says where *this* program looks, the
+    others where the product looks.
     """
     relatives = tuple(f"{name.upper()}_{suffix}" for name in FAMILIES if name != OWN)
     if suffix.startswith("GATEWAY_"):

@@ -72,6 +72,24 @@ class Catalog:
             del self._made[next(iter(self._made))]
         return made
 
+    def expect(self, name: str) -> None:
+        """The configuration names this model for something else than an agent.  Raises ConfigError."""
+        provider = name.partition("/")[0]
+        if provider not in self._providers:
+            raise ConfigError(f"{name}: there is no provider {provider!r} in models.providers")
+        self._post(provider)
+        self._used.add(name)
+
+    def reach(self, name: str) -> tuple[Provider, Upstream, str]:
+        """Where the model `provider/model` is, and what it is called there.  Raises AgentError (404)."""
+        provider, _, model = name.partition("/")
+        post: _Post | str = f"There is no provider of the model `{name[:64]}` here."
+        if provider in self._providers:
+            post = self._find(name, provider)[1]
+        if isinstance(post, str):
+            raise AgentError(post, code="model_not_found", status=404)
+        return post.provider, post.upstream, model
+
     async def aclose(self) -> None:
         """Close all connections."""
         for post in self._posts.values():

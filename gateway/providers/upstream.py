@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import ssl
 from asyncio import AbstractEventLoop, Future, Protocol, Transport, get_running_loop, timeout
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from types import TracebackType
 from typing import Self, cast
 
@@ -302,7 +303,8 @@ class Upstream:
 
     How many exchanges run at once is not limited here: each belongs to a run, and those are limited where they start.
     `ssl_context` replaces the default one, which verifies certificates against the system's authorities.  With
-    `unix_path` all connections go to that unix socket, whatever host the URLs name.
+    `unix_path` all connections go to that unix socket, whatever host the URLs name.  `resolve` gives the address to
+    connect to, for each connection, in place of the system's resolver; it may raise UpstreamError.
     """
 
     def __init__(
@@ -311,11 +313,13 @@ class Upstream:
         *,
         ssl_context: ssl.SSLContext | None = None,
         unix_path: str | None = None,
+        resolve: Callable[[Origin], Awaitable[str]] | None = None,
     ) -> None:
         self.closed = False
         self._timeouts = timeouts or Timeouts()
         self._ssl_context = ssl_context
         self._unix_path = unix_path
+        self._resolve = resolve
         self._limits: _Limits | None = None
         self._live: set[_Connection] = set()
         self._parked: dict[Origin, dict[_Connection, None]] = {}
@@ -385,20 +389,19 @@ class Upstream:
         loop = get_running_loop()
         limits = self._limits = self._limits or _Limits(loop, self._timeouts)
         after = self._timeouts.connect
+        make = partial(_Connection, self, origin, loop, limits)
         try:
             async with timeout(after if after > 0 else None):
                 context = self._context() if origin.tls else None
+                name = None if context is None else origin.host
                 if self._unix_path is not None:
-                    host = None if context is None else origin.host
                     _, connection = await loop.create_unix_connection(
-                        lambda: _Connection(self, origin, loop, limits),
-                        self._unix_path,
-                        ssl=context,
-                        server_hostname=host,
+                        make, self._unix_path, ssl=context, server_hostname=name
                     )
                 else:
+                    host = origin.host if self._resolve is None else await self._resolve(origin)
                     _, connection = await loop.create_connection(
-                        lambda: _Connection(self, origin, loop, limits), origin.host, origin.port, ssl=context
+                        make, host, origin.port, ssl=context, server_hostname=name
                     )
         except TimeoutError as error:
             text = f"{origin} could not be reached within {after:g} s"

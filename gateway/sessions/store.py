@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from math import inf
 
+from ..model.chat import Image
 from ..model.session import Session, SessionInfo, Turn
-from .history import characters
+from .history import characters, picture
 
 __all__ = ["MemoryStore"]
+
+# Sessions that one addition may end: a limit that was passed by far is reached in steps, none of which takes long.
+STEP = 4
 
 
 class _Kept:
@@ -26,67 +31,141 @@ class _Kept:
 class MemoryStore:
     """`ports.SessionStore` in a dict.
 
-    Holds at most `sessions` sessions, of which the longest unused goes first.  `clock` gives seconds since the epoch.
+    Holds at most `sessions` sessions and, but for the last one used, `size` bytes and characters of them, of which the
+    longest unused go first, and each for `idle` seconds after its last use.  `clock` gives seconds since the epoch.
     """
 
-    def __init__(self, sessions: int = 10_000, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        sessions: int = 10_000,
+        clock: Callable[[], float] = time.time,
+        *,
+        idle: float = inf,
+        size: float = inf,
+    ) -> None:
         self._most = sessions
+        self._most_size = size
+        self._idle = idle
         self._clock = clock
-        self._sessions: dict[str, _Kept] = {}
+        self._sessions: dict[str, _Kept] = {}  # the longest unused first
+        self._places: dict[str, dict[str, None]] = {}  # run_id to the keys of the sessions that hold its turn
+        self._size = 0
 
     def __len__(self) -> int:
         return len(self._sessions)
 
     async def load(self, key: str) -> Session:
         """See `ports.SessionStore.load`."""
-        kept = self._sessions.get(key)
+        kept = self._find(key)
         return Session() if kept is None else Session(tuple(kept.turns), kept.trimmed, kept.model)
 
     async def commit(self, key: str, turn: Turn, *, drop: int = 0, keep: int | None = None) -> None:
         """See `ports.SessionStore.commit`."""
-        kept = self._touch(key)
-        kept.turns[:] = [*kept.turns[drop:keep], turn]
+        # Not `_find`: a run that takes longer than sessions are kept goes on with the one it began in.
+        kept = self._touch(key, self._sessions.get(key))
+        self._replace(key, kept, drop, keep, turn)
         kept.trimmed = kept.trimmed or drop > 0
+        self._make_room()
 
     async def choose_model(self, key: str, model: str | None) -> None:
         """See `ports.SessionStore.choose_model`."""
-        self._touch(key).model = model
+        self._touch(key, self._find(key)).model = model
+        self._make_room()
 
     async def locate(self, run_id: str) -> tuple[str, int] | None:
         """See `ports.SessionStore.locate`."""
-        for key, kept in self._sessions.items():
+        for key in self._places.get(run_id, ()):
+            kept = self._sessions[key]
             for number, turn in enumerate(kept.turns, 1):
-                if turn.run_id == run_id:
+                if turn.run_id == run_id and not self._is_over(kept):
                     return key, number
         return None
 
     async def fork(self, key: str, turns: int, new_key: str) -> None:
         """See `ports.SessionStore.fork`."""
-        source = self._sessions.get(key)
+        source = self._find(key)
         if source is not None:
-            kept = self._touch(new_key)
-            kept.turns[:] = source.turns[:turns]
+            kept = self._touch(new_key, self._find(new_key))
+            self._replace(new_key, kept, 0, 0, *source.turns[:turns])
             kept.trimmed, kept.model = source.trimmed, source.model
+            self._make_room()
 
     async def sessions(self) -> tuple[SessionInfo, ...]:
         """See `ports.SessionStore.sessions`."""
         return tuple(
             SessionInfo(key, len(kept.turns), sum(map(characters, kept.turns)), kept.created, kept.updated, kept.model)
             for key, kept in reversed(self._sessions.items())
+            if not self._is_over(kept)
         )
 
     async def delete(self, key: str) -> bool:
         """See `ports.SessionStore.delete`."""
-        return self._sessions.pop(key, None) is not None
+        kept = self._find(key)
+        if kept is not None:
+            self._forget(key, kept)
+        return kept is not None
+
+    async def reset(self, key: str) -> bool:
+        """See `ports.SessionStore.reset`."""
+        kept = self._find(key)
+        if kept is not None:
+            self._replace(key, self._touch(key, kept), 0, 0)
+            kept.trimmed = False
+        return kept is not None
 
     async def aclose(self) -> None:
         """There is nothing to give back."""
 
-    def _touch(self, key: str) -> _Kept:
+    def _find(self, key: str) -> _Kept | None:
+        kept = self._sessions.get(key)
+        if kept is None or not self._is_over(kept):
+            return kept
+        self._forget(key, kept)
+        return None
+
+    def _is_over(self, kept: _Kept) -> bool:
+        return self._clock() - kept.updated > self._idle
+
+    def _touch(self, key: str, kept: _Kept | None) -> _Kept:
+        """Make it the one used last."""
         now = self._clock()
-        kept = self._sessions.pop(key) if key in self._sessions else _Kept(now)
-        self._sessions[key] = kept
+        self._sessions.pop(key, None)
+        self._sessions[key] = kept = kept or _Kept(now)
         kept.updated = now
-        while len(self._sessions) > self._most:
-            del self._sessions[next(iter(self._sessions))]
         return kept
+
+    def _replace(self, key: str, kept: _Kept, drop: int, keep: int | None, *more: Turn) -> None:
+        """Let go of turns as `commit` does, and add some."""
+        turns = kept.turns
+        gone = turns[:drop] if keep is None else turns[:drop] + turns[max(drop, keep) :]
+        for turn in gone:
+            keys = self._places.get(turn.run_id, {})
+            keys.pop(key, None)
+            if not keys:
+                self._places.pop(turn.run_id, None)
+        for turn in more:
+            self._places.setdefault(turn.run_id, {})[key] = None
+        self._size += sum(map(_size, more)) - sum(map(_size, gone))
+        kept.turns = [*turns[drop:keep], *more]
+
+    def _make_room(self) -> None:
+        for _ in range(STEP):
+            key, kept = next(iter(self._sessions.items()))
+            too_many = len(self._sessions) > self._most or (self._size > self._most_size and len(self._sessions) > 1)
+            if not too_many and not self._is_over(kept):
+                break
+            self._forget(key, kept)
+
+    def _forget(self, key: str, kept: _Kept) -> None:
+        self._replace(key, kept, 0, 0)
+        del self._sessions[key]
+
+
+def _size(turn: Turn) -> int:
+    """What a turn takes: its characters, and of pictures their bytes."""
+    total = characters(turn)
+    for message in (*turn.asked, *turn.answered):
+        for part in message.parts:
+            if isinstance(part, Image):
+                total += len(part.data) - picture(part)
+    return total

@@ -207,7 +207,7 @@ def test_white_space_around_a_command_is_none_of_it() -> None:
     async def scene(stage: Stage) -> None:
         assert "Agent: main" in await stage.say(" /status\n")
         assert await stage.say(Message("user", "/status", parts=("/status", Image("image/png", b"x")))) == "/status"
-        assert await stage.say(user("hi"), Message("tool", "/status", tool_call_id="c")) == "/status"
+        assert await stage.say(user("hi"), Message("tool", "/status", tool_call_id="c"), key=None) == "/status"
 
     play(scene)
 

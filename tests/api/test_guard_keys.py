@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from asking import CHAT, TOKEN, Answer, ask, say, serving
 
-from gateway import AgentError, Caller, ConfigError, Gateway, Key, Rate
+from gateway import AgentError, Caller, ChatRequest, ConfigError, Gateway, Key, Message, Rate, RunFailed, RunInput
 from gateway.agents.function import echo
 from gateway.api.keys import Keyring, Rates, keyring
 from gateway.config import Auth, Config
@@ -78,6 +78,22 @@ def test_its_agents() -> None:
         assert "third" not in unknown.error["message"], "what it may not use is not told"
 
     serving(test, agents=AGENTS, keys=keys())
+
+
+def test_no_run_begins_for_a_key_that_may_not_use_the_agent() -> None:
+    """Whatever asks for it: routes look at the caller, and the run looks again."""
+    caller, request = Caller("b", frozenset({"other"}), API), ChatRequest((Message("user", "hi"),))
+
+    async def test(gateway: Gateway) -> None:
+        refused = await gateway.runs.answer(RunInput("1" * 32, "main", None, request, caller=caller))
+        assert isinstance(refused.ending, RunFailed)
+        assert (refused.ending.status, refused.ending.code) == (403, "agent_not_allowed")
+        with pytest.raises(AgentError, match="may not use the agent `main`"):
+            gateway.runs.run(RunInput("2" * 32, "main", None, request, caller=caller))
+        allowed = await gateway.runs.answer(RunInput("3" * 32, "other", None, request, caller=caller))
+        assert allowed.text == "Echo: hi"
+
+    serving(test, agents=AGENTS)
 
 
 def test_it_sees_the_models_that_it_may_use() -> None:

@@ -455,3 +455,33 @@ def test_silence_is_bridged_for_everybody() -> None:
         assert b": keep-alive" not in (await once(gateway, stream=True)).body
 
     serving(test, agents={"main": agent}, limits=Limits(silence=0.1))
+
+
+def test_a_run_that_outlasts_the_gateway(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """It will not be cancelled: it ends in its own time, into nothing."""
+    monkeypatch.setattr("gateway.api.idempotency.PATIENCE", 0.05)
+    began, ended = asyncio.Event(), asyncio.Event()
+
+    async def agent(run: RunInput) -> str:
+        began.set()
+        try:
+            await asyncio.sleep(10)
+        except asyncio.CancelledError:
+            await asyncio.sleep(0.3)
+        ended.set()
+        return "too late"
+
+    async def test(gateway: Gateway) -> None:
+        _, writer = await begun(gateway)
+        await began.wait()
+        writer.transport.abort()
+        await gateway.aclose()
+        answers = store(gateway)
+        assert not ended.is_set()
+        assert len(answers) == answers.size == 0
+        await asyncio.wait_for(ended.wait(), 5)
+        await until(lambda: not answers._tasks)
+        assert len(answers) == answers.size == len(answers._kept) == 0
+
+    serving(test, agents={"main": agent})
+    assert "never retrieved" not in caplog.text

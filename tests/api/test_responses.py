@@ -135,7 +135,7 @@ def test_what_the_agent_is_asked() -> None:
             temperature=0.5,
             max_output_tokens=9,
             tools=[tool],
-            tool_choice="required",
+            tool_choice="none",
         )
         assert [message[:2] for message in asked["messages"]] == [
             ["system", "Be brief."],
@@ -145,7 +145,7 @@ def test_what_the_agent_is_asked() -> None:
         ]
         assert asked["parameters"] == {"temperature": 0.5, "max_completion_tokens": 9}
         assert asked["tools"] == [["f", None, {"type": "object"}, None]]
-        assert asked["tool_choice"] == ["required", None]
+        assert asked["tool_choice"] == ["none", None]
         assert asked["after"] is None
 
     serve(test)

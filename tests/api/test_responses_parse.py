@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64decode
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.responses import Response
 
+from gateway.api.parse_messages import MESSAGES
 from gateway.api.responses_bytes import response
-from gateway.api.responses_input import ITEMS
 from gateway.api.responses_parse import responses_request
 from gateway.errors import RequestError
-from gateway.model.chat import Message, Tool, ToolCall, ToolChoice
+from gateway.model.chat import Image, Message, Tool, ToolCall, ToolChoice
 from gateway.model.run import NO_USAGE, Answer, RunDone
 
 DATA = Path(__file__).parent.parent / "data" / "responses"
@@ -108,11 +109,29 @@ def test_what_is_repeated() -> None:
     }
 
 
+def test_images() -> None:
+    gif = "R0lGODlhAQABAAAAACw="
+    content = [
+        {"type": "input_text", "text": "what"},
+        {"type": "input_image", "image_url": f"data:image/png;base64,{gif}", "detail": "low"},
+        {"type": "input_text", "text": "is it"},
+    ]
+    chat = responses_request(json.dumps({"input": [{"role": "user", "content": content}]}).encode()).chat
+    picture = Image("image/gif", b64decode(gif), "low")
+    assert chat.messages == (Message("user", "what\nis it", parts=("what", picture, "is it")),)
+    assert chat.images == 1
+    with pytest.raises(RequestError) as caught:
+        responses_request(json.dumps({"input": [{"role": "user", "content": content[1:2] * 9}]}).encode())
+    assert (caught.value.param, caught.value.code) == ("input[0].content[8].image_url", "too_many_images")
+    one = responses_request(json.dumps({"input": [{"role": "user", "content": content[1:2]}]}).encode()).chat
+    assert one.messages[0].parts == (picture,)
+
+
 def test_the_number_of_items_is_limited() -> None:
     item = {"role": "user", "content": "hi"}
-    assert len(responses_request(json.dumps({"input": [item] * ITEMS}).encode()).chat.messages) == ITEMS
-    with pytest.raises(RequestError, match=str(ITEMS)) as caught:
-        responses_request(json.dumps({"input": [item] * (ITEMS + 1)}).encode())
+    assert len(responses_request(json.dumps({"input": [item] * MESSAGES}).encode()).chat.messages) == MESSAGES
+    with pytest.raises(RequestError, match=str(MESSAGES)) as caught:
+        responses_request(json.dumps({"input": [item] * (MESSAGES + 1)}).encode())
     assert caught.value.param == "input"
 
 

@@ -11,7 +11,7 @@ from attackers import CHUNKED, UPGRADE, End, Peer, chat, crowd, drip, stay
 from processes import TOKEN, Launch, configuration
 from siege import FULL, NEEDS_PROC, Aim
 
-from gateway.app import _limits
+from gateway.bounds import connection_limits
 from gateway.config.schema import Config
 from gateway.server.limits import Limits
 from gateway.server.link import LinkLimits
@@ -47,7 +47,7 @@ def test_by_value() -> None:
 
 
 def test_a_configuration_without_limits_has_the_same() -> None:
-    assert _limits(Config()) == Limits()
+    assert connection_limits(Config()) == Limits()
 
 
 async def mute(peer: Peer) -> End:

@@ -7,14 +7,31 @@ proves from inside the agent that its run was started, cancelled or finished.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from gateway import AgentError, RunDone, RunInput, Usage
+from gateway.model.run import ReasoningDelta, RunEvent, ToolCallDelta
 
-__all__ = ["fail", "fail_late", "flood", "forever", "pause", "remember", "silent", "tell_key", "verbatim", "words"]
+__all__ = [
+    "assistant",
+    "fail",
+    "fail_late",
+    "flood",
+    "forever",
+    "pause",
+    "recall",
+    "remember",
+    "silent",
+    "tell_key",
+    "thinker",
+    "verbatim",
+    "words",
+]
 
 
 @contextmanager
@@ -77,9 +94,52 @@ async def remember(run: RunInput) -> str:
     return "|".join(message.text for message in run.history)
 
 
+async def recall(run: RunInput) -> str:
+    """What was asked before, without the answers."""
+    return "|".join(message.text for message in run.history if message.role == "user")
+
+
 async def tell_key(run: RunInput) -> str:
     return run.session_key
 
 
+async def thinker(_: RunInput) -> AsyncIterator[RunEvent]:
+    yield ReasoningDelta("hm")
+    yield ReasoningDelta(" \n…")
+    yield "yes"
+    yield Usage(5, 7, 3, 4)
+
+
 async def verbatim(run: RunInput) -> str:
     return run.request.messages[-1].text
+
+
+async def assistant(run: RunInput) -> AsyncIterator[str | ToolCallDelta | Usage | RunDone]:
+    """Stands for a model that uses its caller's tools: it asks about each city that it is told of, by the tool that
+    was chosen or the first one, and then says what it heard.  Without tools it tells the whole conversation.
+    """
+    said = run.conversation
+    results = [message.text for message in said[-2:] if message.role == "tool"]
+    request = run.request
+    yield Usage(len(said), 1, 0, 0)
+    if results:
+        yield "It is "
+        yield f"{' and '.join(results)}."
+        return
+    if not request.tools or request.tool_choice.mode == "none":
+        told = [f"{message.role}: {message.text}{' (image)' * bool(message.parts)}" for message in said]
+        for piece in re.findall(r"\S+\s*", " | ".join(told)):
+            yield piece
+        return
+    name = request.tool_choice.name or request.tools[0].name
+    cities = re.findall(r"Paris|Rome", said[-1].text) or ["nowhere"] * (request.tool_choice.mode != "auto")
+    if not cities:
+        yield "Which city?"
+        return
+    yield "Let me see."
+    for number, city in enumerate(cities):
+        yield ToolCallDelta(number, f"call_{run.run_id}_{number}", name)
+        half = len(arguments := json.dumps({"city": city})) // 2
+        yield ToolCallDelta(number, arguments=arguments[:half])
+        yield ToolCallDelta(number, arguments=arguments[half:])
+    yield RunDone("tool_calls")

@@ -26,8 +26,8 @@ EVIL = "https://evil.example"
 MODELS = "/v1/models"
 CORS_HEADERS = {
     "access-control-allow-origin": APP,
-    "access-control-expose-headers": "x-request-id, retry-after, idempotent-replayed, x-ratelimit-limit-requests, "
-    "x-ratelimit-remaining-requests, x-ratelimit-reset-requests",
+    "access-control-expose-headers": "x-request-id, retry-after, idempotent-replayed, x-openclaw-fallback, "
+    "x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests",
     "vary": "Origin",
 }
 HANDSHAKE = {

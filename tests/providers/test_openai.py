@@ -15,9 +15,10 @@ from scripted_provider import DONE, GOOD, KEY, NOW, answer, asked, chunk, failed
 from gateway.errors import AgentError
 from gateway.model.chat import Image, Message, Tool, ToolCall, ToolChoice
 from gateway.model.run import ReasoningDelta, RunDone, Usage
+from gateway.providers.attempts import BACKOFF, RETRY_AFTER_CAP
 from gateway.providers.dialect import Piece
 from gateway.providers.errors import MESSAGE_CHARACTERS
-from gateway.providers.model import BACKOFF, RETRY_AFTER_CAP, Model
+from gateway.providers.model import Model
 from gateway.providers.openai import Completions
 from gateway.providers.openai_stream import CompletionReader
 from gateway.providers.settings import ModelSettings, Provider

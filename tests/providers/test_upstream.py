@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from gateway.providers import upstream as module
+from gateway.providers.origin import Origin
 from gateway.providers.settings import Timeouts
 from gateway.providers.upstream import Response, Upstream, UpstreamError
 
@@ -590,6 +591,35 @@ def test_tls_with_a_trusted_certificate() -> None:
 
     trusting = ssl.create_default_context(cafile=CERTIFICATE)
     run(hello_for_ever, client, context=server_context(), ssl_context=trusting)
+
+
+def test_an_address_given_by_the_caller() -> None:
+    """The connection goes there; the certificate and Host are those of the URL's name."""
+    asked = []
+
+    async def resolve(origin: Origin) -> str:
+        asked.append(origin.host)
+        if origin.host == "private.test":
+            raise UpstreamError("no", code="address_not_public")
+        return "127.0.0.1"
+
+    async def client(_: Upstream, server: Server) -> None:
+        upstream = Upstream(ssl_context=ssl.create_default_context(cafile=CERTIFICATE), resolve=resolve)
+        port = server.url.rpartition(":")[2].partition("/")[0]
+        try:
+            assert await fetch(upstream, f"https://localhost:{port}/") == b"hello"
+            assert f"host: localhost:{port}".encode() in server.requests[0].lower()
+            with pytest.raises(UpstreamError) as caught:
+                await fetch(upstream, f"https://other.test:{port}/")
+            assert caught.value.code == "upstream_tls"
+            with pytest.raises(UpstreamError) as caught:
+                await fetch(upstream, f"https://private.test:{port}/")
+            assert caught.value.code == "address_not_public"
+        finally:
+            await upstream.aclose()
+
+    run(hello_for_ever, client, context=server_context())
+    assert asked == ["localhost", "other.test", "private.test"]
 
 
 def test_tls_verifies_by_default() -> None:

@@ -93,7 +93,7 @@ WITHOUT_LOOP = [
     if name.startswith(("gateway.wire", "gateway.model", "gateway.api.parse"))
     or name in {"gateway", "gateway.errors", "gateway.ports", "gateway.deadlines"}
     or name in {"gateway.config.json5", "gateway.api.images", "gateway.api.json_body", "gateway.api.members"}
-    or name in {"gateway.api.responses_parse", "gateway.api.responses_input"}
+    or name in {"gateway.api.responses_parse", "gateway.api.responses_input", "gateway.api.embeddings_parse"}
     or (name.startswith("gateway.api.") and name.endswith("_bytes"))
 ]
 

@@ -18,7 +18,7 @@ RANK = {
     "model": 1,
     "addresses": 1,
     "ports": 2,
-    "deadlines": 3,
+    "deadlines": 2.5,  # a tool that the rooms above share, sessions among them
     "throttle": 3,
     "processes": 3,
     "wire": 3,
@@ -31,6 +31,7 @@ RANK = {
     "api": 5,
     "control": 5,
     "listening": 5,
+    "bounds": 5,
     "assembly": 5,
     "app": 6,
     "cli": 7,

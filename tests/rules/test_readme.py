@@ -10,14 +10,17 @@ import shutil
 import subprocess
 import sys
 import threading
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from processes import Launch, Running, environment
 from readme_tables import between, tables
 
 import gateway
+from gateway.config import load
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -79,6 +82,11 @@ CONFIGURATIONS = [text for name, text in BLOCKS if name == "json5"]
 @pytest.mark.parametrize("text", CONFIGURATIONS)
 def test_each_configuration_is_a_good_one(launch: Launch, text: str) -> None:
     variables = {name: f"value-of-{name}" for name in ["GATEWAY_TOKEN", *re.findall(r"\b[A-Z]+_[A-Z_]+\b", text)]}
+    text = (
+        text
+        if "agents:" in text
+        else text.replace("{", '{ agents: { list: [{ id: "a", runtime: { type: "echo" } }] }, ', 1)
+    )
     checked = launch.command("check", "--config", str(launch.file(text)), env=variables)
     assert checked.returncode == 0, checked.stderr
 
@@ -181,6 +189,37 @@ def test_the_agent_example() -> None:
             assert await asyncio.to_thread(ask, gw.urls[0], "t", "openclaw", " ") == (400, "empty")
 
     asyncio.run(main())
+
+
+def test_the_agent_that_calls_tools() -> None:
+    scope: dict[str, Any] = {}
+    exec(block("python", "async def forecaster(run)"), scope)
+    tools = [{"type": "function", "function": {"name": "get_weather"}}]
+
+    def choice(origin: str, messages: list[dict[str, Any]]) -> Any:
+        body = json.dumps({"messages": messages, "tools": tools, "user": "ann"}).encode()
+        headers = {"Authorization": "Bearer t", "Content-Type": "application/json"}
+        request = urllib.request.Request(f"{origin}/v1/chat/completions", body, headers)
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.load(answer)["choices"][0]
+
+    async def main() -> None:
+        async with gateway.Gateway(agents={"main": scope["forecaster"]}, listen="127.0.0.1:0", token="t") as gw:
+            first = await asyncio.to_thread(choice, gw.urls[0], [{"role": "user", "content": "weather?"}])
+            (call,) = first["message"]["tool_calls"]
+            assert call["function"] == {"name": "get_weather", "arguments": '{"city": "Paris"}'}
+            result = {"role": "tool", "tool_call_id": call["id"], "content": "sunny"}
+            second = await asyncio.to_thread(choice, gw.urls[0], [result])
+            assert second["message"]["content"] == "It is sunny."
+
+    asyncio.run(main())
+
+
+def test_the_example_of_images(tmp_path: Path) -> None:
+    path = tmp_path / "gateway.json5"
+    path.write_text(block("json5", "allowUrl"), encoding="utf-8")
+    images = load(str(path), environ={}).config.gateway.http.endpoints.chat_completions.images
+    assert images.url_allowlist == ("images.example.com", ".cdn.example.com")
 
 
 def test_the_commands(launch: Launch) -> None:

@@ -1,0 +1,98 @@
+"""A session as people read it, and as programs do.
+
+For programs it is one JSON object: `key`, `model`, `created_at`, `updated_at`, `trimmed` (older turns were there once)
+and `turns`, each with `run_id`, `at` and `messages` in the form of OpenAI's chat API, pictures as `data:` URLs.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from base64 import b64encode
+from collections.abc import Iterator
+from typing import Any
+
+from ..model.chat import Image, Message
+from ..model.session import Session, SessionInfo, Turn
+from .console import legible
+
+__all__ = ["document", "line", "moment", "readable"]
+
+
+def line(value: object) -> str:
+    """JSON on one line, in ASCII: nothing in it can do anything to a terminal, or break a pipe."""
+    return json.dumps(value, separators=(",", ":")) + "\n"
+
+
+def moment(seconds: float) -> str:
+    """A time in seconds since the epoch, for people, where they are."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+
+
+def document(info: SessionInfo, session: Session) -> dict[str, Any]:
+    """A session for programs."""
+    return {
+        "key": info.key,
+        "model": info.model,
+        "created_at": info.created_at,
+        "updated_at": info.updated_at,
+        "trimmed": session.trimmed,
+        "turns": [_turn(turn) for turn in session.turns],
+    }
+
+
+def _turn(turn: Turn) -> dict[str, Any]:
+    messages = [_message(message) for message in (*turn.asked, *turn.answered)]
+    return {"run_id": turn.run_id, "at": turn.at, "messages": messages}
+
+
+def _message(message: Message) -> dict[str, Any]:
+    found: dict[str, Any] = {"role": message.role, "content": message.text}
+    if message.parts:
+        found["content"] = [_part(part) for part in message.parts]
+    if message.name is not None:
+        found["name"] = message.name
+    if message.tool_call_id is not None:
+        found["tool_call_id"] = message.tool_call_id
+    if message.tool_calls:
+        found["tool_calls"] = [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for call in message.tool_calls
+        ]
+    return found
+
+
+def _part(part: str | Image) -> dict[str, Any]:
+    if isinstance(part, str):
+        return {"type": "text", "text": part}
+    url = {"url": f"data:{part.media_type};base64,{b64encode(part.data).decode()}"}
+    return {"type": "image_url", "image_url": url if part.detail is None else {**url, "detail": part.detail}}
+
+
+def readable(info: SessionInfo, session: Session) -> Iterator[str]:
+    """Lines for people.  Only what begins a turn stands at the left edge: no message can look like another."""
+    yield f"session    {legible(info.key)}"
+    if info.model is not None:
+        yield f"model      {legible(info.model)}"
+    yield f"begun      {moment(info.created_at)}"
+    yield f"last used  {moment(info.updated_at)}"
+    yield f"turns      {info.turns}{', after others that had to go' if session.trimmed else ''}"
+    for turn in session.turns:
+        yield ""
+        yield f"{moment(turn.at)}  run {legible(turn.run_id)}"
+        for message in (*turn.asked, *turn.answered):
+            yield from _lines(message)
+
+
+def _lines(message: Message) -> Iterator[str]:
+    who = message.role if message.name is None else f"{message.role} {message.name}"
+    if message.tool_call_id is not None:
+        who = f"{who} ({message.tool_call_id})"
+    yield f"  {legible(who)}:"
+    for text in message.text.splitlines():
+        yield f"    {legible(text)}"
+    for part in message.parts:
+        if isinstance(part, Image):
+            yield f"    [{legible(part.media_type)}, {len(part.data)} bytes]"
+    for call in message.tool_calls:
+        yield f"    calls {legible(f'{call.name}({call.arguments})')} ({legible(call.id)})"
