@@ -315,9 +315,9 @@ class Gateway:
         }
         links = {path: link_route(handler, guard.check_origin) for path, handler in self._links.items()}
         trees: dict[str, Route] = {}
+        images, fetch = self._image_limits, self._fetcher
         if self._enabled:
             body_limit = self.config.gateway.http.endpoints.chat_completions.max_body_bytes
-            images, fetch = self._image_limits, self._fetcher
             chat = Chat(self.planner, self.runs, self._clock, body_limit, images=images, fetch=fetch)
             models = Models(self.registry, int(self._clock()))
             routes["/v1/chat/completions"] = Route({"POST": self._once(chat.create, body_limit)}, scope="chat")
@@ -328,21 +328,22 @@ class Gateway:
             from .api.responses import Responses
 
             body_limit = endpoints.responses.max_body_bytes
-            responses = Responses(self.planner, self.runs, self._clock, body_limit)
+            responses = Responses(self.planner, self.runs, self._clock, body_limit, images=images, fetch=fetch)
             routes["/v1/responses"] = Route({"POST": self._once(responses.create, body_limit)}, scope="responses")
         if endpoints.embeddings.enabled:
             from .api.embeddings import Embeddings
 
             given = endpoints.embeddings
-            embeddings = Embeddings(self._assembly.embed(), given.model, given.models, given.max_body_bytes)
-            routes["/v1/embeddings"] = Route({"POST": embeddings.create}, scope="embeddings")
+            body_limit = given.max_body_bytes
+            embeddings = Embeddings(self._assembly.embed(), given.model, given.models, body_limit)
+            routes["/v1/embeddings"] = Route({"POST": self._once(embeddings.create, body_limit)}, scope="embeddings")
         if self._assembly.toolbox is not None:
-            from .api.invoke import Invoke
+            from .api.invoke import BODY_BYTES, Invoke
 
             tools = self.config.tools
             everything, offers = self._assembly.toolbox.all, self._assembly.offers
             invoke = Invoke(everything, offers, tools.max_invocations, tools.timeout_ms / 1000 or None)
-            routes["/tools/invoke"] = Route({"POST": invoke.create}, scope="tools")
+            routes["/tools/invoke"] = Route({"POST": self._once(invoke.create, BODY_BYTES)}, scope="tools")
         root = Root(routes)
         routes = {"/": Route({"GET": root.index, "OPTIONS": root.options}, guarded=False), **routes, **links}
         return Router(guard, routes, trees)
@@ -357,7 +358,7 @@ class Gateway:
             from .api.idempotency import Idempotency
 
             if self._answers is None:
-                self._answers = Idempotency(asyncio.get_running_loop())
+                self._answers = Idempotency(asyncio.get_running_loop(), routing=self.planner.routing)
             answered: Awaitable[None] = self._answers.serve(handler, body_limit, exchange)
             return answered
 

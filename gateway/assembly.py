@@ -125,28 +125,6 @@ class Assembly:
             case _:
                 return self._model(config, limits)
 
-    def _command(self, config: AgentConfig) -> Agent:
-        from .agents.command import Command, CommandAgent
-        from .agents.command_child import ChildLimits
-
-        runtime = config.runtime
-        agent = CommandAgent(
-            Command(
-                f"agents: {config.id}: runtime",
-                runtime.argv,
-                ChildLimits(runtime.timeout_ms / 1000, runtime.max_output_bytes),
-                runtime.input,
-                runtime.output,
-                runtime.cwd,
-                runtime.env,
-                runtime.inherit_env,
-                self._environ,
-                config.system_prompt,
-            )
-        )
-        self._closers.append(agent.aclose)
-        return agent
-
     def _with_tools(self, config: AgentConfig, model: Agent) -> Agent:
         """The model, or the loop in which it uses its tools.  Where none are named, those that the program gave."""
         defaults = self._config.agents.defaults
@@ -188,6 +166,28 @@ class Assembly:
         )
         self._closers.append(toolbox.aclose)
         return toolbox
+
+    def _command(self, config: AgentConfig) -> Agent:
+        from .agents.command import Command, CommandAgent
+        from .agents.command_child import ChildLimits
+
+        runtime = config.runtime
+        agent = CommandAgent(
+            Command(
+                f"agents: {config.id}: runtime",
+                runtime.argv,
+                ChildLimits(runtime.timeout_ms / 1000, runtime.max_output_bytes),
+                runtime.input,
+                runtime.output,
+                runtime.cwd,
+                runtime.env,
+                runtime.inherit_env,
+                self._environ,
+                config.system_prompt,
+            )
+        )
+        self._closers.append(agent.aclose)
+        return agent
 
     def _model(self, config: AgentConfig, limits: RunLimits) -> AgentEntry:
         # Loaded on demand: a gateway of Python agents needs no HTTP client.

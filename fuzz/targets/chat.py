@@ -7,14 +7,15 @@ from base64 import b64encode
 from typing import Any
 
 from fuzz.targets.json5 import same
-from gateway.api.chat_bytes import DONE, ChunkEncoder, completion
+from gateway.api.chat_bytes import DONE, FALLBACK_CHARACTERS, ChunkEncoder, completion, fallback_text
 from gateway.api.json_body import DIGITS, json_body
 from gateway.api.parse import MODEL_CHARACTERS, chat_request
 from gateway.api.parse_messages import MESSAGES
 from gateway.api.parse_tools import TOOLS
 from gateway.errors import RequestError
-from gateway.model.chat import ROLES, ChatRequest, Image, Message
-from gateway.model.run import Answer, RunDone, RunFailed, Usage
+from gateway.model.chat import ROLES, ChatRequest, Image, Message, ToolCall
+from gateway.model.run import Answer, ModelChange, RunDone, RunFailed, ToolCallDelta, Usage
+from gateway.wire.grammar import FIELD_VALUE
 from gateway.wire.sse import SseDecoder, SseEvent
 
 __all__ = ["one_input"]
@@ -169,24 +170,75 @@ def _part(part: str | Image) -> dict[str, Any]:
 
 
 def _answer(request: ChatRequest) -> None:
-    """What we write of these texts, json and a reader of event streams read as these texts."""
+    """What we write of these texts and calls, json and a reader of event streams read as these texts and calls."""
     model = request.model or "openclaw"
     texts = [message.text for message in request.messages]
-    whole = json.loads(completion("1", 1, model, Answer("".join(texts), Usage(1, 2), RunDone()), "stop"))
-    assert whole["choices"][0]["message"]["content"] == "".join(texts)
+    calls = tuple(call for message in request.messages for call in message.tool_calls)
+    answer = Answer("".join(texts), Usage(1, 2, 3, 4), RunDone(), calls, texts[0])
+    whole = json.loads(completion("1", 1, model, answer, "stop", reasoning=True))
+    (choice,) = whole["choices"]
+    assert choice["message"]["content"] == ("".join(texts) or (None if calls else ""))
+    assert choice["message"].get("reasoning_content", "") == texts[0]
+    assert [_call_of(one) for one in choice["message"].get("tool_calls", [])] == [*calls]
+    assert choice["finish_reason"] == ("tool_calls" if calls else "stop")
     assert whole["model"] == model
 
     encoder = ChunkEncoder("chatcmpl-1", 1, model, include_usage=True)
     apart = [encoder.texts([text]) for text in texts]
     assert encoder.texts(texts) == b"".join(apart)
     failed = RunFailed(texts[-1], "code", 500)
-    pieces = [encoder.role(), *apart, encoder.finish("stop"), encoder.usage(Usage(1, 2))]
+    asked = [piece for number, call in enumerate(calls) for piece in _pieces(number, call)]
+    changed = ModelChange(texts[0], texts[-1])
+    pieces = [
+        encoder.role(),
+        encoder.fallback(changed),
+        *apart,
+        *map(encoder.tool_call, asked),
+        encoder.reasoning(texts[0]),
+        encoder.finish("stop"),
+        encoder.usage(Usage(1, 2)),
+    ]
     stream = b"".join((*pieces, encoder.error(failed), DONE))
     events = SseDecoder().receive(stream)
-    assert len(events) == len(texts) + 5
     data = [event.data for event in events if isinstance(event, SseEvent) and event.type == "message"]
+    assert len(data) == len(texts) + len(asked) + 6, "a comment is no event"
     assert data[-1] == "[DONE]"
     chunks = [json.loads(one) for one in data[:-1]]
-    assert [chunk["choices"][0]["delta"]["content"] for chunk in chunks[1 : 1 + len(texts)]] == texts
+    deltas = [chunk["choices"][0]["delta"] for chunk in chunks[1:-2]]
+    assert [delta["content"] for delta in deltas[: len(texts)]] == texts
+    assert _joined([delta["tool_calls"][0] for delta in deltas[len(texts) : -2]]) == [*calls]
+    assert deltas[-2] == {"reasoning_content": texts[0]}
     assert all(chunk["model"] == model for chunk in chunks[:-1])
     assert chunks[-1]["error"]["message"] == texts[-1]
+    shown = fallback_text(changed)
+    assert len(shown) <= FALLBACK_CHARACTERS
+    assert FIELD_VALUE.fullmatch(shown)
+
+
+def _call_of(value: dict[str, Any]) -> ToolCall:
+    assert value["type"] == "function"
+    return ToolCall(value["id"], value["function"]["name"], value["function"]["arguments"])
+
+
+def _pieces(number: int, call: ToolCall) -> list[ToolCallDelta]:
+    """A call as agents give it: its id and name, and its arguments in two pieces."""
+    half = len(call.arguments) // 2
+    return [
+        ToolCallDelta(number, call.id, call.name),
+        ToolCallDelta(number, arguments=call.arguments[:half]),
+        ToolCallDelta(number, arguments=call.arguments[half:]),
+    ]
+
+
+def _joined(pieces: list[dict[str, Any]]) -> list[ToolCall]:
+    """The calls as the official SDK puts them together: strings with the same name are joined."""
+    found: dict[int, ToolCall] = {}
+    for piece in pieces:
+        function = piece["function"]
+        call = found.get(piece["index"], ToolCall("", "", ""))
+        found[piece["index"]] = ToolCall(
+            call.id + piece.get("id", ""),
+            call.name + function.get("name", ""),
+            call.arguments + function["arguments"],
+        )
+    return [found[number] for number in range(len(found))]

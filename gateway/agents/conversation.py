@@ -56,6 +56,16 @@ class Conversations:
         """End the run under way in a session, which gets RunFailed (409, `interrupted`); false where there is none."""
         return self._lanes.interrupt(key)
 
+    async def check(self, run: RunInput) -> None:
+        """Raises AgentError (404, `previous_response_not_found`) where there is no run to go on from.
+
+        `hold` finds out too; this is for who has to know before it begins to answer.
+        """
+        if run.after is not None:
+            located = await self._store.locate(run.after)
+            if located is None or not owns(run.caller.id, located[0]):
+                raise _not_found(run.after)
+
     async def session(self, key: str) -> Session:
         """What a session holds.  Raises AgentError."""
         return await self._store.load(key)
@@ -142,8 +152,7 @@ class Conversations:
                         if not stay.kept:
                             await self._store.delete(visit.key)
                 return
-        message = f"Previous response with id 'resp_{run.after}' not found."
-        raise AgentError(message, code="previous_response_not_found", status=404)
+        raise _not_found(run.after)
 
     def _planned(self, run: RunInput, stay: _Stay) -> tuple[RunInput, int, tuple[Message, ...]]:
         """The run with what it is to know, how many turns of its session stay, and what it adds to them.
@@ -199,6 +208,11 @@ class _Stay:
         """None for a run that reads the session and adds nothing."""
         self.kept = False
         """Whether its turn is part of the session."""
+
+
+def _not_found(run_id: str) -> AgentError:
+    message = f"Previous response with id 'resp_{run_id}' not found."
+    return AgentError(message, code="previous_response_not_found", status=404)
 
 
 def _up_to(turns: Sequence[Turn], run_id: str) -> tuple[Turn, ...]:

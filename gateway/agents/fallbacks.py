@@ -22,6 +22,9 @@ COOL_DOWN_CAP = 600.0
 
 # The codes of failures that are the provider's, and not the request's: another one may not have them.
 _PROVIDERS = "upstream_"
+# What a model cannot do, and another one may: see images; and, in second place, what the first one could.
+_BLIND = "images_not_supported"
+_UNABLE = "unsupported_parameter"
 
 _logger = getLogger(__name__)
 
@@ -74,6 +77,7 @@ class Fallbacks:
         skipped = {name: why for name in self._models if (why := self._cool_down.reason(name)) is not None}
         tried = [name for name in self._models if name not in skipped] or [*self._models]
         reason = skipped.get(self._first, "")
+        failure: AgentError | None = None
         for number, name in enumerate(tried, 1):
             begun = False
             try:
@@ -87,12 +91,15 @@ class Fallbacks:
                         yield event
                 return
             except AgentError as error:
-                if begun or not error.code.startswith(_PROVIDERS) or error.status == 400:
+                unfit = error.code == _BLIND or (error.code == _UNABLE and name != self._first)
+                if begun or not (unfit or (error.code.startswith(_PROVIDERS) and error.status != 400)):
                     raise
-                self._cool_down.start(name, error)
-                reason = error.code
+                if not unfit:
+                    self._cool_down.start(name, error)
+                    failure = error
+                reason = reason or error.code
                 if number == len(tried):
-                    raise _last(error, number, len(self._models)) from error
+                    raise (_last(failure, number, len(self._models)) if failure else error) from error
                 _logger.warning("%s: %s failed, %s is asked: %s", run.label, name, tried[number], error.message)
 
 

@@ -100,6 +100,10 @@ class Runs:
             active.end(ending)
         return active is not None
 
+    async def check(self, run: RunInput) -> None:
+        """See `Conversations.check`."""
+        await self._conversations.check(run)
+
     def run(self, run: RunInput) -> AsyncGenerator[RunEvent, None]:
         """The events of a run.  Close the generator (`aclosing`) when you stop before its end.
 

@@ -7,7 +7,7 @@ moment later gains nothing (DNS rebinding).  Nothing of ours goes along: no cred
 
 from __future__ import annotations
 
-from asyncio import get_running_loop, timeout
+from asyncio import Semaphore, get_running_loop, timeout
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -22,13 +22,16 @@ from ..model.http import Headers
 from ..providers.origin import Origin, parse_url
 from ..providers.settings import Timeouts
 from ..providers.upstream import Response, Upstream, UpstreamError
-from .abilities import image_places
+from .abilities import PlaceOf, image_places, in_messages
 from .images import ImageLimits, media_type_of
 
 __all__ = ["Fetcher", "is_public"]
 
 # Names looked up at a time; those of a list are few, and a resolver answers in milliseconds.
 LOOKUPS = 4
+
+# Requests whose images are fetched at a time; the others wait, within their time.  What is fetched is held in memory.
+FETCHES = 32
 
 _HEADERS: Headers = (
     (b"accept", b"image/png, image/jpeg, image/gif, image/webp"),
@@ -84,19 +87,22 @@ class Fetcher:
         self._admits = admits
         # Threads of its own: names whose servers do not answer must not hold up the names of providers.
         self._threads = ThreadPoolExecutor(LOOKUPS, "image-names")
+        self._turns = Semaphore(FETCHES)
         self._upstream = Upstream(Timeouts(seconds, seconds, seconds), resolve=self._resolve)
 
-    async def __call__(self, request: ChatRequest) -> ChatRequest:
+    async def __call__(
+        self, request: ChatRequest, place_of: PlaceOf = in_messages, member: str = ".image_url.url"
+    ) -> ChatRequest:
         """The request with all its images.  Raises RequestError (400) that names the URL at fault."""
         room = self._limits.total - sum(len(image.data) for _, _, image in image_places(request))
         fetched: dict[tuple[int, int], Image] = {}
-        place = ""
+        place = "messages"
         try:
-            async with timeout(self._seconds):
+            async with timeout(self._seconds), self._turns:
                 for message, part, image in image_places(request):
                     if image.url is None:
                         continue
-                    place = f"messages[{message}].content[{part}].image_url.url"
+                    place = place_of(message, part) + member
                     data = await self._fetch(image.url, min(room, self._limits.each))
                     room -= len(data)
                     fetched[message, part] = image._replace(media_type=_media_type(data), data=data)

@@ -19,7 +19,6 @@ from typing import NamedTuple
 from ..deadlines import Deadlines
 from ..errors import AgentError, MisuseError, RequestError
 from ..model.http import Headers, RequestHead
-from ..model.names import FAMILIES
 from ..ports import Exchange, Handler, Timer
 from .recording import Name, Recording, RecordingExchange
 
@@ -33,8 +32,6 @@ PATIENCE = 1.0
 KEY_HEADER = b"idempotency-key"
 _KEY = pattern(rb"[!-~]{1,255}")
 _REPLAYED: Headers = ((b"idempotent-replayed", b"true"),)
-# Headers that choose the agent, its session and its model: what they say is part of the request.
-_ROUTING = tuple(f"x-{name}-".encode() for name in FAMILIES)
 
 
 class IdempotencyLimits(NamedTuple):
@@ -54,10 +51,13 @@ class IdempotencyLimits(NamedTuple):
 
 
 class Idempotency:
-    """The answers of one gateway.  `routing` are further headers, in lower case, that are part of a request."""
+    """The answers of one gateway.
+
+    `routing` are the headers, in lower case, that choose the agent, its session and its model: part of a request.
+    """
 
     def __init__(
-        self, timer: Timer, limits: IdempotencyLimits | None = None, routing: frozenset[bytes] = frozenset()
+        self, timer: Timer, limits: IdempotencyLimits | None = None, *, routing: frozenset[bytes] = frozenset()
     ) -> None:
         self._limits = limits or IdempotencyLimits()
         self._routing = routing
@@ -124,7 +124,7 @@ class Idempotency:
     def _fingerprint(self, head: RequestHead, body: bytes) -> bytes:
         digest = sha256()
         for name, value in sorted(head.fields.items()):
-            if name.startswith(_ROUTING) or name in self._routing:
+            if name in self._routing:
                 digest.update(b"%b:%d:%b\n" % (name, len(value), value))
         digest.update(b"\n")
         digest.update(body)

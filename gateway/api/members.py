@@ -159,7 +159,7 @@ def function_name(name: str, value: Any) -> str:
 
 
 def schema(name: str, value: Any) -> dict[str, Any]:
-    """A JSON Schema, as far as it is one by its form; what it says is for who uses it."""
+    """An object that is passed on, a JSON Schema for one: what it says is for who uses it, but its depth is limited."""
     found = mapping(name, value)
     layer: list[Any] = [found]
     for _ in range(SCHEMA_LEVELS):

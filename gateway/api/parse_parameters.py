@@ -49,7 +49,7 @@ def _stop(name: str, value: Any) -> Any:
 
 
 def _response_format(name: str, value: Any) -> Any:
-    kind = text(f"{name}.type", mapping(name, value).get("type"))
+    kind = text(f"{name}.type", schema(name, value).get("type"))  # all of it is passed on
     if kind not in FORMATS:
         raise unsupported(f"{name}.type", kind, FORMATS)
     if kind == "json_schema":
@@ -59,7 +59,7 @@ def _response_format(name: str, value: Any) -> Any:
         if described.get("description") is not None:
             text(f"{place}.description", described["description"])
         if described.get("schema") is not None:
-            schema(f"{place}.schema", described["schema"])
+            mapping(f"{place}.schema", described["schema"])
         if described.get("strict") is not None:
             switch(f"{place}.strict", described["strict"])
     return value

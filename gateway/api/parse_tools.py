@@ -45,7 +45,7 @@ def tools(value: Any, *, nested: bool = True) -> tuple[Tool, ...]:
             place = f"tools[{index}].function.name" if nested else f"tools[{index}].name"
             what = f"`{place}` is '{tool.name}', as that of another tool: names have to be unique."
             raise RequestError(400, what, param=place, code="invalid_value")
-    if found and len(json.dumps(value, ensure_ascii=False)) > TOOL_CHARACTERS:
+    if sum(map(_characters, found.values())) > TOOL_CHARACTERS:
         raise RequestError(400, f"`tools` has more than {TOOL_CHARACTERS} characters.", param="tools")
     return tuple(found.values())
 
@@ -66,6 +66,12 @@ def _tool(place: str, value: Any, *, nested: bool) -> Tool:
         None if parameters is None else schema(f"{place}.parameters", parameters),
         None if strict is None else switch(f"{place}.strict", strict),
     )
+
+
+def _characters(tool: Tool) -> int:
+    """Of what is passed on; members that nobody knows are not, however many and deep they are."""
+    parameters = "" if tool.parameters is None else json.dumps(tool.parameters, ensure_ascii=False)
+    return len(tool.name) + len(tool.description or "") + len(parameters)
 
 
 def tool_choice(value: Any, found: tuple[Tool, ...], *, nested: bool = True) -> ToolChoice:

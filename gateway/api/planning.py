@@ -45,7 +45,8 @@ class Planner:
         self._by_user = "user" in sources
         self._chat_headers = tuple(name.lower().encode() for name in chat_headers) if "chat-id" in sources else ()
         session_headers = _SESSION_HEADERS if "header" in sources else ()
-        self._routing = frozenset((*_AGENT_HEADERS, *_MODEL_HEADERS, *session_headers, *self._chat_headers))
+        self.routing = frozenset((*_AGENT_HEADERS, *_MODEL_HEADERS, *session_headers, *self._chat_headers))
+        """The headers that say where a request goes, in lower case."""
 
     def plan(
         self,
@@ -67,7 +68,7 @@ class Planner:
         head, caller, registry = exchange.head, exchange.caller, self._registry
         run_id = self._ids(32)
         agent = model = None
-        routed = not self._routing.isdisjoint(head.fields)  # few are
+        routed = not self.routing.isdisjoint(head.fields)  # few are
         if routed:
             agent = _first(head, _AGENT_HEADERS)
             model = _first(head, _MODEL_HEADERS)

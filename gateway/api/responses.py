@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
-from typing import assert_never
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import TypeAlias, assert_never
 
 from ..agents.conversation import ANSWER_CHARACTERS, TOO_LONG
 from ..agents.run import Runs
-from ..errors import RequestError
-from ..model.names import PUBLIC
+from ..errors import AgentError, RequestError
+from ..model.chat import ChatRequest
+from ..model.names import FALLBACK, PUBLIC
 from ..model.run import (
     NO_USAGE,
     ModelChange,
@@ -22,8 +23,10 @@ from ..model.run import (
     Usage,
 )
 from ..ports import BodyWriter, Exchange
+from .abilities import PlaceOf, require_abilities
 from .chat import SSE
-from .chat_bytes import KEEP_ALIVE
+from .chat_bytes import KEEP_ALIVE, ChunkEncoder, fallback_text
+from .images import NO_URLS, ImageLimits
 from .planning import Planner
 from .problem import JSON, run_error
 from .responses_bytes import ResponseEncoder, response
@@ -32,22 +35,36 @@ from .responses_parse import responses_request
 __all__ = ["Responses"]
 
 
-class Responses:
-    """The handler.  `clock` gives seconds since the epoch; `body_limit` is in bytes."""
+Fetch: TypeAlias = Callable[[ChatRequest, PlaceOf, str], Awaitable[ChatRequest]]
 
-    def __init__(self, planner: Planner, runs: Runs, clock: Callable[[], float], body_limit: int) -> None:
+
+class Responses:
+    """The handler.  The arguments are those of `chat.Chat`."""
+
+    def __init__(
+        self,
+        planner: Planner,
+        runs: Runs,
+        clock: Callable[[], float],
+        body_limit: int,
+        *,
+        images: ImageLimits = NO_URLS,
+        fetch: Fetch | None = None,
+    ) -> None:
         self._planner = planner
         self._runs = runs
         self._clock = clock
         self._body_limit = body_limit
+        self._images = images
+        self._fetch = fetch
 
     async def create(self, exchange: Exchange) -> None:
         """Answer one request."""
         head = exchange.head
         if head.content_length is None and not head.chunked:
             raise RequestError(411, "The request needs a body, and a Content-Length or Transfer-Encoding with it.")
-        request = responses_request(await exchange.body(self._body_limit))
-        _, run = self._planner.plan(
+        request = responses_request(await exchange.body(self._body_limit), self._images)
+        entry, run = self._planner.plan(
             exchange,
             request.chat,
             namespace="openresponses",
@@ -55,19 +72,34 @@ class Responses:
             conversation=request.conversation,
             keep="always" if request.store else "never",
         )
+        if request.chat.tools or request.chat.images:
+            require_abilities(entry, run, request.place)
+            if request.chat.images and self._fetch is not None:
+                run = run._replace(request=await self._fetch(request.chat, request.place, ".image_url"))
+        if run.after is not None:
+            try:
+                await self._runs.check(run)
+            except AgentError as error:
+                raise RequestError(error.status, error.message, param="previous_response_id", code=error.code) from None
         created = int(self._clock())
         model = request.chat.model or PUBLIC
         if request.chat.stream:
             encoder = ResponseEncoder(run.run_id, created, model, request.echo)
-            await _stream(exchange, self._runs.run(run), encoder)
+            await _stream(exchange, self._runs.run(run), encoder, reasoning=entry.shows_reasoning)
         else:
             answer = await self._runs.answer(run)
             if isinstance(answer.ending, RunFailed):
                 raise run_error(answer.ending)
-            exchange.respond(200, JSON, response(run.run_id, created, model, request.echo, answer))
+            if not entry.shows_reasoning:
+                answer = answer._replace(reasoning="")
+            change = answer.model
+            head_lines = JSON if change is None else (*JSON, (FALLBACK, fallback_text(change)))
+            exchange.respond(200, head_lines, response(run.run_id, created, model, request.echo, answer))
 
 
-async def _stream(exchange: Exchange, events: AsyncGenerator[RunEvent, None], encoder: ResponseEncoder) -> None:
+async def _stream(
+    exchange: Exchange, events: AsyncGenerator[RunEvent, None], encoder: ResponseEncoder, *, reasoning: bool
+) -> None:
     body = exchange.stream(200, SSE, encoder.texts)
     body.fill_silence(KEEP_ALIVE)
     body.write(encoder.begin())
@@ -94,7 +126,13 @@ async def _stream(exchange: Exchange, events: AsyncGenerator[RunEvent, None], en
                     exchange.fail()
                     _settle(body)
                     body.write(encoder.failed(event, usage))
-                case ReasoningDelta() | ToolUse() | Step() | ModelChange():
+                case ReasoningDelta():
+                    if reasoning:
+                        _settle(body)
+                        body.write(encoder.reasoning(event.text))
+                case ModelChange():
+                    body.write(ChunkEncoder.fallback(event))
+                case ToolUse() | Step():
                     pass
                 case _:
                     assert_never(event)

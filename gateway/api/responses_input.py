@@ -15,7 +15,7 @@ from .members import mapping, missing, text, unsupported, wrong
 from .parse_messages import MESSAGES
 from .parse_tools import word
 
-__all__ = ["input_messages"]
+__all__ = ["Input", "input_messages"]
 
 _ROLES = ("assistant", "developer", "system", "user")
 _ITEMS = ("message", "function_call", "function_call_output", "reasoning")
@@ -24,8 +24,8 @@ _PARTS = ("input_text", "input_image", "output_text", "refusal")
 _TEXT_MEMBERS = {"input_text": "text", "output_text": "text", "text": "text", "refusal": "refusal"}
 
 
-def input_messages(value: Any, limits: ImageLimits) -> tuple[list[Message], int]:
-    """The messages that the input makes up, one of them a user's or a tool's, and how many images they hold.
+def input_messages(value: Any, limits: ImageLimits) -> Input:
+    """The messages that the input makes up, one of them a user's or a tool's.
 
     What an assistant said and what it called, item after item, are one message, as a session keeps it.  Raises
     RequestError (400) that names the item at fault.
@@ -38,18 +38,17 @@ def input_messages(value: Any, limits: ImageLimits) -> tuple[list[Message], int]
         raise wrong("input", "a string or an array of items", value)
     if len(value) > MESSAGES:
         raise RequestError(400, f"`input` has more than {MESSAGES} items.", param="input")
-    reader = _Reader(limits)
+    found = Input(limits)
     for index, item in enumerate(value):
-        reader.add(f"input[{index}]", item)
-    reader.check_results()
-    found = reader.messages
-    if not any(one.role == "tool" or (one.role == "user" and (one.text or one.parts)) for one in found):
+        found.add(f"input[{index}]", item)
+    found.check_results()
+    if not any(one.role == "tool" or (one.role == "user" and (one.text or one.parts)) for one in found.messages):
         raise RequestError(400, "Missing user message in `input`: there is nothing to answer.", param="input")
-    return found, reader.images.count
+    return found
 
 
-class _Reader:
-    """Reads the items of one request.  `places` are those of the items that the messages begin with."""
+class Input:
+    """The items of one request.  `places` are those of the items that the messages begin with."""
 
     def __init__(self, limits: ImageLimits) -> None:
         self.images = Images(limits)

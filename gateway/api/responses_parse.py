@@ -58,7 +58,7 @@ class ResponsesRequest(NamedTuple):
     """`chat` is what the agent is asked.  `after` is the run whose response `previous_response_id` names.
 
     `conversation` is the id of one, `store` whether anything may be kept.  `echo` are the members of the response that
-    repeat the request, as JSON values.
+    repeat the request, as JSON values.  `places` are those of the items that the messages begin with.
     """
 
     chat: ChatRequest
@@ -66,6 +66,11 @@ class ResponsesRequest(NamedTuple):
     conversation: str | None
     store: bool
     echo: Mapping[str, Any]
+    places: tuple[str, ...]
+
+    def place(self, message: int, part: int) -> str:
+        """How the request calls a part of a message of `chat`."""
+        return f"{self.places[message]}.content[{part}]"
 
 
 def responses_request(body: bytes, images: ImageLimits = NO_URLS) -> ResponsesRequest:
@@ -93,21 +98,23 @@ def responses_request(body: bytes, images: ImageLimits = NO_URLS) -> ResponsesRe
     echo["tools"] = [{"type": "function", **tool._asdict()} for tool in found]
     if not found:
         parameters.pop("parallel_tool_calls", None)  # it says something about tools only
-    messages, pictures = input_messages(given.get("input"), images)
+    said = input_messages(given.get("input"), images)
+    instructions = _instructions(given)
     chat = ChatRequest(
-        (*_instructions(given), *messages),
+        (*instructions, *said.messages),
         given.get("model"),
         boolean(given, "stream"),
         user=given.get("user", "").strip() or None,
         parameters=parameters,
         tools=found,
         tool_choice=tool_choice(given.get("tool_choice"), found, nested=False),
-        images=pictures,
+        images=said.images.count,
     )
     conversation = _conversation(given)
     if conversation is not None:
         echo["conversation"] = {"id": conversation}
-    return ResponsesRequest(chat, _after(given), conversation, given.get("store", True), echo)
+    places = (*("instructions" for _ in instructions), *said.places)
+    return ResponsesRequest(chat, _after(given), conversation, given.get("store", True), echo, places)
 
 
 # What a response repeats, with what it says where the request said nothing; the order is that of OpenAI's answers.

@@ -4,7 +4,7 @@ console   what is printed, and what a program ends with
 setup     from flags to a configuration and a gateway
 serve     a gateway until a signal comes
 systemd   sockets that are handed in, and messages to the service manager
-demo, run, check, agent, keys   the commands, each imported only when it is asked for
+demo, run, check, agent, models, keys   the commands, each imported only when it is asked for
 transcript  a session as people and programs read it
 terminal  an answer as it comes, for a person
 ask       how `agent` asks: a gateway over HTTP, or one in this process
@@ -39,6 +39,7 @@ _COMMANDS = {
     "demo": "serve the built-in echo agent: no key, no configuration",
     "run": "serve what the configuration says",
     "agent": "run an agent once and print its answer",
+    "models": "list the models of the providers",
     "check": "check the configuration and print the effective one",
     "sessions": "list, show, export, delete or reset the sessions that are kept",
     "keys": "make a key for a client of its own",

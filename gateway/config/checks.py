@@ -186,12 +186,12 @@ def _runtime(entry: AgentEntry, default_model: str | None, reading: Reading) -> 
     if runtime.type != "python" and runtime.target is not None:
         _problem(runtime, "target", 'a target is only for type: "python"', reading)
         return
+    if runtime.type != "model" and entry.tools:
+        _problem(entry, "tools", "only a model can be given tools; a program uses its own", reading)
     if runtime.type != "command":
         for name, row in runtime.OPTIONS.items():
             if row.key in _FOR_COMMANDS and getattr(runtime, name) != row.default:
                 _problem(runtime, row.key, 'this is only for type: "command"', reading)
-    if runtime.type != "model" and entry.tools:
-        _problem(entry, "tools", "only a model can be given tools; a program uses its own", reading)
     nothing = runtime.type == "model" and entry.model is None and default_model is None
     if nothing and reading.is_clean(("agents", "defaults")):
         message = (

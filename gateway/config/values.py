@@ -232,12 +232,6 @@ def provider_name(text: str) -> None:
         raise Wrong("a provider's name is 1 to 64 of the characters A-Z a-z 0-9 . _ -, the first a letter or a digit")
 
 
-def argument(text: str) -> str:
-    if "\0" in text:
-        raise Wrong("a program's arguments hold no NUL characters")
-    return text
-
-
 def embeddings_name(text: str) -> None:
     if not 0 < len(text) <= 128 or not text.isprintable() or text != text.strip():
         raise Wrong("is not a name for a model: 1 to 128 printable characters")
@@ -246,6 +240,12 @@ def embeddings_name(text: str) -> None:
 def model_name(text: str) -> str:
     if not re.fullmatch(_MODEL_NAME, text):
         raise Wrong('expected "provider/model", like "openai/gpt-4o-mini"')
+    return text
+
+
+def argument(text: str) -> str:
+    if "\0" in text:
+        raise Wrong("a program's arguments hold no NUL characters")
     return text
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from ..errors import AgentError, ConfigError, RequestError
 from .dialect import Dialect
+from .listing import list_models
 from .model import Model
 from .settings import Provider
 from .upstream import Upstream
@@ -15,6 +16,9 @@ __all__ = ["MADE", "Catalog"]
 
 MADE = 256
 """Agents kept that were made for models that callers chose; each is a few objects, quickly made again."""
+
+NAME_CHARACTERS = 321
+"""Of `provider/model`, as in the configuration; errors repeat it."""
 
 SHOWN = 20
 """Names in an error: enough to choose from, and not a page."""
@@ -72,6 +76,14 @@ class Catalog:
             del self._made[next(iter(self._made))]
         return made
 
+    async def listed(self, provider: str) -> list[str]:
+        """The ids of a provider's models, as it says itself.  Raises AgentError, or ConfigError: no such provider."""
+        if provider not in self._providers:
+            known = ", ".join(sorted(self._providers))
+            raise ConfigError(f"models: there is no provider '{provider}'. Use one of: {known}")
+        post = self._post(provider)
+        return await list_models(post.provider, post.dialect, post.upstream)
+
     def expect(self, name: str) -> None:
         """The configuration names this model for something else than an agent.  Raises ConfigError."""
         provider = name.partition("/")[0]
@@ -102,11 +114,11 @@ class Catalog:
         if not slash or (provider not in self._providers and wanted in self._post(own).provider.models):
             provider, model = own, wanted
         name = f"{provider}/{model}"
+        if not provider or not model or not model.isprintable() or len(name) > NAME_CHARACTERS:
+            return name, f"`{wanted[:64]}` names no model. Use `provider/model`."
         if provider not in self._providers:
             known = ", ".join(f"`{one}`" for one in sorted(self._providers)[:SHOWN])
             return name, f"There is no provider `{provider}` of models here. Use one of: {known}."
-        if not model or not model.isprintable():
-            return name, f"`{wanted}` names no model. Use `provider/model`."
         try:
             post = self._post(provider)
         except ConfigError:  # what is missing is the operator's to know

@@ -92,7 +92,6 @@ def test_what_another_model_may_not_have(code: str, status: int, caplog: pytest.
     [
         ("upstream_rejected", 400),
         ("context_length_exceeded", 400),
-        ("images_not_supported", 400),
         ("unsupported_parameter", 400),
         ("tool_rounds", 500),
     ],
@@ -101,6 +100,24 @@ def test_the_callers_own_faults_are_told_at_once(code: str, status: int) -> None
     second = up()
     (error,) = events_of(agent_of(down(code, status), second))
     assert (error.code, error.status, error.message, second.asked) == (code, status, f"failed with {code}", [])
+
+
+@pytest.mark.parametrize("code", ["images_not_supported", "unsupported_parameter"])
+def test_a_fallback_that_cannot_do_it_is_passed_over(code: str) -> None:
+    assert events_of(agent_of(down(), down(code, 400), up()))[0] == ModelChange("p/2", "upstream_unreachable")
+    (error,) = events_of(agent_of(down(), down(code, 400)))
+    assert (error.code, error.status) == ("upstream_unreachable", 502)
+
+
+def test_images_go_to_the_model_that_takes_them() -> None:
+    blind = down("images_not_supported", 400)
+    assert events_of(agent_of(blind, up()))[0] == ModelChange("p/1", "images_not_supported")
+    (error,) = events_of(agent_of(blind, blind))
+    assert (error.code, error.status, error.message) == (
+        "images_not_supported",
+        400,
+        "failed with images_not_supported",
+    )
 
 
 @pytest.mark.parametrize("said", ["a", ["a", "b"], ReasoningDelta("hm")])

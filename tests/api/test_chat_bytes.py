@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from gateway.api.chat_bytes import DONE, KEEP_ALIVE, ChunkEncoder, completion
-from gateway.model.run import Answer, RunDone, RunFailed, Usage
+from gateway.api.chat_bytes import DONE, KEEP_ALIVE, ChunkEncoder, completion, fallback_text
+from gateway.model.chat import ToolCall
+from gateway.model.run import Answer, ModelChange, RunDone, RunFailed, ToolCallDelta, Usage
+from gateway.wire.grammar import FIELD_VALUE
 
 TEXTS = st.text(alphabet=st.characters(exclude_categories=()), max_size=50)
 ODD = [
@@ -70,6 +72,41 @@ def test_any_text_is_one_completion(text: str, model: str, reason: str) -> None:
     assert answer["choices"][0]["message"]["content"] == utf8(text)
     assert answer["choices"][0]["finish_reason"] == utf8(reason)
     assert answer["model"] == utf8(model)
+
+
+@settings(max_examples=200, deadline=None)
+@given(TEXTS, TEXTS, TEXTS, TEXTS, st.integers(0, 127))
+def test_any_call_is_one_event(call_id: str, name: str, arguments: str, text: str, number: int) -> None:
+    first = event(encoder().tool_call(ToolCallDelta(number, call_id or "a", name, arguments)))["choices"][0]["delta"]
+    wanted = {"id": utf8(call_id or "a"), "type": "function"}
+    function = {"name": utf8(name), "arguments": utf8(arguments)}
+    assert first == {"tool_calls": [{"index": number, **wanted, "function": function}]}
+    more = event(encoder().tool_call(ToolCallDelta(number, arguments=arguments)))["choices"][0]["delta"]
+    assert more == {"tool_calls": [{"index": number, "function": {"arguments": utf8(arguments)}}]}
+    answer = Answer(text, Usage(1, 2), RunDone(), (ToolCall(call_id, name, arguments),), text)
+    (choice,) = json.loads(completion("1", 1, "m", answer, "stop", reasoning=True))["choices"]
+    assert choice["message"]["tool_calls"] == [{"id": utf8(call_id), "type": "function", "function": function}]
+    assert choice["message"]["content"] == (utf8(text) or None)
+    assert choice["message"].get("reasoning_content", "") == utf8(text)
+    assert choice["finish_reason"] == "tool_calls"
+
+
+@settings(max_examples=200, deadline=None)
+@given(TEXTS, TEXTS)
+def test_any_fallback_is_one_comment(model: str, reason: str) -> None:
+    change = ModelChange(model, reason)
+    comment = ChunkEncoder.fallback(change)
+    assert comment.startswith(b": fallback ")
+    assert comment.endswith(b"\n\n")
+    assert comment.count(b"\n") == 2
+    assert b"\r" not in comment
+    assert FIELD_VALUE.fullmatch(fallback_text(change))
+
+
+@settings(max_examples=200, deadline=None)
+@given(TEXTS)
+def test_any_thought_is_one_event(text: str) -> None:
+    assert event(encoder().reasoning(text))["choices"][0]["delta"] == {"reasoning_content": utf8(text)}
 
 
 @pytest.mark.parametrize("text", ODD)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -286,6 +288,22 @@ def test_an_agent_that_takes_no_tools_says_so() -> None:
     serving(test, agents={"echo": echo, "plain": plain})
 
 
+def test_a_command_takes_text_only(tmp_path: Path) -> None:
+    path = tmp_path / "gateway.json5"
+    runtime = {"type": "command", "argv": ["cat"]}
+    endpoints = {"http": {"endpoints": {"chatCompletions": {"enabled": True}}}}
+    path.write_text(json.dumps({"agents": {"list": [{"id": "main", "runtime": runtime}]}, "gateway": endpoints}))
+
+    async def test(gateway: Gateway) -> None:
+        assert (await chat(gateway, tools=TOOLS)).error["param"] == "tools"
+        for stream in (False, True):
+            body = {"messages": [{"role": "user", "content": [IMAGE]}], "stream": stream}
+            assert (await ask(gateway, body=body)).error["param"] == "messages[0].content[0]"
+        assert choice(await chat(gateway, "hello"))["message"]["content"] == "hello"
+
+    serving(test, config=load(str(path), environ={}).config, environ={"PATH": os.environ["PATH"]})
+
+
 def test_an_agent_that_takes_no_images_says_so() -> None:
     parts = [{"type": "text", "text": "see"}, IMAGE]
     messages = [{"role": "user", "content": "hi"}, {"role": "user", "content": parts}]
@@ -313,7 +331,7 @@ THINKING = (ReasoningDelta("hm"), ReasoningDelta(" \n…"), "yes", Usage(5, 7, 3
 
 
 @pytest.mark.parametrize("shown", [False, True])
-def test_reasoning_is_shown_where_the_configuration_says_so(shown: bool, tmp_path: Any) -> None:
+def test_reasoning_is_shown_where_the_configuration_says_so(shown: bool, tmp_path: Path) -> None:
     path = tmp_path / "gateway.json5"
     entry = {"id": "main", "runtime": {"type": "python", "target": "e2e_agents:thinker"}, "showReasoning": shown}
     endpoints = {"http": {"endpoints": {"chatCompletions": {"enabled": True}}}}

@@ -340,3 +340,21 @@ def test_a_model_of_no_provider_is_told_at_the_start() -> None:
                 pass
 
     asyncio.run(main())
+
+
+def test_sent_again_the_provider_is_asked_once() -> None:
+    provided = Provided(before=[http(500, {}), http(500, {})])
+
+    async def test(gateway: Gateway) -> None:
+        async def once() -> Answer:
+            return await ask(gateway, PATH, body={"input": "hi"}, headers={"Idempotency-Key": "once"})
+
+        assert (await once()).status == 502
+        asked = len(provided.asked)
+        first, second = await once(), await once()
+        assert first.status == second.status == 200
+        assert first.body == second.body
+        assert second.headers["idempotent-replayed"] == "true"
+        assert len(provided.asked) == asked + 1
+
+    embedding(provided, test)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from random import Random
 from typing import Any
 
 import pytest
@@ -196,6 +197,26 @@ def test_a_bucket_fills_evenly_and_to_its_brim() -> None:
     assert [left(), left(), left(), left()] == [2, 1, 0, None]
     assert dict(rates.take("b", rate))[b"x-ratelimit-remaining-requests"] == b"2"
     assert dict(rates.take("a", Rate(9, 30.0)))[b"x-ratelimit-remaining-requests"] == b"8", "another rate since"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_in_no_stretch_of_time_is_more_granted_than_the_rate_says(seed: int) -> None:
+    random = Random(seed)
+    rate = Rate(random.randint(1, 10), random.choice((1.0, 7.0, 60.0)))
+    now, granted = [0.0], []
+    rates = Rates(lambda: now[0])
+    for _ in range(400):
+        now[0] += random.choice((0.0, 0.01, 0.3, 5.0)) * random.random()
+        try:
+            rates.take("a", rate)
+        except RequestError as error:
+            now[0] += int(dict(error.headers)[b"retry-after"])
+            rates.take("a", rate)  # who waits as told is let in
+        granted.append(now[0])
+    for first, begin in enumerate(granted):
+        for last in range(first, len(granted)):
+            most = rate.requests + (granted[last] - begin) * rate.requests / rate.seconds
+            assert last - first + 1 <= most + 1e-6
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ from asking import CHAT, TOKEN, Answer, ask, parse, say, serving, until
 
 from gateway import AgentError, Caller, Gateway, Key, RunDone, RunInput
 from gateway.api.idempotency import IdempotencyLimits
+from gateway.config import ChatCompletions, Config, Endpoints, Http
+from gateway.config import Gateway as Settings
 from gateway.model.key import API_SCOPES
 
 KEY = "4dd6e5a2-once"
@@ -210,6 +212,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> IdempotencyLimits:
         {"headers": {"x-openclaw-agent-id": "main"}},
         {"headers": {"x-clawdbot-session-key": "mine"}},
         {"headers": {"x-openclaw-model": "a/b"}},
+        {"headers": {"x-chat-id": "c1"}},
     ],
 )
 def test_another_request_with_the_same_key(other: dict[str, Any]) -> None:
@@ -223,7 +226,10 @@ def test_another_request_with_the_same_key(other: dict[str, Any]) -> None:
         assert (await once(gateway, headers={"x-stainless-retry-count": "1"})).headers["idempotent-replayed"]
         assert len(agent.runs) == 1
 
-    serving(test, agents={"main": agent})
+    session = Config().session.replace(sources=("header", "chat-id", "user"))
+    endpoints = Endpoints(chat_completions=ChatCompletions(enabled=True))
+    config = Config(gateway=Settings(http=Http(endpoints=endpoints)), session=session)
+    serving(test, config=config, agents={"main": agent})
 
 
 @pytest.mark.parametrize("key", ["", "a b", "ä", "x" * 256, "tab\there"])

@@ -14,6 +14,7 @@ import pytest
 from asking import ask, serving
 
 from gateway import Gateway
+from gateway.api import fetching as fetching_module
 from gateway.api.fetching import Fetcher, is_public
 from gateway.api.images import ImageLimits, Images
 from gateway.api.parse import chat_request
@@ -338,6 +339,27 @@ def test_the_time_is_limited() -> None:
     fetching(test, seconds=0.2)
 
 
+def test_only_so_many_requests_fetch_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetching_module, "FETCHES", 2)
+
+    async def test(fetch: Callable[..., Awaitable[ChatRequest]], server: Site) -> None:
+        url = "http://images.test:PORT/silent"
+        waiting = [asyncio.ensure_future(fetch(url)) for _ in range(5)]
+        while len(server.heads) < 2:
+            await asyncio.sleep(0.005)
+        await asyncio.sleep(0.1)
+        assert len(server.heads) == 2
+        for task in waiting[:2]:
+            task.cancel()
+        while len(server.heads) < 4:
+            await asyncio.sleep(0.005)
+        for task in waiting:
+            task.cancel()
+        await asyncio.wait(waiting)
+
+    fetching(test)
+
+
 def test_a_fetch_that_is_cancelled_is_seen_by_the_server() -> None:
     async def test(fetch: Callable[..., Awaitable[ChatRequest]], server: Site) -> None:
         task = asyncio.ensure_future(fetch("http://images.test:PORT/silent"))
@@ -403,6 +425,28 @@ def test_a_gateway_fetches_nothing_from_its_own_machine(host: str, tmp_path: Pat
 
     serving(test, config=config, agents={"main": agent})
     assert not agent.runs
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_gateway_fetches_from_listed_hosts(stream: bool, tmp_path: Path) -> None:
+    agent = ScriptedAgent("nice")
+    config = configured(tmp_path, '{ allowUrl: true, urlAllowlist: ["images.test"] }')
+
+    async def test(gateway: Gateway) -> None:
+        gateway._fetcher._lookup, gateway._fetcher._admits = lookup, lambda _: True  # no public server is at hand
+        async with site(ANSWERS) as server:
+            url = f"http://images.test:{server.port}/cat.png"
+            answer = await ask(gateway, body={**body(url, data_url(PNG)), "stream": stream})
+            assert answer.status == 200, answer.body
+            refused = await ask(gateway, body={**body(url + "x"), "stream": stream})
+            assert (refused.status, refused.error["param"]) == (400, PLACE)
+            assert "the server answered with status 404" in refused.error["message"]
+            other = await ask(gateway, body={**body(f"http://other.test:{server.port}/cat.png"), "stream": stream})
+            assert "is not among the hosts" in other.error["message"]
+
+    serving(test, config=config, agents={"main": agent})
+    (run,) = agent.runs
+    assert [image.data for image in images(run.request)] == [PNG + b"cat", PNG]
 
 
 def test_limits_of_the_configuration(tmp_path: Path) -> None:

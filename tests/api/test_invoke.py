@@ -218,3 +218,28 @@ def test_a_key_needs_the_scope() -> None:
         assert (await ask(gateway, PATH, body={"tool": "plain"}, token="sk-tools-0123456789")).status == 200
 
     serve(test, keys=keys)
+
+
+def test_sent_again_it_is_one_call() -> None:
+    calls: list[str] = []
+
+    async def spend(what: str) -> str:
+        calls.append(what)
+        if len(calls) == 1:
+            raise RuntimeError("not now")
+        return f"call {len(calls)}"
+
+    async def once(gateway: Gateway, what: str) -> Answer:
+        body = {"tool": "spend", "args": {"what": what}}
+        return await ask(gateway, PATH, body=body, headers={"Idempotency-Key": "once"})
+
+    async def test(gateway: Gateway) -> None:
+        assert (await once(gateway, "it")).status == 500
+        first, second = await once(gateway, "it"), await once(gateway, "it")
+        assert first.status == second.status == 200
+        assert first.body == second.body
+        assert second.headers["idempotent-replayed"] == "true"
+        assert (await once(gateway, "more")).status == 409
+        assert calls == ["it", "it"]
+
+    serve(test, tools=[spend])

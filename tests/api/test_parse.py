@@ -95,6 +95,18 @@ def test_the_size_of_all_tools_is_limited() -> None:
     assert caught.value.param == "tools"
 
 
+@pytest.mark.parametrize("member", ["tools", "response_format"])
+def test_no_depth_is_too_deep_to_be_told(member: str) -> None:
+    """Up to the depth at which the text itself is refused: what was read must not fail when it is looked at."""
+    around = {
+        "tools": '[{"type":"function","x":%s,"function":{"name":"f"}}]',
+        "response_format": '{"type":"text","x":%s}',
+    }
+    for depth in range(900, 1100):
+        value = around[member] % ("[" * depth + "]" * depth)
+        check(b'{"messages":[{"role":"user","content":"hi"}],"%b":%b}' % (member.encode(), value.encode()))
+
+
 @pytest.mark.parametrize("text", [",:[{" * 100_000, '\\"' * 100_000, "\\" * 150_000, '\\\\",[' * 50_000])
 def test_only_marks_outside_of_strings_are_values(text: str) -> None:
     (message,) = chat_request(json.dumps({"messages": [{"role": "user", "content": text}]}).encode()).messages

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,9 +16,11 @@ from pydantic import TypeAdapter
 from gateway import AgentError, Gateway, Limits, RunDone, RunInput, Usage
 from gateway.agents.conversation import ANSWER_CHARACTERS
 from gateway.agents.function import echo
-from gateway.config import Config, Endpoints, Http, Responses
+from gateway.config import Config, Endpoints, Http, Responses, load
 from gateway.config import Gateway as GatewayConfig
-from gateway.model.run import ToolCallDelta
+from gateway.model.caller import Caller
+from gateway.model.key import Key
+from gateway.model.run import ModelChange, ToolCallDelta
 from gateway.testing import ScriptedAgent
 from gateway.wire.sse import SseDecoder, SseEvent
 
@@ -294,3 +297,199 @@ def test_an_answer_without_an_end(piece: str | ToolCallDelta, store: bool) -> No
         assert ended
 
     serve(test, agents={"main": flood})
+
+
+# What an agent takes and shows.
+
+TOOL = {"type": "function", "name": "f"}
+GIF = "data:image/gif;base64,R0lGODlhAQABAAAAACw="
+PICTURE = {
+    "role": "user",
+    "content": [{"type": "input_text", "text": "see"}, {"type": "input_image", "image_url": GIF}],
+}
+
+
+def test_what_an_agent_does_not_take() -> None:
+    async def test(gateway: Gateway) -> None:
+        tools = await respond(gateway, model="openclaw/echo", tools=[TOOL])
+        assert (tools.status, tools.error["param"]) == (400, "tools")
+        image = await respond(gateway, ["x", PICTURE][1:], model="openclaw/echo", instructions="Look.")
+        assert (image.status, image.error["param"]) == (400, "input[0].content[1]")
+        assert (await respond(gateway, [PICTURE], model="openclaw/all", tools=[TOOL])).status == 200
+
+    every = ScriptedAgent("nice")
+    serve(test, agents={"echo": echo, "all": every})
+    (message,) = every.runs[0].request.messages
+    assert (message.text, message.parts[0], len(message.parts)) == ("see", "see", 2)
+
+
+def configured(folder: Path, **entry: Any) -> Config:
+    path = folder / "gateway.json5"
+    agent = {"id": "main", "runtime": {"type": "python", "target": "e2e_agents:thinker"}, **entry}
+    chat = {"maxImageParts": 1, "images": {"allowUrl": True, "urlAllowlist": ["*"]}}
+    endpoints = {"responses": {"enabled": True}, "chatCompletions": chat}
+    path.write_text(json.dumps({"agents": {"list": [agent]}, "gateway": {"http": {"endpoints": endpoints}}}))
+    return load(str(path), environ={}).config
+
+
+@pytest.mark.parametrize("shown", [False, True])
+def test_reasoning_is_shown_where_the_configuration_says_so(shown: bool, tmp_path: Path) -> None:
+    async def test(gateway: Gateway) -> None:
+        value = whole(await respond(gateway))
+        assert [item["type"] for item in value["output"]] == ["reasoning"] * shown + ["message"]
+        assert value["usage"]["output_tokens_details"]["reasoning_tokens"] == 4
+        events = events_of(await respond(gateway, stream=True))
+        thought = [event["delta"] for event in events if event["type"] == "response.reasoning_summary_text.delta"]
+        assert thought == (["hm", " \n…"] if shown else [])
+        assert [item["type"] for item in events[-1]["response"]["output"]] == ["reasoning"] * shown + ["message"]
+
+    serving(test, config=configured(tmp_path, showReasoning=shown))
+
+
+def test_images_have_the_limits_of_the_configuration(tmp_path: Path) -> None:
+    async def test(gateway: Gateway) -> None:
+        many = await respond(gateway, [PICTURE, PICTURE])
+        assert (many.status, many.error["param"]) == (400, "input[1].content[1].image_url")
+        part = {"type": "input_image", "image_url": "http://127.0.0.1/cat.png"}
+        local = await respond(gateway, [{"role": "user", "content": [part]}], instructions="Look.")
+        assert (local.status, local.error["param"]) == (400, "input[0].content[0].image_url")
+        assert "no public address" in local.error["message"]
+
+    serving(test, config=configured(tmp_path))
+
+
+def test_another_model_that_answers_is_told() -> None:
+    async def test(gateway: Gateway) -> None:
+        answer = await respond(gateway)
+        assert answer.headers["x-openclaw-fallback"] == "b/m; a/m failed"
+        streamed = await respond(gateway, stream=True)
+        assert b"\n\n: fallback b/m; a/m failed\n\n" in streamed.body
+        assert events_of(streamed)[-1]["type"] == "response.completed"
+
+    serve(test, agents={"main": ScriptedAgent(ModelChange("b/m", "a/m failed"), "yes")})
+
+
+def test_keys_need_the_scope() -> None:
+    keys = {f"key-of-{scope}": Key(Caller(scope, None, frozenset({scope}))) for scope in ("responses", "chat")}
+
+    async def test(gateway: Gateway) -> None:
+        assert (await ask(gateway, PATH, body={"input": "hi"}, token="key-of-responses")).status == 200
+        refused = await ask(gateway, PATH, body={"input": "hi"}, token="key-of-chat")
+        assert (refused.status, refused.error["code"]) == (403, "insufficient_scope")
+
+    serve(test, keys=keys)
+
+
+# What a response goes on from.
+
+
+async def remember(run: RunInput) -> str:
+    """What the caller has said, and how often the agent did."""
+    heard = "|".join(message.text for message in run.conversation if message.role != "assistant")
+    return f"{heard} {sum(message.role == 'assistant' for message in run.conversation)}"
+
+
+async def said(gateway: Gateway, value: Any, after: Answer | None = None, **members: Any) -> Answer:
+    previous = None if after is None else after.json["id"]
+    answer = await respond(gateway, value, previous_response_id=previous, **members)
+    assert answer.status == 200, answer.body
+    assert answer.json["previous_response_id"] == previous
+    return answer
+
+
+def test_previous_response_id() -> None:
+    async def test(gateway: Gateway) -> None:
+        one = await said(gateway, "a", instructions="be brief")
+        assert text_of(one) == "be brief|a 0"
+        two = await said(gateway, "b", one, instructions="be long")
+        assert text_of(two) == "be long|a|b 1", "instructions are not carried over"
+        three = await said(gateway, "c", two)
+        assert text_of(three) == "a|b|c 2"
+        branch = await said(gateway, "d", one)
+        assert text_of(branch) == "a|d 1"
+        assert text_of(await said(gateway, "e", two)) == "a|b|e 2", "from what is no longer the last"
+        assert text_of(await said(gateway, "f", three)) == "a|b|c|f 3", "the session itself is as it was"
+        assert text_of(await said(gateway, "g")) == "g 0"
+        events = events_of(await respond(gateway, "h", previous_response_id=branch.json["id"], stream=True))
+        assert events[-1]["response"]["output"][0]["content"][0]["text"] == "a|d|h 2"
+
+    serve(test, agents={"main": remember})
+
+
+def test_what_is_not_stored_is_not_there() -> None:
+    async def test(gateway: Gateway) -> None:
+        one = await said(gateway, "a")
+        aside = await said(gateway, "b", one, store=False)
+        assert text_of(aside) == "a|b 1", "it may read what was kept"
+        assert text_of(await said(gateway, "c", one)) == "a|c 1"
+        for stream in (False, True):
+            answer = await respond(gateway, "d", previous_response_id=aside.json["id"], stream=stream)
+            assert (answer.status, answer.error["code"]) == (404, "previous_response_not_found")
+            assert answer.error["param"] == "previous_response_id"
+
+    serve(test, agents={"main": remember})
+
+
+def test_the_response_of_another_caller_is_not_there() -> None:
+    keys = {f"key-of-{name}": Key(Caller(name)) for name in ("ann", "bob")}
+
+    async def test(gateway: Gateway) -> None:
+        async def asked(token: str, after: Answer | None = None) -> Answer:
+            body = {"input": "x", "previous_response_id": None if after is None else after.json["id"]}
+            return await ask(gateway, PATH, body=body, token=token)
+
+        mine = await asked("key-of-ann")
+        assert (await asked("key-of-ann", mine)).status == 200
+        for stranger in ("key-of-bob", TOKEN):
+            answer = await asked(stranger, mine)
+            assert (answer.status, answer.error["code"]) == (404, "previous_response_not_found")
+        assert (await asked("key-of-ann", await asked(TOKEN))).status == 404
+
+    serve(test, keys=keys, agents={"main": remember})
+
+
+def test_results_go_on_from_the_calls() -> None:
+    async def caller(run: RunInput) -> AsyncIterator[str | ToolCallDelta]:
+        if run.conversation[-1].role == "tool":
+            yield f"{run.conversation[-2].tool_calls[0].name}: {run.conversation[-1].text}"
+        else:
+            yield ToolCallDelta(0, "c1", "f", "{}")
+
+    async def test(gateway: Gateway) -> None:
+        first = await said(gateway, "go", tools=[TOOL])
+        result = {"type": "function_call_output", "call_id": "c1", "output": "42"}
+        assert text_of(await said(gateway, [result], first, tools=[TOOL])) == "f: 42"
+        stray = {"type": "function_call_output", "call_id": "c2", "output": "42"}
+        answer = await respond(gateway, [stray], previous_response_id=first.json["id"])
+        assert (answer.status, answer.error["code"]) == (400, "tool_call_not_found")
+        assert (await respond(gateway, [result])).error["code"] == "tool_call_not_found"
+
+    serve(test, agents={"main": caller})
+
+
+def test_sent_again_it_is_one_run() -> None:
+    agent = ScriptedAgent("once")
+
+    async def test(gateway: Gateway) -> None:
+        for stream in (False, True):
+            headers = {"Idempotency-Key": str(stream)}
+            first = await respond(gateway, headers=headers, stream=stream)
+            second = await respond(gateway, headers=headers, stream=stream)
+            assert first.status == second.status == 200
+            assert first.body == second.body, "ids and sequence numbers, too"
+            assert second.headers["idempotent-replayed"] == "true"
+        assert len(agent.runs) == 2
+
+    serving(test, config=CONFIG, agents={"main": agent})
+
+
+def test_a_stream_that_failed_is_not_given_again() -> None:
+    agent = ScriptedAgent("some", AgentError("not now"))
+
+    async def test(gateway: Gateway) -> None:
+        for number in (1, 2):
+            answer = await respond(gateway, headers={"Idempotency-Key": "x"}, stream=True)
+            assert events_of(answer)[-1]["type"] == "response.failed"
+            assert len(agent.runs) == number
+
+    serving(test, config=CONFIG, agents={"main": agent})

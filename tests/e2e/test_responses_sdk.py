@@ -193,3 +193,48 @@ def test_errors(client: OpenAI) -> None:
     assert events[-1].type == "response.failed"
     assert events[-1].response.error is not None
     assert events[-1].response.error.message == "out of order"
+
+
+def test_previous_response_id(client: OpenAI) -> None:
+    first = client.responses.create(model=MODEL, input="a", instructions="Be brief.")
+    second = client.responses.create(model=MODEL, input="b", previous_response_id=first.id)
+    assert second.output_text == "user: a | assistant: system: Be brief. | user: a | user: b"
+    assert second.previous_response_id == first.id
+    with pytest.raises(openai.NotFoundError) as unknown:
+        client.responses.create(model=MODEL, input="b", previous_response_id=f"resp_{'0' * 32}", stream=True)
+    assert (unknown.value.code, unknown.value.param) == ("previous_response_not_found", "previous_response_id")
+
+
+def test_tools_go_on_from_the_previous_response(client: OpenAI) -> None:
+    first = client.responses.create(model=MODEL, input="How is it in Paris and Rome?", tools=[TOOL])
+    results: Any = [
+        {"type": "function_call_output", "call_id": call.call_id, "output": "fine"} for call in calls_of(first)
+    ]
+    second = client.responses.create(model=MODEL, input=results, tools=[TOOL], previous_response_id=first.id)
+    assert second.output_text == "It is fine and fine."
+
+
+def test_a_conversation(client: OpenAI) -> None:
+    for text, heard in (("a", "user: a"), ("b", "user: a | assistant: user: a | user: b")):
+        answer = client.responses.create(model=MODEL, input=text, conversation="trip")
+        assert answer.output_text == heard
+        assert answer.conversation is not None
+        assert answer.conversation.id == "trip"
+
+
+def test_a_restart_loses_nothing(launch: Launch) -> None:
+    def asked(text: str, gateway: Running, previous: str | None) -> Response:
+        with OpenAI(base_url=gateway.base_url, api_key=TOKEN, max_retries=0, timeout=20) as client:
+            return client.responses.create(model=MODEL, input=text, previous_response_id=previous)
+
+    path = launch.file(config())
+    before = launch(path)
+    first = asked("a", before, None)
+    second = asked("b", before, first.id)
+    before.process.kill()
+    before.process.wait()
+    after = launch(path)
+    assert asked("c", after, second.id).output_text.endswith(
+        "| user: b | assistant: " + second.output_text + " | user: c"
+    )
+    assert asked("d", after, first.id).output_text == "user: a | assistant: user: a | user: d"

@@ -226,6 +226,8 @@ PLANTED: list[tuple[str, str, str, str]] = [
     ("json5", "config/json5.py", "match(src, pos + 6)", "match(src, pos + 5)"),
     ("chat", "api/parse_messages.py", '"\\n".join(texts)', '"".join(texts)'),
     ("chat", "api/json_body.py", "except RecursionError:", "except MemoryError:"),
+    ("responses", "api/responses_bytes.py", "self._number = first + len(texts)", "self._number = first + 1"),
+    ("responses", "api/responses_input.py", "one and other else one or other", "False else one or other"),
     ("connection", "server/connection.py", "elif not exchange.writer.keep_alive or self._reader.over:", "elif False:"),
     ("connection", "wire/response.py", 'b"%x\\r\\n%b\\r\\n"', 'b"%x\\r\\n%b\\n"'),
 ]

@@ -58,6 +58,8 @@ def test_what_is_meant(wanted: str, own: str, name: str) -> None:
         ("local/", "mine", "names no model"),
         ("", "local", "names no model"),
         ("local/a\nb", "local", "names no model"),
+        ("/x", "local", "names no model"),
+        ("local/" + "x" * 400, "mine", f"`local/{'x' * 58}` names no model"),
     ],
 )
 def test_what_is_not_there(wanted: str, own: str, words: str) -> None:

@@ -81,13 +81,13 @@ CONFIGURATIONS = [text for name, text in BLOCKS if name == "json5"]
 
 @pytest.mark.parametrize("text", CONFIGURATIONS)
 def test_each_configuration_is_a_good_one(launch: Launch, text: str) -> None:
-    variables = {name: f"value-of-{name}" for name in ["GATEWAY_TOKEN", *re.findall(r"\b[A-Z]+_[A-Z_]+\b", text)]}
-    text = (
-        text
-        if "agents:" in text
-        else text.replace("{", '{ agents: { list: [{ id: "a", runtime: { type: "echo" } }] }, ', 1)
-    )
-    checked = launch.command("check", "--config", str(launch.file(text)), env=variables)
+    path = launch.file(text)
+    if "agents:" not in text:  # only what its section is about
+        agents = '{ list: [{ id: "main", runtime: { type: "echo" } }] }'
+        path = launch.file(f'{{ $include: "{path.name}", agents: {agents} }}')
+    variables = dict.fromkeys(re.findall(r"\$\{(\w+)\}", text) + re.findall(r'env: "(\w+)"', text), "of-the-reader")
+    given = {name: f"{value}-{number}" for number, (name, value) in enumerate(variables.items())}
+    checked = launch.command("check", "--config", str(path), env={"GATEWAY_TOKEN": "t", **given})
     assert checked.returncode == 0, checked.stderr
 
 
@@ -125,6 +125,21 @@ def test_the_sdk_example(example: tuple[Launch, Running, Path], capsys: pytest.C
         exec(code.replace("YOUR_TOKEN", "s3cret"), scope)
         scope["client"].close()  # type: ignore[attr-defined]  # an OpenAI client, but exec does not tell mypy
         assert capsys.readouterr().out.strip() == "Echo: hi"
+
+
+def test_the_example_of_responses(launch: Launch, capsys: pytest.CaptureFixture[str]) -> None:
+    gateway = launch(launch.file(block("json5", "responses: {")), "--port", "0", "--token", "s3cret")
+    code = block("python", "client.responses").replace("http://127.0.0.1:18789", gateway.origin)
+    scope: dict[str, object] = {}
+    exec(code.replace("YOUR_TOKEN", "s3cret"), scope)
+    scope["client"].close()  # type: ignore[attr-defined]  # as above
+    assert capsys.readouterr().out.strip() == "Echo: hi | Echo: and you?"
+
+
+def test_the_example_of_embeddings(launch: Launch) -> None:
+    path = str(launch.file(block("json5", "embeddings: {")))
+    checked = launch.command("check", "--config", path, env={"GATEWAY_TOKEN": "s3cret"})
+    assert checked.returncode == 0, checked.stderr
 
 
 def test_the_keys(launch: Launch) -> None:
