@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from gateway import AgentError, RunInput
 
 __all__ = [
+    "before",
     "colours",
     "deaf",
     "endless",
@@ -34,6 +35,10 @@ async def words(run: RunInput) -> AsyncIterator[str]:
 
 async def key(run: RunInput) -> str:
     return run.session_key
+
+
+async def before(run: RunInput) -> str:
+    return " / ".join(message.text for message in run.history) or "nothing"
 
 
 async def colours(_: RunInput) -> str:

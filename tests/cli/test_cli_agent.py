@@ -26,7 +26,7 @@ from gateway.config import load
 HERE = Path(__file__).parent
 CERTIFICATE = HERE.parent / "data" / "tls" / "localhost.pem"
 TOKEN = "hidden-token"
-NAMES = ("say", "words", "key", "colours", "fail", "fail_late", "silent", "endless")
+NAMES = ("before", "say", "words", "key", "colours", "fail", "fail_late", "silent", "endless")
 
 Run: TypeAlias = Callable[..., tuple[int, str, str]]
 
@@ -142,6 +142,15 @@ def test_session_key(ask: Run) -> None:
     code, _, err = ask("--message", "?", "--session-key", "cron:x")
     assert code == FAILED
     assert "reserved" in err
+
+
+def test_a_session_is_continued(ask: Run) -> None:
+    """Also from one process to the next: with --local there is no gateway that could remember."""
+    more = ("--agent", "before", "--session-key", "mine")
+    assert ask("--message", "one", *more)[1] == "nothing\n"
+    assert ask("--message", "two", *more, "--stream")[1] == "one / nothing\n"
+    assert ask("--message", "three", *more)[1] == "one / nothing / two / one / nothing\n"
+    assert ask("--message", "one", "--agent", "before")[1] == "nothing\n"
 
 
 def test_a_failure(ask: Run) -> None:
