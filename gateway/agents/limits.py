@@ -86,11 +86,18 @@ class ActiveRun:
 
 
 class AgentRuns:
-    """The runs of one agent."""
+    """The runs of one agent: `running` of them, `most` at a time, 0 for no limit.
+
+    Who begins and ends them counts them here, without a call for each: `is_full` and `is_timed` tell when there is more
+    to do.
+    """
 
     def __init__(self, agent_id: str, agent: Agent, limits: RunLimits) -> None:
         self.agent = agent
         self.running = 0
+        self.most = limits.concurrent
+        self.is_full = False
+        self.is_timed = max(limits[:3]) > 0
         self._id = agent_id
         self._limits = limits
         self._look_every = min((time for time in limits[:2] if time > 0), default=0.0) / LOOKS
@@ -105,14 +112,12 @@ class AgentRuns:
     @property
     def refusal(self) -> RunFailed | None:
         """Why there may not be one more, if so."""
-        most = self._limits.concurrent
-        if not most or self.running < most:
+        if not self.is_full:
             return None
-        return too_many(f"agent '{self._id}' has {most} runs under way, as many as its `maxConcurrent` allows")
+        return too_many(f"agent '{self._id}' has {self.most} runs under way, as many as its `maxConcurrent` allows")
 
-    def enter(self, run: ActiveRun) -> None:
-        """A run begins."""
-        self.running += 1
+    def watch(self, run: ActiveRun) -> None:
+        """A run begins that has limits of time."""
         if self._look_every:
             if self._looks is None:
                 self._looks = Deadlines(get_running_loop(), self._look_every, self._look)
@@ -122,9 +127,8 @@ class AgentRuns:
                 self._totals = Deadlines(get_running_loop(), self._limits.total, self._too_long)
             self._totals.set(run)
 
-    def leave(self, run: ActiveRun) -> None:
+    def forget(self, run: ActiveRun) -> None:
         """It has ended."""
-        self.running -= 1
         if self._looks is not None:
             self._looks.clear(run)
         if self._totals is not None:

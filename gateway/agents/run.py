@@ -170,7 +170,9 @@ class Runs:
                 texts.append(_text(await source))
                 if len(texts[0]) > ANSWER_CHARACTERS:
                     ending = TOO_LONG
-            ending = self._outcome(active, ending)
+            if active.ending is not None:  # the agent has kept the cancellation to itself
+                active.take_back()
+                ending = active.ending
         except BaseException as error:
             ending = self._judge(run, active, error)
         finally:
@@ -226,7 +228,9 @@ class Runs:
                         yield event if isinstance(event, _OTHERS) else _text(event)
                     if active.ending is not None:
                         break
-            ending = self._outcome(active, ending)
+            if active.ending is not None:  # the agent has kept the cancellation to itself
+                active.take_back()
+                ending = active.ending
         except BaseException as error:
             ending = self._judge(run, active, error)
         finally:
@@ -244,30 +248,32 @@ class Runs:
         return self._agents[run.agent_id].refusal
 
     def _begin(self, run: RunInput) -> ActiveRun:
-        if refused := _STOPPED if self._stopped else self._refusal(run):
-            raise _RefusedError(refused)
         agent = self._agents[run.agent_id]
+        if run.caller.agents is not None or len(self._active) >= self._most or agent.is_full or self._stopped:
+            refused = _STOPPED if self._stopped else self._refusal(run)
+            if refused is not None:
+                raise _RefusedError(refused)
         produced: Any = agent.agent(run)
         if run.request.tools:
             produced = calling(produced, run)
         if hasattr(produced, "__aiter__") and not hasattr(produced, "ag_running"):
             produced = _generator(produced)
         active = self._active[run.run_id] = ActiveRun(run, current_task(), produced, agent.unheard)
-        agent.enter(active)
+        agent.running += 1
+        if agent.most:
+            agent.is_full = agent.running >= agent.most
+        if agent.is_timed:
+            agent.watch(active)
         return active
 
     def _leave(self, run: RunInput) -> None:
         active = self._active.pop(run.run_id, None)
         if active is not None:
-            self._agents[run.agent_id].leave(active)
-
-    @staticmethod
-    def _outcome(active: ActiveRun, ending: RunDone | RunFailed) -> RunDone | RunFailed:
-        """How a run ends whose agent has not failed: otherwise than the agent says where it was ended before."""
-        if active.ending is None:
-            return ending
-        active.take_back()  # the agent has kept the cancellation to itself
-        return active.ending
+            agent = self._agents[run.agent_id]
+            agent.running -= 1
+            agent.is_full = False
+            if agent.is_timed:
+                agent.forget(active)
 
     def _judge(self, run: RunInput, active: ActiveRun, error: BaseException) -> RunFailed:
         """What an error means for the run in which it came up.  Raises it again where it is not the agent's."""
