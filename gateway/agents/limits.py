@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ..deadlines import Deadlines
 from ..model.run import RunFailed, RunInput
-from ..ports import Agent
+from ..ports import Agent, TimerHandle
 
 __all__ = ["MOST_RUNS", "NO_LIMITS", "ActiveRun", "AgentRuns", "RunLimits", "too_many"]
 
@@ -86,61 +86,68 @@ class ActiveRun:
 
 
 class AgentRuns:
-    """The runs of one agent: `running` of them, `most` at a time, 0 for no limit.
+    """The runs of one agent that are under way, by run_id in `active`.
 
-    Who begins and ends them counts them here, without a call for each: `is_full` and `is_timed` tell when there is more
-    to do.
+    Who begins and ends them keeps that, and begins to look after them where `must_look`, without a call for each.
     """
 
     def __init__(self, agent_id: str, agent: Agent, limits: RunLimits) -> None:
         self.agent = agent
-        self.running = 0
+        self.active: dict[str, ActiveRun] = {}
         self.most = limits.concurrent
-        self.is_full = False
-        self.is_timed = max(limits[:3]) > 0
+        self.has_total = limits.total > 0
+        self.must_look = max(limits.first_token, limits.idle) > 0
         self._id = agent_id
         self._limits = limits
         self._look_every = min((time for time in limits[:2] if time > 0), default=0.0) / LOOKS
         self._idle_looks = self._looks_in(limits.idle)
         self.unheard = -self._looks_in(limits.first_token)  # the first value of `silent`
-        self._looks: Deadlines[ActiveRun] | None = None
+        self._timer: TimerHandle | None = None
         self._totals: Deadlines[ActiveRun] | None = None
 
     def _looks_in(self, time: float) -> int:
-        return ceil(time / self._look_every - 1e-6) if time > 0 else _NEVER
+        """After how many looks a time is over: the first comes at any moment within it."""
+        return ceil(time / self._look_every - 1e-6) + 1 if time > 0 else _NEVER
 
     @property
     def refusal(self) -> RunFailed | None:
         """Why there may not be one more, if so."""
-        if not self.is_full:
+        if not self.most or len(self.active) < self.most:
             return None
         return too_many(f"agent '{self._id}' has {self.most} runs under way, as many as its `maxConcurrent` allows")
 
-    def watch(self, run: ActiveRun) -> None:
-        """A run begins that has limits of time."""
-        if self._look_every:
-            if self._looks is None:
-                self._looks = Deadlines(get_running_loop(), self._look_every, self._look)
-            self._looks.set(run)
-        if self._limits.total > 0:
-            if self._totals is None:
-                self._totals = Deadlines(get_running_loop(), self._limits.total, self._too_long)
-            self._totals.set(run)
+    def begin_to_look(self) -> None:
+        """Look after the runs, as long as there are some."""
+        self.must_look = False
+        self._timer = get_running_loop().call_later(self._look_every, self._look)
+
+    def limit(self, run: ActiveRun) -> None:
+        """A run begins whose whole time has a limit."""
+        if self._totals is None:
+            self._totals = Deadlines(get_running_loop(), self._limits.total, self._too_long)
+        self._totals.set(run)
 
     def forget(self, run: ActiveRun) -> None:
         """It has ended."""
-        if self._looks is not None:
-            self._looks.clear(run)
         if self._totals is not None:
             self._totals.clear(run)
 
     def close(self) -> None:
         """Keep no timer."""
-        for deadlines in (self._looks, self._totals):
-            if deadlines is not None:
-                deadlines.close()
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._totals is not None:
+            self._totals.close()
 
-    def _look(self, run: ActiveRun) -> None:
+    def _look(self) -> None:
+        for run in self.active.values():
+            self._look_at(run)
+        if self.active:
+            self.begin_to_look()
+        else:
+            self.must_look = True
+
+    def _look_at(self, run: ActiveRun) -> None:
         first_token, idle, _, _ = self._limits
         if run.silent < 0:
             run.silent += 1
@@ -148,21 +155,19 @@ class AgentRuns:
                 self._over(
                     run, f"the agent gave no token within {first_token:g} s", "first_token_timeout", "firstTokenMs"
                 )
-                return
         elif run.is_pulled:
             run.silent += 1
-            if run.silent > self._idle_looks:
+            if run.silent >= self._idle_looks:
                 self._over(run, f"the agent was silent for {idle:g} s", "idle_timeout", "idleMs")
-                return
         else:  # it waits for its caller
             run.silent = 0
-        assert self._looks is not None, "it calls this"
-        self._looks.set(run)
 
     def _too_long(self, run: ActiveRun) -> None:
         self._over(run, f"the run took longer than {self._limits.total:g} s", "total_timeout", "totalMs")
 
     def _over(self, run: ActiveRun, what: str, code: str, option: str) -> None:
+        if run.ending is not None:  # it ends already, and takes its time
+            return
         _logger.warning("%s: %s", run.run.label, what)
         run.end(RunFailed(f"{what}; `timeouts.{option}` of the agent allows more", code, 504))
 

@@ -76,7 +76,7 @@ class Runs:
         self._conversations = conversations
         self._most = most
         self._interceptor = interceptor
-        self._active: dict[str, ActiveRun] = {}  # by run_id
+        self._active = 0
         self._stopped = False
         # For runs in a session, which are kept account of where they are pulled, below their session.
         self._elsewhere = ActiveRun(RunInput("", "", None, ChatRequest(())), None, None, 0)
@@ -84,21 +84,24 @@ class Runs:
     @property
     def active(self) -> int:
         """How many runs are under way; those that wait for their session are not."""
-        return len(self._active)
+        return self._active
 
     def active_in(self, session: str) -> tuple[str, ...]:
         """The ids of the runs under way in a session."""
-        return tuple(run_id for run_id, active in self._active.items() if active.run.session == session)
+        found = (one for agent in self._agents.values() for one in agent.active.values())
+        return tuple(one.run.run_id for one in found if one.run.session == session)
 
     def abort(self, run_id: str) -> bool:
         """End one run, with RunFailed (`run_aborted`); false where it is not under way."""
         return self._end(run_id, _ABORTED)
 
     def _end(self, run_id: str, ending: RunFailed) -> bool:
-        active = self._active.get(run_id)
-        if active is not None:
-            active.end(ending)
-        return active is not None
+        for agent in self._agents.values():
+            active = agent.active.get(run_id)
+            if active is not None:
+                active.end(ending)
+                return True
+        return False
 
     async def check(self, run: RunInput) -> None:
         """See `Conversations.check`."""
@@ -189,8 +192,9 @@ class Runs:
         Each ends with RunFailed (`shutting_down`), which its caller can still pass on.
         """
         self._stopped = True
-        for active in self._active.values():
-            active.end(_STOPPED)
+        for agent in self._agents.values():
+            for active in agent.active.values():
+                active.end(_STOPPED)
 
     def close(self) -> None:
         """Keep no timers, once there are no runs any more."""
@@ -243,13 +247,13 @@ class Runs:
         agents = run.caller.agents
         if agents is not None and run.agent_id not in agents:  # who planned it has asked, or else has forgotten to
             return RunFailed(f"this API key may not use the agent `{run.agent_id}`", "agent_not_allowed", 403)
-        if len(self._active) >= self._most:
+        if self._active >= self._most:
             return too_many(f"{self._most} runs are under way, as many as `agents.maxConcurrentRuns` allows")
         return self._agents[run.agent_id].refusal
 
     def _begin(self, run: RunInput) -> ActiveRun:
         agent = self._agents[run.agent_id]
-        if run.caller.agents is not None or len(self._active) >= self._most or agent.is_full or self._stopped:
+        if run.caller.agents is not None or agent.most or self._active >= self._most or self._stopped:
             refused = _STOPPED if self._stopped else self._refusal(run)
             if refused is not None:
                 raise _RefusedError(refused)
@@ -258,21 +262,20 @@ class Runs:
             produced = calling(produced, run)
         if hasattr(produced, "__aiter__") and not hasattr(produced, "ag_running"):
             produced = _generator(produced)
-        active = self._active[run.run_id] = ActiveRun(run, current_task(), produced, agent.unheard)
-        agent.running += 1
-        if agent.most:
-            agent.is_full = agent.running >= agent.most
-        if agent.is_timed:
-            agent.watch(active)
+        active = agent.active[run.run_id] = ActiveRun(run, current_task(), produced, agent.unheard)
+        self._active += 1
+        if agent.must_look:
+            agent.begin_to_look()
+        if agent.has_total:
+            agent.limit(active)
         return active
 
     def _leave(self, run: RunInput) -> None:
-        active = self._active.pop(run.run_id, None)
+        agent = self._agents[run.agent_id]
+        active = agent.active.pop(run.run_id, None)
         if active is not None:
-            agent = self._agents[run.agent_id]
-            agent.running -= 1
-            agent.is_full = False
-            if agent.is_timed:
+            self._active -= 1
+            if agent.has_total:
                 agent.forget(active)
 
     def _judge(self, run: RunInput, active: ActiveRun, error: BaseException) -> RunFailed:

@@ -311,9 +311,8 @@ def test_limits_keep_nothing_of_runs_that_are_over() -> None:
         for at in range(100):
             await runs.answer(asking(f"r{at}", "session" if at % 2 else None))
         kept = runs._agents["main"]
-        assert kept._looks is not None
         assert kept._totals is not None
-        assert (kept.running, len(kept._looks), len(kept._totals)) == (0, 0, 0)
+        assert (runs.active, len(kept.active), len(kept._totals)) == (0, 0, 0)
         runs.close()
 
     asyncio.run(main())
