@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import AgentError
 from ..model.chat import ToolChoice
-from ..model.run import RunDone, RunEvent, RunInput, ToolCallDelta, ToolUse
+from ..model.run import RunDone, RunEvent, RunFailed, RunInput, ToolCallDelta, ToolUse
 
 __all__ = ["calling"]
 
@@ -27,6 +27,9 @@ async def calling(produced: Any, run: RunInput) -> AsyncGenerator[RunEvent, None
                     yield calls.piece(event)
                 elif event.__class__ is RunDone:
                     yield calls.ending(event)
+                    return
+                elif event.__class__ is RunFailed:
+                    yield event
                     return
                 else:
                     if event.__class__ is ToolUse:
@@ -53,6 +56,9 @@ class _Calls:
     def piece(self, delta: ToolCallDelta) -> ToolCallDelta:
         """A piece of a call as clients expect it."""
         number = self._numbers.get(delta.number)
+        if not isinstance(delta.arguments, str):
+            what = type(delta.arguments).__name__
+            raise AgentError(f"the agent gave {what} where the arguments of a call were expected: JSON, as text")
         if number is not None:
             return ToolCallDelta(number, "", "", delta.arguments)
         if not delta.name:

@@ -75,7 +75,7 @@ class Conversations:
 
         Raises AgentError.
         """
-        async with self._lanes.enter(key):
+        async with self._lanes.enter(key, waits=True):
             return await self._store.reset(key)
 
     async def choose_model(self, key: str, model: str | None) -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from asyncio import Task, get_running_loop
+from asyncio import Task, TimerHandle, get_running_loop
 from logging import getLogger
 from math import ceil
 from typing import Any, NamedTuple
 
 from ..deadlines import Deadlines
 from ..model.run import RunFailed, RunInput
-from ..ports import Agent, TimerHandle
+from ..ports import Agent
 
-__all__ = ["MOST_RUNS", "NO_LIMITS", "ActiveRun", "AgentRuns", "RunLimits", "too_many"]
+__all__ = ["MOST_RUNS", "NEVER", "NO_LIMITS", "ActiveRun", "AgentRuns", "RunLimits", "too_many"]
 
 MOST_RUNS = 10_000
 """Runs at a time, of all agents: one for each of the connections that a gateway takes."""
@@ -23,7 +23,7 @@ that a token costs no look at the clock."""
 RETRY_AFTER = 1.0
 """Seconds.  A run ends at any moment, and nobody knows when: the least that the header can say."""
 
-_NEVER = 1 << 60
+NEVER = 1 << 60
 _logger = getLogger(__name__)
 
 
@@ -86,68 +86,63 @@ class ActiveRun:
 
 
 class AgentRuns:
-    """The runs of one agent that are under way, by run_id in `active`.
-
-    Who begins and ends them keeps that, and begins to look after them where `must_look`, without a call for each.
-    """
+    """The runs of one agent."""
 
     def __init__(self, agent_id: str, agent: Agent, limits: RunLimits) -> None:
         self.agent = agent
-        self.active: dict[str, ActiveRun] = {}
-        self.most = limits.concurrent
-        self.has_total = limits.total > 0
-        self.must_look = max(limits.first_token, limits.idle) > 0
+        self.active: set[ActiveRun] = set()
+        self.most = limits.concurrent or NEVER
         self._id = agent_id
         self._limits = limits
         self._look_every = min((time for time in limits[:2] if time > 0), default=0.0) / LOOKS
         self._idle_looks = self._looks_in(limits.idle)
-        self.unheard = -self._looks_in(limits.first_token)  # the first value of `silent`
-        self._timer: TimerHandle | None = None
+        self.unheard = -self._looks_in(limits.first_token) - 1  # the first value of `silent`; a look may come at once
+        # One timer for all runs, set once in a while: one for each would cost a short run a tenth more instructions.
+        self._looking: TimerHandle | None = None
         self._totals: Deadlines[ActiveRun] | None = None
 
     def _looks_in(self, time: float) -> int:
-        """After how many looks a time is over: the first comes at any moment within it."""
-        return ceil(time / self._look_every - 1e-6) + 1 if time > 0 else _NEVER
+        return ceil(time / self._look_every - 1e-6) if time > 0 else NEVER
 
     @property
     def refusal(self) -> RunFailed | None:
         """Why there may not be one more, if so."""
-        if not self.most or len(self.active) < self.most:
+        if len(self.active) < self.most:
             return None
         return too_many(f"agent '{self._id}' has {self.most} runs under way, as many as its `maxConcurrent` allows")
 
-    def begin_to_look(self) -> None:
-        """Look after the runs, as long as there are some."""
-        self.must_look = False
-        self._timer = get_running_loop().call_later(self._look_every, self._look)
+    def enter(self, run: ActiveRun) -> None:
+        """A run begins."""
+        self.active.add(run)
+        if self._looking is None and self._look_every:
+            self._looking = get_running_loop().call_later(self._look_every, self._look_at_all)
+        if self._limits.total > 0:
+            if self._totals is None:
+                self._totals = Deadlines(get_running_loop(), self._limits.total, self._too_long)
+            self._totals.set(run)
 
-    def limit(self, run: ActiveRun) -> None:
-        """A run begins whose whole time has a limit."""
-        if self._totals is None:
-            self._totals = Deadlines(get_running_loop(), self._limits.total, self._too_long)
-        self._totals.set(run)
-
-    def forget(self, run: ActiveRun) -> None:
+    def leave(self, run: ActiveRun) -> None:
         """It has ended."""
+        self.active.discard(run)
         if self._totals is not None:
             self._totals.clear(run)
 
     def close(self) -> None:
         """Keep no timer."""
-        if self._timer is not None:
-            self._timer.cancel()
+        if self._looking is not None:
+            self._looking.cancel()
+            self._looking = None
         if self._totals is not None:
             self._totals.close()
 
-    def _look(self) -> None:
-        for run in self.active.values():
-            self._look_at(run)
+    def _look_at_all(self) -> None:
+        self._looking = None
         if self.active:
-            self.begin_to_look()
-        else:
-            self.must_look = True
+            self._looking = get_running_loop().call_later(self._look_every, self._look_at_all)
+        for run in tuple(self.active):
+            self._look(run)
 
-    def _look_at(self, run: ActiveRun) -> None:
+    def _look(self, run: ActiveRun) -> None:
         first_token, idle, _, _ = self._limits
         if run.silent < 0:
             run.silent += 1
@@ -157,7 +152,7 @@ class AgentRuns:
                 )
         elif run.is_pulled:
             run.silent += 1
-            if run.silent >= self._idle_looks:
+            if run.silent > self._idle_looks:
                 self._over(run, f"the agent was silent for {idle:g} s", "idle_timeout", "idleMs")
         else:  # it waits for its caller
             run.silent = 0
@@ -166,8 +161,6 @@ class AgentRuns:
         self._over(run, f"the run took longer than {self._limits.total:g} s", "total_timeout", "totalMs")
 
     def _over(self, run: ActiveRun, what: str, code: str, option: str) -> None:
-        if run.ending is not None:  # it ends already, and takes its time
-            return
         _logger.warning("%s: %s", run.run.label, what)
         run.end(RunFailed(f"{what}; `timeouts.{option}` of the agent allows more", code, 504))
 

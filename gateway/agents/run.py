@@ -12,6 +12,7 @@ from logging import getLogger
 from typing import Any, Protocol
 
 from ..errors import AgentError
+from ..model.caller import OPERATOR
 from ..model.chat import ChatRequest
 from ..model.run import (
     NO_USAGE,
@@ -29,7 +30,7 @@ from ..model.run import (
 )
 from .calling import calling
 from .conversation import ANSWER_CHARACTERS, TOO_LONG, Conversations, calls_of, failed
-from .limits import MOST_RUNS, ActiveRun, AgentRuns, too_many
+from .limits import MOST_RUNS, NEVER, ActiveRun, AgentRuns, too_many
 from .registry import Registry
 
 __all__ = ["Interceptor", "Runs"]
@@ -76,7 +77,7 @@ class Runs:
         self._conversations = conversations
         self._most = most
         self._interceptor = interceptor
-        self._active = 0
+        self._active: dict[str, ActiveRun] = {}  # by run_id
         self._stopped = False
         # For runs in a session, which are kept account of where they are pulled, below their session.
         self._elsewhere = ActiveRun(RunInput("", "", None, ChatRequest(())), None, None, 0)
@@ -84,24 +85,21 @@ class Runs:
     @property
     def active(self) -> int:
         """How many runs are under way; those that wait for their session are not."""
-        return self._active
+        return len(self._active)
 
     def active_in(self, session: str) -> tuple[str, ...]:
         """The ids of the runs under way in a session."""
-        found = (one for agent in self._agents.values() for one in agent.active.values())
-        return tuple(one.run.run_id for one in found if one.run.session == session)
+        return tuple(run_id for run_id, active in self._active.items() if active.run.session == session)
 
     def abort(self, run_id: str) -> bool:
         """End one run, with RunFailed (`run_aborted`); false where it is not under way."""
         return self._end(run_id, _ABORTED)
 
     def _end(self, run_id: str, ending: RunFailed) -> bool:
-        for agent in self._agents.values():
-            active = agent.active.get(run_id)
-            if active is not None:
-                active.end(ending)
-                return True
-        return False
+        active = self._active.get(run_id)
+        if active is not None:
+            active.end(ending)
+        return active is not None
 
     async def check(self, run: RunInput) -> None:
         """See `Conversations.check`."""
@@ -173,9 +171,7 @@ class Runs:
                 texts.append(_text(await source))
                 if len(texts[0]) > ANSWER_CHARACTERS:
                     ending = TOO_LONG
-            if active.ending is not None:  # the agent has kept the cancellation to itself
-                active.take_back()
-                ending = active.ending
+            ending = self._outcome(active, ending)
         except BaseException as error:
             ending = self._judge(run, active, error)
         finally:
@@ -192,9 +188,8 @@ class Runs:
         Each ends with RunFailed (`shutting_down`), which its caller can still pass on.
         """
         self._stopped = True
-        for agent in self._agents.values():
-            for active in agent.active.values():
-                active.end(_STOPPED)
+        for active in self._active.values():
+            active.end(_STOPPED)
 
     def close(self) -> None:
         """Keep no timers, once there are no runs any more."""
@@ -232,9 +227,7 @@ class Runs:
                         yield event if isinstance(event, _OTHERS) else _text(event)
                     if active.ending is not None:
                         break
-            if active.ending is not None:  # the agent has kept the cancellation to itself
-                active.take_back()
-                ending = active.ending
+            ending = self._outcome(active, ending)
         except BaseException as error:
             ending = self._judge(run, active, error)
         finally:
@@ -247,36 +240,39 @@ class Runs:
         agents = run.caller.agents
         if agents is not None and run.agent_id not in agents:  # who planned it has asked, or else has forgotten to
             return RunFailed(f"this API key may not use the agent `{run.agent_id}`", "agent_not_allowed", 403)
-        if self._active >= self._most:
+        if len(self._active) >= self._most:
             return too_many(f"{self._most} runs are under way, as many as `agents.maxConcurrentRuns` allows")
         return self._agents[run.agent_id].refusal
 
     def _begin(self, run: RunInput) -> ActiveRun:
         agent = self._agents[run.agent_id]
-        if run.caller.agents is not None or agent.most or self._active >= self._most or self._stopped:
-            refused = _STOPPED if self._stopped else self._refusal(run)
-            if refused is not None:
-                raise _RefusedError(refused)
+        if self._stopped:
+            raise _RefusedError(_STOPPED)
+        # Without a call in the usual case.
+        unusual = run.caller is not OPERATOR or agent.most != NEVER or len(self._active) >= self._most
+        if unusual and (refused := self._refusal(run)):
+            raise _RefusedError(refused)
         produced: Any = agent.agent(run)
         if run.request.tools:
             produced = calling(produced, run)
         if hasattr(produced, "__aiter__") and not hasattr(produced, "ag_running"):
             produced = _generator(produced)
-        active = agent.active[run.run_id] = ActiveRun(run, current_task(), produced, agent.unheard)
-        self._active += 1
-        if agent.must_look:
-            agent.begin_to_look()
-        if agent.has_total:
-            agent.limit(active)
+        active = self._active[run.run_id] = ActiveRun(run, current_task(), produced, agent.unheard)
+        agent.enter(active)
         return active
 
     def _leave(self, run: RunInput) -> None:
-        agent = self._agents[run.agent_id]
-        active = agent.active.pop(run.run_id, None)
+        active = self._active.pop(run.run_id, None)
         if active is not None:
-            self._active -= 1
-            if agent.has_total:
-                agent.forget(active)
+            self._agents[run.agent_id].leave(active)
+
+    @staticmethod
+    def _outcome(active: ActiveRun, ending: RunDone | RunFailed) -> RunDone | RunFailed:
+        """How a run ends whose agent has not failed: otherwise than the agent says where it was ended before."""
+        if active.ending is None:
+            return ending
+        active.take_back()  # the agent has kept the cancellation to itself
+        return active.ending
 
     def _judge(self, run: RunInput, active: ActiveRun, error: BaseException) -> RunFailed:
         """What an error means for the run in which it came up.  Raises it again where it is not the agent's."""

@@ -12,7 +12,7 @@ from ..errors import ConfigError, StoreError
 from ..model.session import SessionInfo
 from ..sessions.place import file_of, identity
 from ..sessions.sqlite import SqliteStore
-from .console import FAILED, complain, legible, say, write
+from .console import FAILED, WRONG_USAGE, complain, legible, say, write
 from .setup import add_config, load_config
 from .transcript import document, line, moment, readable
 
@@ -23,18 +23,20 @@ Command: TypeAlias = Callable[[SqliteStore, Namespace], Awaitable[int]]
 
 def add_arguments(parser: ArgumentParser) -> None:
     """The flags of the command."""
-    actions = parser.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
-    for name, (_, summary) in _ACTIONS.items():
-        action = actions.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
-        if name != "list":
-            action.add_argument("key", metavar="KEY", nargs="?" if name == "export" else None, help="the session's key")
-        add_config(action)
-        if name != "export":
-            action.add_argument("--json", action="store_true", help="print JSON")
+    told = "; ".join(f"{name}: {summary}" for name, (_, summary) in _ACTIONS.items())
+    parser.add_argument("action", metavar="ACTION", choices=[*_ACTIONS], help=told)
+    parser.add_argument(
+        "key", metavar="KEY", nargs="?", help="the session, for show, delete and reset; for export, if given"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON, in ASCII; export always does")
+    add_config(parser)
 
 
 def execute(options: Namespace) -> int:
     """Do what was asked; returns the exit code.  Raises ConfigError."""
+    if options.action != "export" and (options.key is None) != (options.action == "list"):
+        complain(f"sessions {options.action}: {'which? Give its KEY' if options.key is None else 'takes no KEY'}")
+        return WRONG_USAGE
     loaded = load_config(options)
     settings = loaded.config.session
     if settings.store == "memory":
@@ -123,10 +125,10 @@ def _unknown(store: SqliteStore, key: str) -> int:
 
 
 _ACTIONS: dict[str, tuple[Command, str]] = {
-    "list": (_list, "list the sessions, the last used first"),
-    "show": (_show, "show what was said in a session"),
-    "export": (_export, "print one session, or all, as JSON Lines: an object for each"),
-    "delete": (_delete, "forget a session"),
-    "reset": (_reset, "forget what was said in a session; its chosen model stays"),
+    "list": (_list, "all there are, the last used first"),
+    "show": (_show, "what was said in one"),
+    "export": (_export, "print one, or all, as JSON Lines: an object for each"),
+    "delete": (_delete, "forget one"),
+    "reset": (_reset, "forget what was said in one, but not the model chosen for it"),
 }
 """Action to what does it, and how that is told."""

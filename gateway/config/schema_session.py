@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from . import kinds, product, values
 from .amounts import count, milliseconds
-from .fields import Boolean, Choice, Integer, ListOf, SectionClass, Text, option, section
+from .fields import Boolean, Choice, Integer, ListOf, SectionClass, Text, Wrong, option, section
 
 __all__ = ["Queue", "Session"]
+
+
+def _header(text: str) -> str:
+    """Not one that holds secrets, which would end up in the keys of sessions."""
+    values.header_name(text)
+    if text.lower() in {"authorization", "cookie", "proxy-authorization"}:
+        raise Wrong("this header holds secrets: no session can be named by it")
+    return text
 
 
 class Queue(SectionClass):
@@ -36,7 +44,7 @@ class Session(SectionClass):
         "The headers in which chat programs name a conversation, for `chat-id`.",
         # Open WebUI sends the first, LibreChat what its `headers` say (in its examples the third):
         # https://docs.openwebui.com, https://www.librechat.ai/docs.
-        ListOf(Text("header name", values.field_name)),
+        ListOf(Text("header name", _header)),
     )
     queue: Queue = section(Queue)
     max_sessions: int = count(10_000, "Sessions kept; the one unused for longest goes first.")

@@ -19,7 +19,6 @@ __all__ = [
     "base_url",
     "bind",
     "embeddings_name",
-    "field_name",
     "file_mode",
     "header_name",
     "host",
@@ -217,14 +216,6 @@ def header_name(text: str) -> None:
         raise Wrong("this is not a header's name")
     if text.lower() in {"content-length", "transfer-encoding", "connection", "host", "upgrade"}:
         raise Wrong("this header is the connection's own and cannot be set")
-
-
-def field_name(text: str) -> str:
-    """A request header that is read; not one that holds secrets, which would end up in keys of sessions."""
-    header_name(text)
-    if text.lower() in {"authorization", "cookie", "proxy-authorization"}:
-        raise Wrong("this header holds secrets: no session can be named by it")
-    return text
 
 
 def provider_name(text: str) -> None:

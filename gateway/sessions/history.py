@@ -52,12 +52,12 @@ def messages_of(turns: Sequence[Turn]) -> tuple[Message, ...]:
 
 def size(message: Message) -> int:
     """How much a message counts, in characters."""
-    total = MESSAGE_CHARACTERS + len(message.text) + len(message.name or "") + len(message.tool_call_id or "")
-    for call in message.tool_calls:
-        total += len(call.id) + len(call.name) + len(call.arguments)
-    for part in message.parts:
-        if isinstance(part, Image):
-            total += picture(part)
+    _, text, name, call_id, calls, parts = message
+    total = MESSAGE_CHARACTERS + len(text)
+    if name or call_id or calls or parts:  # few have any of it, and this is asked of each message at each run
+        total += len(name or "") + len(call_id or "")
+        total += sum(len(call.id) + len(call.name) + len(call.arguments) for call in calls)
+        total += sum(picture(part) for part in parts if isinstance(part, Image))
     return total
 
 

@@ -39,7 +39,8 @@ class Lanes:
     """
 
     def __init__(self, waiting: int = WAITING, wait: float = WAIT, mode: str = "queue") -> None:
-        self._most = 0 if mode == "reject" else waiting
+        self._most = waiting
+        self._rejects = mode == "reject"
         self._wait = wait
         self._interrupts = mode == "interrupt"
         self._lanes: dict[str, _Lane] = {}
@@ -50,12 +51,12 @@ class Lanes:
         """How many sessions have a run."""
         return len(self._lanes)
 
-    def enter(self, key: str) -> Visit:
-        """`async with`: wait for the turn of this run.
+    def enter(self, key: str, *, waits: bool = False) -> Visit:
+        """`async with`: wait for the turn of this run.  `waits`: in every mode, and it ends none.
 
         Raises AgentError (409, `session_busy`) where too many wait already, or after the longest wait.
         """
-        return Visit(self, key)
+        return Visit(self, key, waits=waits)
 
     def interrupt(self, key: str) -> bool:
         """End the run under way in a session; false where there is none."""
@@ -68,9 +69,11 @@ class Lanes:
         if lane is None:
             self._lanes[key] = _Lane(visit)
             return
+        if not self._most or (self._rejects and not visit.waits):
+            raise _busy("this session has a run under way")
         if len(lane.waiting) >= self._most:
-            raise _busy("too many requests wait for this session" if self._most else "this session has a run under way")
-        if self._interrupts:
+            raise _busy("too many requests wait for this session")
+        if self._interrupts and not visit.waits:
             lane.inside.interrupt()
         loop = get_running_loop()
         turn: Future[None] = loop.create_future()
@@ -113,11 +116,12 @@ class Lanes:
 class Visit:
     """One run's stay in its lane."""
 
-    __slots__ = ("_lanes", "end", "interrupted", "key")
+    __slots__ = ("_lanes", "end", "interrupted", "key", "waits")
 
-    def __init__(self, lanes: Lanes, key: str) -> None:
+    def __init__(self, lanes: Lanes, key: str, *, waits: bool) -> None:
         self._lanes = lanes
         self.key = key
+        self.waits = waits
         self.interrupted = False
         """The run was to end before it had begun."""
         self.end: Callable[[], bool] | None = None

@@ -30,13 +30,6 @@ class Addition(NamedTuple):
     asked: tuple[Message, ...]
 
 
-class _Place(NamedTuple):
-    """Where a message that the client has seen stands: the turn, and the number within `asked`, or -1: the answer."""
-
-    turn: int
-    number: int
-
-
 def addition(turns: Sequence[Turn], trimmed: bool, messages: Sequence[Message], bounds: Bounds) -> Addition:
     """What a request's `messages` add to a session.  `trimmed`: it had turns before these.
 
@@ -47,58 +40,70 @@ def addition(turns: Sequence[Turn], trimmed: bool, messages: Sequence[Message], 
     said = tuple(message for message in messages if message.role not in INSTRUCTIONS)
     if not turns or not any(message.role == "assistant" for message in said):
         return Addition(len(turns), said)
-    shows_tools = any(message.tool_calls or message.role in _RESULTS for message in said)
-    seen, places = _seen(turns, shows_tools)
+    tools = any(message.tool_calls or message.role in _RESULTS for message in said)
+    seen, places = _seen(turns, tools)
     shown, numbers = _shown(said)
-    cut = trimmed or recent((*said, _ANSWER), bounds) > 0  # then what the request begins with may be too old
-    if (found := _overlap(seen, shown, cut)) is None:
+    whole = shown[: len(seen)] == seen  # as most clients show it
+    # What did not fit was cut before it was stored: then what the request begins with may be too old, too.
+    cut = trimmed or (not whole and recent((*said, _ANSWER), bounds) > 0)
+    found = _overlap(seen, shown, cut) if cut or not whole else _Overlap(len(seen), len(seen))
+    if found is None or not any(token[0] == "assistant" for token in shown[: found.shown_end]):
         return Addition(0, said)
     rest = said[numbers[found.shown_end] :] if found.shown_end < len(numbers) else ()
-    return _go_on(turns, places[found.seen_end - 1], said[numbers[found.shown_end - 1]], rest)
+    turn, number = places[found.seen_end - 1]
+    return _go_on(turns, turn, number, said[numbers[found.shown_end - 1]], rest)
 
 
-def _go_on(turns: Sequence[Turn], last: _Place, shown: Message, rest: tuple[Message, ...]) -> Addition:
-    """`last` is where the last message stands that both know, and `shown` what the request shows of it.
+def _go_on(turns: Sequence[Turn], at: int, number: int, shown: Message, rest: tuple[Message, ...]) -> Addition:
+    """How to go on after the message `number` of the turn `at`, the last that both know; see `_seen`.
 
-    `rest` is what it says after that.
+    `shown` is what the request shows of it, and `rest` what it says after that.
     """
-    turn = turns[last.turn]
-    if last.number >= 0:
-        known = turn.asked[: last.number + 1]
-        whole = last.number == len(turn.asked) - 1
-        if whole and rest and _is_empty(_told(turn)):  # the client did not repeat an answer that says nothing
-            return Addition(last.turn + 1, rest)
-        return Addition(last.turn, (*known, *rest))
+    turn = turns[at]
+    asked = turn.asked
+    if number < len(asked):
+        if number == len(asked) - 1 and rest and _says_nothing(_told(turn)):
+            return Addition(at + 1, rest)  # the client did not repeat an answer that says nothing
+        return Addition(at, (*asked[: number + 1], *rest))
     if rest:
-        return Addition(last.turn + 1, rest)
+        return Addition(at + 1, rest)
     # It ends with the answer, which is to be continued: then the turn is made anew, so that there is something to ask.
-    return Addition(last.turn, (*turn.asked, shown))
+    return Addition(at, (*asked, shown))
 
 
-# What may stand where.
+# What is compared.
 
 _RESULTS = frozenset({"tool", "function"})
 _ANSWER = Message("assistant", "")
 _Token = tuple[Any, ...]
 
 
-def _seen(turns: Sequence[Turn], shows_tools: bool) -> tuple[list[_Token], list[_Place]]:
-    """What the client has seen of the turns, and where it stands."""
+def _seen(turns: Sequence[Turn], tools: bool) -> tuple[list[_Token], list[tuple[int, int]]]:
+    """What the client has seen of the turns, and where that stands.
+
+    A place is the number of the turn, and that of the message within `asked`; the answer comes after all of these.
+    """
     tokens: list[_Token] = []
-    places: list[_Place] = []
-    for index, turn in enumerate(turns):
-        for number, message in (*enumerate(turn.asked), (-1, _told(turn))):
-            told = message if shows_tools else message._replace(tool_calls=())
-            if not _is_empty(told) and (shows_tools or message.role not in _RESULTS):
-                tokens.append(_token(told))
-                places.append(_Place(index, number))
+    places: list[tuple[int, int]] = []
+    for at, turn in enumerate(turns):
+        for number, message in enumerate((*turn.asked, _told(turn))):
+            token = _token(message, tools)
+            if token is not None:
+                tokens.append(token)
+                places.append((at, number))
     return tokens, places
 
 
 def _shown(said: Sequence[Message]) -> tuple[list[_Token], list[int]]:
     """What the request shows, and the numbers of these messages in it."""
-    numbers = [number for number, message in enumerate(said) if not _is_empty(message)]
-    return [_token(said[number]) for number in numbers], numbers
+    tokens: list[_Token] = []
+    numbers: list[int] = []
+    for number, message in enumerate(said):
+        token = _token(message, tools=True)
+        if token is not None:
+            tokens.append(token)
+            numbers.append(number)
+    return tokens, numbers
 
 
 def _told(turn: Turn) -> Message:
@@ -110,18 +115,27 @@ def _told(turn: Turn) -> Message:
     return Message("assistant", "".join(texts), tool_calls=calls)
 
 
-def _is_empty(message: Message) -> bool:
-    """Whether it is an answer that says nothing; clients leave these out, or not."""
+def _says_nothing(message: Message) -> bool:
+    """Clients leave out answers that say nothing, or not."""
     return message.role == "assistant" and not (message.tool_calls or message.text.strip())
 
 
-def _token(message: Message) -> _Token:
-    """What is compared of a message."""
-    text = message.text.strip()
+def _token(message: Message, tools: bool) -> _Token | None:
+    """What is compared of a message; None for one that says nothing, to a client without `tools` too."""
+    role, text, _, call_id, calls, parts = message
+    text = text.strip()
     if "\r" in text:  # as web pages make of line ends what they like
         text = text.replace("\r\n", "\n")
-    pictures = tuple(part.data for part in message.parts if isinstance(part, Image))
-    return message.role, text, message.tool_call_id, tuple(map(_call, message.tool_calls)), pictures
+    if not tools:
+        calls = ()
+        if role in _RESULTS:
+            return None
+    if role == "assistant" and not (text or calls):
+        return None
+    if not (call_id or calls or parts):  # as most are
+        return role, text
+    pictures = tuple(part.data for part in parts if isinstance(part, Image))
+    return role, text, call_id, tuple(map(_call, calls)), pictures
 
 
 def _call(call: ToolCall) -> _Token:

@@ -16,7 +16,7 @@ from gateway.agents.run import Runs
 from gateway.agents.slash import Commands
 from gateway.errors import RequestError, StoreError
 from gateway.model.caller import OPERATOR, Caller
-from gateway.model.chat import ChatRequest, Image, Message
+from gateway.model.chat import ChatRequest, Image, Message, ToolCall
 from gateway.model.run import RunDone, RunFailed, RunInput
 from gateway.model.session import Session
 from gateway.sessions.lanes import Lanes
@@ -207,7 +207,8 @@ def test_white_space_around_a_command_is_none_of_it() -> None:
     async def scene(stage: Stage) -> None:
         assert "Agent: main" in await stage.say(" /status\n")
         assert await stage.say(Message("user", "/status", parts=("/status", Image("image/png", b"x")))) == "/status"
-        assert await stage.say(user("hi"), Message("tool", "/status", tool_call_id="c"), key=None) == "/status"
+        called = Message("assistant", "", tool_calls=(ToolCall("c", "f", "{}"),))
+        assert await stage.say(user("hi"), called, Message("tool", "/status", tool_call_id="c")) == "/status"
 
     play(scene)
 

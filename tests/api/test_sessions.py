@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from gateway import Caller, Gateway, Key, RunInput
 from gateway.config.schema import Config
 from gateway.config.schema_session import Queue, Session
 from gateway.model.key import SCOPES
-from gateway.model.run import RunEvent
+from gateway.model.run import RunDone, RunEvent, ToolCallDelta
 from gateway.sessions.history import messages_of
 from gateway.sessions.store import MemoryStore
 
@@ -176,3 +177,36 @@ def test_going_on_from_responses() -> None:
         ] == "previous_response_not_found"
 
     serving(test, agents={"main": heard}, store=store, config=configured(), keys=keys("ann", "bob"))
+
+
+def test_results_of_tools_find_their_calls() -> None:
+    """A client that resends everything, one that sends the results only: in both cases the model reads each once."""
+    seen: list[Sequence[tuple[str, int]]] = []
+
+    async def agent(run: RunInput) -> AsyncIterator[RunEvent]:
+        seen.append([(message.role, len(message.tool_calls)) for message in run.conversation])
+        if run.request.messages[-1].role == "tool":
+            yield "sunny"
+            return
+        for number in range(2):
+            yield ToolCallDelta(number, f"call_{number}", "weather", json.dumps({"day": number}))
+        yield RunDone("tool_calls")
+
+    tools = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}]
+
+    async def test(gateway: Gateway) -> None:
+        for resends in (True, False):
+            store_key = {"x-openclaw-session-key": f"resends {resends}"}
+            asked = [{"role": "user", "content": "weather?"}]
+            answer = await ask(gateway, body={"messages": asked, "tools": tools}, headers=store_key)
+            message = answer.json["choices"][0]["message"]
+            results = [{"role": "tool", "tool_call_id": one["id"], "content": "sun"} for one in message["tool_calls"]]
+            again = [*asked, message, *results] if resends else results
+            answer = await ask(gateway, body={"messages": again, "tools": tools}, headers=store_key)
+            assert answer.text == "sunny"
+            assert seen[-1] == [("user", 0), ("assistant", 2), ("tool", 0), ("tool", 0)]
+            lost = [{"role": "tool", "tool_call_id": "call_9", "content": "x"}]
+            refused = await ask(gateway, body={"messages": lost, "tools": tools}, headers=store_key)
+            assert (refused.status, refused.error["code"]) == (400, "tool_call_not_found")
+
+    serving(test, agents={"main": agent})

@@ -211,6 +211,10 @@ def test_a_file_that_is_none(state: Path, capsys: pytest.CaptureFixture[str]) ->
 
 def test_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(capsys)[0] == WRONG_USAGE
-    assert run(capsys, "show")[0] == WRONG_USAGE
+    for action in ("show", "delete", "reset"):
+        code, out, err = run(capsys, action)
+        assert (code, out) == (WRONG_USAGE, "")
+        assert "Give its KEY" in err
+    assert run(capsys, "list", "x")[0] == WRONG_USAGE
     assert run(capsys, "forget", "x")[0] == WRONG_USAGE
     assert run(capsys, "--help")[0] == 0

@@ -237,6 +237,22 @@ def test_the_example_of_images(tmp_path: Path) -> None:
     assert images.url_allowlist == ("images.example.com", ".cdn.example.com")
 
 
+def test_the_sessions_example(example: tuple[Launch, Running, Path], tmp_path: Path) -> None:
+    program = f"{sys.executable} -m gateway"
+    lines = block("bash", "gateway sessions list").replace("gateway ", f"{program} ")
+    env = environment(tmp_path, {"GATEWAY_CONFIG_PATH": str(example[2])})
+    shell = ["/bin/sh", "-e", "-c", lines]
+    done = subprocess.run(shell, capture_output=True, text=True, timeout=30, check=True, cwd=tmp_path, env=env)
+    assert done.stdout.startswith("Echo: Where were we?\n")
+    assert done.stdout.count("trip\n") == 2
+    assert done.stderr.splitlines() == ["reset: trip", "deleted: trip"]
+    (exported,) = map(json.loads, (tmp_path / "sessions.jsonl").read_text(encoding="utf-8").splitlines())
+    assert [message["content"] for message in exported["turns"][0]["messages"]] == [
+        "Where were we?",
+        "Echo: Where were we?",
+    ]
+
+
 def test_the_commands(launch: Launch) -> None:
     rows = re.findall(r"^\| `gateway (.*?)` \|", section("Commands"), re.MULTILINE)
     shown = {row.split()[0]: set(re.findall(r"--[\w-]+", row)) for row in rows}

@@ -210,6 +210,28 @@ def test_a_busy_session_may_be_refused_at_once() -> None:
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("mode", ["queue", "reject", "interrupt"])
+def test_one_that_waits_in_every_mode(mode: str) -> None:
+    async def main() -> None:
+        lanes = Lanes(mode=mode)
+        order: list[str] = []
+
+        async def one() -> None:
+            async with lanes.enter("k", waits=True):
+                order.append("its turn")
+
+        async with lanes.enter("k") as visit:
+            task = asyncio.create_task(one())
+            await settle()
+            assert not visit.interrupted
+            order.append("first")
+        await task
+        assert order == ["first", "its turn"]
+        assert not lanes
+
+    asyncio.run(main())
+
+
 def test_a_new_run_may_end_the_one_under_way() -> None:
     async def main() -> None:
         lanes = Lanes(mode="interrupt", waiting=2)
