@@ -119,9 +119,10 @@ class _Input(BaseProtocol):
 
     def close(self) -> None:
         """At once, whether it was read or not."""
-        if self._transport is not None:
-            self._transport.abort()
-            self._transport = None
+        pipe, self._transport = self._transport, None
+        # One that is closing, with nothing left to write, is closed already; asyncio would close it a second time.
+        if pipe is not None and (pipe.get_write_buffer_size() or not pipe.is_closing()):
+            pipe.abort()
 
 
 async def _input_pipe(loop: AbstractEventLoop) -> tuple[_Input, int]:

@@ -65,11 +65,16 @@ def answer(agent: CommandAgent, run: RunInput | None = None) -> Answer:
     """One run; nothing may be left behind."""
 
     async def main() -> Answer:
+        errors: list[Any] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             found = await runs_of(agent).answer(run or asking())
             assert not agent._children
-            return found
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert not errors
+        return found
 
     before = descriptors()
     found = asyncio.run(main())
@@ -274,6 +279,13 @@ def test_input_that_nobody_reads() -> None:
     long = asking((Message("user", "x" * 3_000_000),))
     assert said(shell("echo fine"), long) == "fine"
     assert said(shell("exec 0<&-; sleep 0.1; echo fine"), long) == "fine"
+
+
+@pytest.mark.parametrize("script", ["exit 7", "exec 0<&-; exit 7", "head -c 1 >&2; exit 7", "cat >&2; exit 7"])
+def test_input_is_closed_once_however_it_ends(script: str) -> None:
+    for size in (1, 100_000) * 8:
+        ending = failure(shell(script), asking((Message("user", "x" * size),)))
+        assert ending.message.startswith("the command ended with exit code 7")
 
 
 # What it says.
