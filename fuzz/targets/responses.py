@@ -43,7 +43,7 @@ def one_input(data: bytes) -> None:
         request = responses_request(data)
     except RequestError as error:
         assert (error.status, error.type) in {(400, "invalid_request_error"), (404, "invalid_request_error")}
-        assert error.status == 400 or error.param == "previous_response_id"
+        assert error.status == 400 or error.code in {"previous_response_not_found", "item_not_found"}
         assert 0 < len(error.message) <= MESSAGE_CHARACTERS, "an error must not repeat all that was sent"
         error.message.encode()
         return
@@ -77,8 +77,8 @@ def _accepted(request: ResponsesRequest, value: dict[str, Any]) -> None:
         assert value["input"] == chat.messages[-1].text
     else:
         for item in value["input"]:
-            holder = {"message": "content", "function_call_output": "output"}.get(item.get("type", "message"), "")
-            content = item.get(holder)
+            holder = {"message": "content", "function_call_output": "output"}.get(item.get("type", "message"))
+            content = item.get(holder) if holder else None
             assert not isinstance(content, str) or content in texts, "something that was said got lost"
     calls = [call for message in chat.messages for call in message.tool_calls]
     if isinstance(value["input"], list):
@@ -87,15 +87,26 @@ def _accepted(request: ResponsesRequest, value: dict[str, Any]) -> None:
     assert len(images) == chat.images
 
 
-def _items(message: Message) -> list[dict[str, Any]]:
+def _references(request: ResponsesRequest, index: int) -> list[dict[str, Any]]:
+    if index not in request.references:
+        return []
+    run_id, text, calls = request.references[index]
+    ids = [f"msg_{run_id}00"] * text + [f"fc_{run_id}{number:02x}" for number in calls]
+    return [{"type": "item_reference", "id": identity} for identity in ids]
+
+
+def _items(message: Message, *, bare: bool) -> list[dict[str, Any]]:
+    """`bare`: it is there even if it says nothing."""
     if message.role == "tool":
         return [{"type": "function_call_output", "call_id": message.tool_call_id, "output": message.text}]
     calls = [
         {"type": "function_call", "call_id": call.id, "name": call.name, "arguments": call.arguments}
         for call in message.tool_calls
     ]
-    if calls and not message.text:
+    if not message.text and (calls or not bare):
         return calls
+    if not bare:  # what is said belongs to a message with a call of its own
+        return [*calls, {"role": "assistant", "content": message.text}]
     content: Any = message.text
     if message.parts:
         content = [
@@ -114,7 +125,11 @@ def _round_trip(request: ResponsesRequest) -> None:
     chat = request.chat
     body: dict[str, Any] = {
         **request.echo,
-        "input": [item for message in chat.messages for item in _items(message)],
+        "input": [
+            item
+            for index, message in enumerate(chat.messages)
+            for item in (*_references(request, index), *_items(message, bare=index not in request.references))
+        ],
         "instructions": None,
         "model": chat.model,
         "stream": chat.stream,
@@ -122,6 +137,7 @@ def _round_trip(request: ResponsesRequest) -> None:
     if "parallel_tool_calls" not in chat.parameters:  # the response says what it is then
         del body["parallel_tool_calls"]
     again = responses_request(json.dumps(body).encode())
+    assert [*again.references.values()] == [*request.references.values()]
     assert again.chat == chat, f"{again.chat}\nis not\n{chat}"
     assert same(dict(again.chat.parameters), dict(chat.parameters))
     assert (again.after, again.conversation, again.store) == (request.after, request.conversation, request.store)

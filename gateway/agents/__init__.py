@@ -4,6 +4,7 @@ registry    which agents there are, and which of them a request means
 run         the one way in which an agent is run, whoever asks
 calling     runs whose caller has tools
 limits      how many runs of an agent there may be, and how long they may take
+fallbacks   models as agents: the first of several that can answer, or the one that a run names
 slash       messages of an operator that the gateway answers itself
 command     any program as an agent; command_child: its process; command_output: what it writes
 function    Python callables as agents; the echo agent

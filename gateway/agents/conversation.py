@@ -8,6 +8,7 @@ from functools import partial
 from logging import getLogger
 
 from ..errors import AgentError
+from ..model.caller import Caller
 from ..model.chat import Message, ToolCall
 from ..model.run import INSTRUCTIONS, RunDone, RunEvent, RunFailed, RunInput, Step, ToolCallDelta
 from ..model.session import Session, Turn
@@ -81,6 +82,14 @@ class Conversations:
     async def choose_model(self, key: str, model: str | None) -> None:
         """Have the session's runs use a model; None for the agent's own.  Raises AgentError."""
         await self._store.choose_model(key, model)
+
+    async def answer_of(self, run_id: str, caller: Caller) -> Message | None:
+        """What an earlier run of this caller answered in the end; None where that is not kept.  Raises AgentError."""
+        located = await self._store.locate(run_id)
+        if located is None or not owns(caller.id, located[0]):
+            return None
+        turns = _up_to((await self._store.load(located[0])).turns, run_id)
+        return turns[-1].answered[-1] if turns and turns[-1].answered else None
 
     async def hold(
         self,

@@ -12,8 +12,8 @@ from logging import getLogger
 from typing import Any, Protocol
 
 from ..errors import AgentError
-from ..model.caller import OPERATOR
-from ..model.chat import ChatRequest
+from ..model.caller import OPERATOR, Caller
+from ..model.chat import ChatRequest, Message
 from ..model.run import (
     NO_USAGE,
     Answer,
@@ -105,6 +105,10 @@ class Runs:
         """See `Conversations.check`."""
         await self._conversations.check(run)
 
+    async def answer_of(self, run_id: str, caller: Caller) -> Message | None:
+        """See `Conversations.answer_of`."""
+        return await self._conversations.answer_of(run_id, caller)
+
     def run(self, run: RunInput) -> AsyncGenerator[RunEvent, None]:
         """The events of a run.  Close the generator (`aclosing`) when you stop before its end.
 
@@ -171,7 +175,8 @@ class Runs:
                 texts.append(_text(await source))
                 if len(texts[0]) > ANSWER_CHARACTERS:
                     ending = TOO_LONG
-            ending = self._outcome(active, ending)
+            if active.ending is not None:
+                ending = self._outcome(active)
         except BaseException as error:
             ending = self._judge(run, active, error)
         finally:
@@ -227,7 +232,8 @@ class Runs:
                         yield event if isinstance(event, _OTHERS) else _text(event)
                     if active.ending is not None:
                         break
-            ending = self._outcome(active, ending)
+            if active.ending is not None:
+                ending = self._outcome(active)
         except BaseException as error:
             ending = self._judge(run, active, error)
         finally:
@@ -267,11 +273,10 @@ class Runs:
             self._agents[run.agent_id].leave(active)
 
     @staticmethod
-    def _outcome(active: ActiveRun, ending: RunDone | RunFailed) -> RunDone | RunFailed:
-        """How a run ends whose agent has not failed: otherwise than the agent says where it was ended before."""
-        if active.ending is None:
-            return ending
-        active.take_back()  # the agent has kept the cancellation to itself
+    def _outcome(active: ActiveRun) -> RunFailed:
+        """How a run ends that was ended, where its agent has kept the cancellation to itself."""
+        active.take_back()
+        assert active.ending is not None, "this is asked for such runs only"
         return active.ending
 
     def _judge(self, run: RunInput, active: ActiveRun, error: BaseException) -> RunFailed:

@@ -68,7 +68,7 @@ class Planner:
         head, caller, registry = exchange.head, exchange.caller, self._registry
         run_id = self._ids(32)
         agent = model = None
-        routed = not self.routing.isdisjoint(head.fields)  # few are
+        routed = not head.fields.keys().isdisjoint(self.routing)  # few are
         if routed:
             agent = _first(head, _AGENT_HEADERS)
             model = _first(head, _MODEL_HEADERS)

@@ -8,6 +8,7 @@ from typing import TypeAlias, assert_never
 from ..agents.conversation import ANSWER_CHARACTERS, TOO_LONG
 from ..agents.run import Runs
 from ..errors import AgentError, RequestError
+from ..model.caller import Caller
 from ..model.chat import ChatRequest
 from ..model.names import FALLBACK, PUBLIC
 from ..model.run import (
@@ -30,7 +31,7 @@ from .images import NO_URLS, ImageLimits
 from .planning import Planner
 from .problem import JSON, run_error
 from .responses_bytes import ResponseEncoder, response
-from .responses_parse import responses_request
+from .responses_parse import ResponsesRequest, responses_request
 
 __all__ = ["Responses"]
 
@@ -64,6 +65,8 @@ class Responses:
         if head.content_length is None and not head.chunked:
             raise RequestError(411, "The request needs a body, and a Content-Length or Transfer-Encoding with it.")
         request = responses_request(await exchange.body(self._body_limit), self._images)
+        if request.references:
+            request = request._replace(chat=await self._recall(request, exchange.caller))
         entry, run = self._planner.plan(
             exchange,
             request.chat,
@@ -95,6 +98,18 @@ class Responses:
             change = answer.model
             head_lines = JSON if change is None else (*JSON, (FALLBACK, fallback_text(change)))
             exchange.respond(200, head_lines, response(run.run_id, created, model, request.echo, answer))
+
+    async def _recall(self, request: ResponsesRequest, caller: Caller) -> ChatRequest:
+        """The request with what it refers to."""
+        messages = list(request.chat.messages)
+        for index, reference in request.references.items():
+            answer = await self._runs.answer_of(reference.run_id, caller)
+            found = None if answer is None else reference.added(answer, messages[index])
+            if found is None:
+                message = f"The item that `{request.places[index]}` refers to was not found: is its response stored?"
+                raise RequestError(404, message, param=request.places[index], code="item_not_found")
+            messages[index] = found
+        return request.chat._replace(messages=tuple(messages))
 
 
 async def _stream(

@@ -48,9 +48,9 @@ def _part(text: str) -> dict[str, Any]:
     return {"type": "output_text", "annotations": [], "logprobs": [], "text": text}
 
 
-def _item_id(kind: str, run_id: str, index: int) -> str:
-    """`kind` is `msg`, `rs` or `fc`: the prefixes of OpenAI's ids."""
-    return f"{kind}_{run_id}{index:02x}"
+def _item_id(kind: str, run_id: str, number: int) -> str:
+    """`kind` is `msg`, `rs` or `fc`: the prefixes of OpenAI's ids.  `number` is that of a call, or any of its own."""
+    return f"{kind}_{run_id}{number:02x}"
 
 
 def _message(identity: str, text: str | None, status: str) -> dict[str, Any]:
@@ -108,8 +108,8 @@ def response(run_id: str, created: int, model: str, echo: Mapping[str, Any], ans
         output.append(_reasoning(_item_id("rs", run_id, 0), answer.reasoning))
     if answer.text or (not answer.tool_calls and reason is None):  # a complete answer has a message or a call
         output.append(_message(_item_id("msg", run_id, len(output)), answer.text, status))
-    for call in answer.tool_calls:
-        output.append(_call(_item_id("fc", run_id, len(output)), call, status))
+    for number, call in enumerate(answer.tool_calls):
+        output.append(_call(_item_id("fc", run_id, number), call, status))
     text = _Shape(run_id, created, model, echo).text(status, output, answer.usage, reason=reason)
     return text.encode("utf-8", "replace")
 
@@ -121,11 +121,11 @@ class _Item:
 
     __slots__ = ("call", "id", "index", "kind", "open", "text")
 
-    def __init__(self, kind: str, run_id: str, index: int, call: tuple[str, str] = ("", "")) -> None:
+    def __init__(self, kind: str, run_id: str, index: int, call: ToolCallDelta | None) -> None:
         self.kind = kind
-        self.id = _item_id(kind, run_id, index)
+        self.id = _item_id(kind, run_id, index if call is None else call.number)
         self.index = index
-        self.call = call
+        self.call = ("", "") if call is None else (call.id, call.name)
         self.open = True
         self.text = StringIO()  # not a list of the pieces: each would weigh 50 bytes more than it holds
 
@@ -208,7 +208,7 @@ class ResponseEncoder:
         events = ""
         item = self._calls.get(delta.number)
         if item is None:
-            item, events = self._add("fc", (delta.id, delta.name))
+            item, events = self._add("fc", delta)
             self._calls[delta.number] = item
             self.size += len(delta.id) + len(delta.name) + CALL_CHARACTERS
         if delta.arguments:
@@ -248,7 +248,7 @@ class ResponseEncoder:
         self._middle = f',{members},"delta":'
         self._after = "}\n\n"
 
-    def _add(self, kind: str, call: tuple[str, str] = ("", "")) -> tuple[_Item, str]:
+    def _add(self, kind: str, call: ToolCallDelta | None = None) -> tuple[_Item, str]:
         """A new item, and the events for the end of the one before and for its own beginning."""
         events = self._close("completed")
         item = _Item(kind, self._run_id, len(self._items), call)

@@ -5,8 +5,9 @@ Source: https://platform.openai.com/docs/api-reference/responses/create#response
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import RequestError
 from ..model.chat import Message, Part, ToolCall
@@ -15,10 +16,15 @@ from .members import mapping, missing, text, unsupported, wrong
 from .parse_messages import MESSAGES
 from .parse_tools import word
 
-__all__ = ["Input", "input_messages"]
+__all__ = ["REFERENCES", "Input", "Reference", "input_messages"]
 
+# Answers that a request refers to: each is looked up in the store, before the run begins.
+REFERENCES = 256
+
+# As `responses_bytes` makes them: what it is, the run, and a number.
+_ITEM_ID = re.compile(r"(msg|fc|rs)_([0-9a-f]{32})([0-9a-f]{2,4})")
 _ROLES = ("assistant", "developer", "system", "user")
-_ITEMS = ("message", "function_call", "function_call_output", "reasoning")
+_ITEMS = ("message", "function_call", "function_call_output", "reasoning", "item_reference")
 _PARTS = ("input_text", "input_image", "output_text", "refusal")
 # The content parts that are text, and the member that holds it.
 _TEXT_MEMBERS = {"input_text": "text", "output_text": "text", "text": "text", "refusal": "refusal"}
@@ -47,13 +53,33 @@ def input_messages(value: Any, limits: ImageLimits) -> Input:
     return found
 
 
+class Reference(NamedTuple):
+    """Parts of what an earlier run answered: what it said, and some of its calls, by their numbers."""
+
+    run_id: str
+    text: bool = False
+    calls: tuple[int, ...] = ()
+
+    def added(self, answer: Message, message: Message) -> Message | None:
+        """The message with these parts of the answer; None where it has no such call."""
+        if any(number >= len(answer.tool_calls) for number in self.calls):
+            return None
+        said = _joined(answer.text, message.text) if self.text else message.text
+        calls = (*(answer.tool_calls[number] for number in self.calls), *message.tool_calls)
+        return message._replace(text=said, tool_calls=calls)
+
+
 class Input:
-    """The items of one request.  `places` are those of the items that the messages begin with."""
+    """The items of one request.  `places` are those of the items that the messages begin with.
+
+    `references` are what earlier answers are to be added to messages, by the index of these.
+    """
 
     def __init__(self, limits: ImageLimits) -> None:
         self.images = Images(limits)
         self.messages: list[Message] = []
         self.places: list[str] = []
+        self.references: dict[int, Reference] = {}
 
     def add(self, place: str, item: Any) -> None:
         last = self.messages[-1] if self.messages and self.messages[-1].role == "assistant" else None
@@ -80,19 +106,37 @@ class Input:
             case "reasoning":
                 pass  # what a model thought is its provider's to use
             case "item_reference":
-                what = "refers to an item that is not kept; send the item itself, or `previous_response_id`"
-                raise RequestError(400, f"`{place}` {what}.", param=place)
+                self._refer(place, text(f"{place}.id", item.get("id")))
             case _:
                 raise unsupported(f"{place}.type", kind, _ITEMS)
+
+    def _refer(self, place: str, item_id: str) -> None:
+        found = _ITEM_ID.fullmatch(item_id)
+        if found is None:
+            what = f"Item with id '{item_id[:64]}' not found."
+            raise RequestError(404, what, param=f"{place}.id", code="item_not_found")
+        kind, run_id, number = found.groups()
+        if kind == "rs":
+            return
+        last = self.references.get(len(self.messages) - 1)
+        if last is None or last.run_id != run_id:
+            self._append(place, Message("assistant", ""))
+            last = Reference(run_id)
+            if len(self.references) >= REFERENCES:
+                what = f"`input` refers to more than {REFERENCES} earlier answers; send `previous_response_id`."
+                raise RequestError(400, what, param=place)
+        more = last._replace(text=True) if kind == "msg" else last._replace(calls=(*last.calls, int(number, 16)))
+        self.references[len(self.messages) - 1] = more
 
     def check_results(self) -> None:
         """Each result has to be that of a call before it, and each call to have a result, unless it is the last word.
 
-        But for the results at the beginning: what was called may stand in the session.  Raises RequestError (400).
+        But for the results at the beginning, and behind references: what was called may stand in the session.  Raises
+        RequestError (400).
         """
         called: frozenset[str] | None = None  # by the assistant's message before; None where that is not in the request
         open_calls: set[str] = set()
-        for place, message in zip(self.places, self.messages, strict=True):
+        for index, (place, message) in enumerate(zip(self.places, self.messages, strict=True)):
             if message.role == "tool":
                 call_id = message.tool_call_id or ""
                 if called is not None and call_id not in called:
@@ -103,7 +147,8 @@ class Input:
             self._require_results(open_calls)
             if message.role == "assistant":
                 open_calls = {call.id for call in message.tool_calls}
-                called = frozenset(open_calls)
+                referring = index in self.references and self.references[index].calls
+                called = None if referring else frozenset(open_calls)
             elif called is not None or message.role == "user":
                 called = frozenset()
         self._require_results(open_calls)

@@ -31,7 +31,7 @@ from .members import (
 from .parse import MODEL_CHARACTERS
 from .parse_parameters import INT32
 from .parse_tools import tool_choice, tools
-from .responses_input import input_messages
+from .responses_input import Reference, input_messages
 
 __all__ = ["RESPONSE_PREFIX", "ResponsesRequest", "responses_request"]
 
@@ -58,7 +58,8 @@ class ResponsesRequest(NamedTuple):
     """`chat` is what the agent is asked.  `after` is the run whose response `previous_response_id` names.
 
     `conversation` is the id of one, `store` whether anything may be kept.  `echo` are the members of the response that
-    repeat the request, as JSON values.  `places` are those of the items that the messages begin with.
+    repeat the request, as JSON values.  `places` are those of the items that the messages begin with; `references` are
+    what has to be added to messages yet, by the index of these.
     """
 
     chat: ChatRequest
@@ -67,6 +68,7 @@ class ResponsesRequest(NamedTuple):
     store: bool
     echo: Mapping[str, Any]
     places: tuple[str, ...]
+    references: Mapping[int, Reference]
 
     def place(self, message: int, part: int) -> str:
         """How the request calls a part of a message of `chat`."""
@@ -114,7 +116,8 @@ def responses_request(body: bytes, images: ImageLimits = NO_URLS) -> ResponsesRe
     if conversation is not None:
         echo["conversation"] = {"id": conversation}
     places = (*("instructions" for _ in instructions), *said.places)
-    return ResponsesRequest(chat, _after(given), conversation, given.get("store", True), echo, places)
+    references = {index + len(instructions): reference for index, reference in said.references.items()}
+    return ResponsesRequest(chat, _after(given), conversation, given.get("store", True), echo, places, references)
 
 
 # What a response repeats, with what it says where the request said nothing; the order is that of OpenAI's answers.

@@ -7,7 +7,15 @@ model           the agent: asks, tries again, gives what it reads
 attempts        what each exchange has: headers, limits, pauses before another
 dialect         what differs between the APIs
 openai          OpenAI's chat completions, which most servers speak
-openai_stream   their answers
+responses       OpenAI's Responses API
+anthropic       Anthropic's Messages API
+*_stream        their answers
+events          what the readers of all APIs share
+calls           calls of tools, in the forms that servers give them
+thoughts        what a model thought before it called tools, to be handed back
+pictures        images as text
+catalog         the models that there are, and which of them a caller means
+listing         which models a provider has, as it says itself
 embeddings      embeddings, of providers whose API is like OpenAI's
 errors          what a provider's refusals mean to the caller
 """

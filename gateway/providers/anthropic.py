@@ -66,7 +66,7 @@ class Messages:
             "max_tokens": limit_of(run, model) or MAX_TOKENS,
             "stream": True,
             **_sampling(run.request, model),
-            **_tools(run.request),
+            **(_tools(run.request) or _tools_of_old(said)),
         }
         if text := "\n\n".join(filter(None, system)):
             document["system"] = text
@@ -168,6 +168,13 @@ def _tools(request: ChatRequest) -> dict[str, Any]:
     if request.parameters.get("parallel_tool_calls") is False and mode != "none":
         choice["disable_parallel_tool_use"] = True
     return {"tools": tools} if choice == {"type": "auto"} else {"tools": tools, "tool_choice": choice}
+
+
+def _tools_of_old(said: list[Message]) -> dict[str, Any]:
+    """For a request without tools after calls of some: the API wants them to be there, and told not to be used."""
+    names = dict.fromkeys(call.name for message in said for call in message.tool_calls)
+    tools = [{"name": name, "input_schema": {"type": "object"}} for name in names]
+    return {"tools": tools, "tool_choice": {"type": "none"}} if tools else {}
 
 
 def _think(document: dict[str, Any], run: RunInput, model: ModelSettings, *, may_begin: bool) -> None:

@@ -21,7 +21,7 @@ LIMITS = ("max_completion_tokens", "max_tokens")
 """What limits an answer: the name of today, and the old one, which is all that many other servers know."""
 
 OPENAI = "https://api.openai.com"
-"""Whose newer models refuse the old name."""
+"""Whose newer models refuse the old name.  Others may know neither the new one nor the role `developer`."""
 
 
 class Completions:
@@ -37,12 +37,17 @@ class Completions:
 
     def body(self, run: RunInput, provider: Provider, model: ModelSettings, system_prompt: str | None) -> bytes:
         """See `Dialect.body`."""
+        is_openai = provider.base_url.startswith(OPENAI)
         messages = [_message(message) for message in run.conversation]
+        if not is_openai:
+            for message in messages:
+                if message["role"] == "developer":
+                    message["role"] = "system"
         if system_prompt:
             messages.insert(0, {"role": "system", "content": system_prompt})
         document: dict[str, Any] = {**run.request.parameters}
         if model.max_tokens and not any(name in document for name in LIMITS):
-            document[LIMITS[not provider.base_url.startswith(OPENAI)]] = model.max_tokens
+            document[LIMITS[not is_openai]] = model.max_tokens
         document |= {
             "model": model.id,
             "messages": messages,

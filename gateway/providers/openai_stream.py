@@ -14,7 +14,7 @@ import json
 from collections.abc import Callable
 from itertools import islice
 from re import compile as pattern
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from ..model.run import FinishReason, ReasoningDelta, Usage
 from .calls import Calls, new_call_id
@@ -92,11 +92,11 @@ class CompletionReader(EventReader):
 
     def _alike(self, joined: str) -> list[Piece]:
         """The texts of events that follow the template.  `joined` begins and ends within the first and last of them."""
-        texts = self._split(joined)
+        texts: list[Any] = self._split(joined)  # of str
         head, tail = self._head, self._tail  # of these events, whatever is learned while they are read
         self._lessons = LESSONS
         if _PLAIN.fullmatch("".join(texts)):
-            return cast("list[Piece]", texts if all(texts) else [text for text in texts if text])
+            return texts if all(texts) else [text for text in texts if text]
         found: list[Piece] = []
         for text in texts:
             if _PLAIN.fullmatch(text):
@@ -210,15 +210,14 @@ def _said(document: dict[str, Any]) -> _Document | None:
     if not isinstance(choice, dict):
         return None
     delta = member(choice, "delta") or member(choice, "message")
-    finish_reason = choice.get("finish_reason")
-    return _Document(
-        _text(delta),
-        finish_reason if isinstance(finish_reason, str) and finish_reason else None,
-        usage,
-        None,
-        _reasoning(delta),
-        delta if delta.get("tool_calls") or delta.get("function_call") else None,
-    )
+    reason = choice.get("finish_reason")
+    if not isinstance(reason, str) or not reason:
+        reason = None
+    content = delta.get("content")
+    if len(delta) == 1 and isinstance(content, str):  # as nearly all are
+        return _Document(well_formed(content), reason, usage)
+    calls = delta if delta.get("tool_calls") or delta.get("function_call") else None
+    return _Document(_text(delta), reason, usage, None, _reasoning(delta), calls)
 
 
 def _text(delta: dict[str, Any]) -> str:

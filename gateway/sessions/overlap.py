@@ -6,7 +6,7 @@ what the session holds beyond it the client has taken back (it has edited or reg
 
 Compared is what a client can send back: the role, the text (without white space around it), the calls (arguments as
 JSON values), pictures.  Of the gateway's own tool calls it has seen the texts only, in one message with the answer.
-Messages that say nothing are passed over, and a client that shows no tool calls at all is not asked for them.
+Not every client shows tool calls, or answers that say nothing: one that shows none at all is not asked for them.
 """
 
 from __future__ import annotations
@@ -37,21 +37,28 @@ def addition(turns: Sequence[Turn], trimmed: bool, messages: Sequence[Message], 
     With one, but without a part that the session knows, the client shows another conversation: it takes the place of
     this one.
     """
-    said = tuple(message for message in messages if message.role not in INSTRUCTIONS)
+    said = _said(messages)
     if not turns or not any(message.role == "assistant" for message in said):
         return Addition(len(turns), said)
+    shown = [_token(message) for message in said]
     tools = any(message.tool_calls or message.role in _RESULTS for message in said)
-    seen, places = _seen(turns, tools)
-    shown, numbers = _shown(said)
+    seen, places = _seen(turns, tools, empty=_NOTHING in shown)
     whole = shown[: len(seen)] == seen  # as most clients show it
     # What did not fit was cut before it was stored: then what the request begins with may be too old, too.
     cut = trimmed or (not whole and recent((*said, _ANSWER), bounds) > 0)
     found = _overlap(seen, shown, cut) if cut or not whole else _Overlap(len(seen), len(seen))
     if found is None or not any(token[0] == "assistant" for token in shown[: found.shown_end]):
         return Addition(0, said)
-    rest = said[numbers[found.shown_end] :] if found.shown_end < len(numbers) else ()
     turn, number = places[found.seen_end - 1]
-    return _go_on(turns, turn, number, said[numbers[found.shown_end - 1]], rest)
+    return _go_on(turns, turn, number, said[found.shown_end - 1], said[found.shown_end :])
+
+
+def _said(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """Without instructions, and without an empty answer at the end, where some clients put the next one."""
+    said = [message for message in messages if message.role not in INSTRUCTIONS]
+    while len(said) > 1 and _token(said[-1]) == _NOTHING:
+        said.pop()
+    return tuple(said)
 
 
 def _go_on(turns: Sequence[Turn], at: int, number: int, shown: Message, rest: tuple[Message, ...]) -> Addition:
@@ -62,8 +69,9 @@ def _go_on(turns: Sequence[Turn], at: int, number: int, shown: Message, rest: tu
     turn = turns[at]
     asked = turn.asked
     if number < len(asked):
-        if number == len(asked) - 1 and rest and _says_nothing(_told(turn)):
-            return Addition(at + 1, rest)  # the client did not repeat an answer that says nothing
+        left_out = rest and rest[0].role != "assistant" and _token(_told(turn)) == _NOTHING
+        if left_out and number == len(asked) - 1:
+            return Addition(at + 1, rest)  # it only does not repeat an answer that says nothing
         return Addition(at, (*asked[: number + 1], *rest))
     if rest:
         return Addition(at + 1, rest)
@@ -76,34 +84,29 @@ def _go_on(turns: Sequence[Turn], at: int, number: int, shown: Message, rest: tu
 _RESULTS = frozenset({"tool", "function"})
 _ANSWER = Message("assistant", "")
 _Token = tuple[Any, ...]
+_NOTHING: _Token = ("assistant", "")
 
 
-def _seen(turns: Sequence[Turn], tools: bool) -> tuple[list[_Token], list[tuple[int, int]]]:
+def _seen(turns: Sequence[Turn], tools: bool, empty: bool) -> tuple[list[_Token], list[tuple[int, int]]]:
     """What the client has seen of the turns, and where that stands.
 
     A place is the number of the turn, and that of the message within `asked`; the answer comes after all of these.
+    `tools` and `empty` tell whether the client shows tool calls, and answers that say nothing.
     """
     tokens: list[_Token] = []
     places: list[tuple[int, int]] = []
     for at, turn in enumerate(turns):
         for number, message in enumerate((*turn.asked, _told(turn))):
-            token = _token(message, tools)
-            if token is not None:
+            if tools or not (message.tool_calls or message.role in _RESULTS):
+                token = _token(message)
+            elif message.role in _RESULTS:
+                continue
+            else:
+                token = _token(message._replace(tool_calls=()))
+            if empty or token != _NOTHING:
                 tokens.append(token)
                 places.append((at, number))
     return tokens, places
-
-
-def _shown(said: Sequence[Message]) -> tuple[list[_Token], list[int]]:
-    """What the request shows, and the numbers of these messages in it."""
-    tokens: list[_Token] = []
-    numbers: list[int] = []
-    for number, message in enumerate(said):
-        token = _token(message, tools=True)
-        if token is not None:
-            tokens.append(token)
-            numbers.append(number)
-    return tokens, numbers
 
 
 def _told(turn: Turn) -> Message:
@@ -115,23 +118,12 @@ def _told(turn: Turn) -> Message:
     return Message("assistant", "".join(texts), tool_calls=calls)
 
 
-def _says_nothing(message: Message) -> bool:
-    """Clients leave out answers that say nothing, or not."""
-    return message.role == "assistant" and not (message.tool_calls or message.text.strip())
-
-
-def _token(message: Message, tools: bool) -> _Token | None:
-    """What is compared of a message; None for one that says nothing, to a client without `tools` too."""
+def _token(message: Message) -> _Token:
+    """What is compared of a message."""
     role, text, _, call_id, calls, parts = message
     text = text.strip()
     if "\r" in text:  # as web pages make of line ends what they like
         text = text.replace("\r\n", "\n")
-    if not tools:
-        calls = ()
-        if role in _RESULTS:
-            return None
-    if role == "assistant" and not (text or calls):
-        return None
     if not (call_id or calls or parts):  # as most are
         return role, text
     pictures = tuple(part.data for part in parts if isinstance(part, Image))

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from logging import getLogger
 from math import inf
+from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import ConfigError, StoreError
@@ -59,7 +60,7 @@ class SqliteStore:
         idle: float = inf,
         size: float = inf,
     ) -> None:
-        self.path = path
+        self.path = str(Path(path).absolute())  # the working folder may change
         self._keeping = Keeping(sessions, size, idle)
         self._clock = clock
         self._cache = Cache()

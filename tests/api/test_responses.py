@@ -467,6 +467,45 @@ def test_results_go_on_from_the_calls() -> None:
     serve(test, agents={"main": caller})
 
 
+def test_items_that_are_referred_to() -> None:
+    """As the AI SDK does with what it was answered, unless it is told not to store anything."""
+    keys = {"key-of-bob": Key(Caller("bob"))}
+
+    async def caller(run: RunInput) -> AsyncIterator[str | ToolCallDelta]:
+        if run.conversation[-1].role == "user":
+            yield "let me see"
+            yield ToolCallDelta(0, "c1", "f", "{}")
+        else:
+            yield "|".join(f"{one.role}: {one.text}{[*one.tool_calls]}" for one in run.conversation)
+
+    async def test(gateway: Gateway) -> None:
+        first = await said(gateway, "go", tools=[TOOL])
+        message, call = first.json["output"]
+        items = [
+            {"role": "user", "content": "go"},
+            {"type": "item_reference", "id": message["id"]},
+            {"type": "item_reference", "id": call["id"]},
+            {"type": "function_call_output", "call_id": "c1", "output": "42"},
+        ]
+        calls = "[ToolCall(id='c1', name='f', arguments='{}')]"
+        wanted = f"user: go[]|assistant: let me see{calls}|tool: 42[]"
+        assert text_of(await said(gateway, items, tools=[TOOL])) == wanted
+        mixed = [*items[:2], {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"}, items[3]]
+        assert text_of(await said(gateway, mixed, tools=[TOOL])) == wanted, "the call is there once"
+        only = text_of(await said(gateway, [items[0], items[2], items[3]], tools=[TOOL]))
+        assert only == f"user: go[]|assistant: {calls}|tool: 42[]"
+        no_call = [{"type": "item_reference", "id": call["id"][:-2] + "01"}, items[0]]
+        assert (await respond(gateway, no_call)).error["code"] == "item_not_found"
+        stranger = await ask(gateway, PATH, body={"input": items}, token="key-of-bob")
+        assert (stranger.status, stranger.error["code"]) == (404, "item_not_found")
+        assert stranger.error["param"] == "input[1]"
+        aside = await respond(gateway, "go", store=False)
+        gone = [{"type": "item_reference", "id": aside.json["output"][0]["id"]}, {"role": "user", "content": "x"}]
+        assert (await respond(gateway, gone)).status == 404
+
+    serve(test, agents={"main": caller}, keys=keys)
+
+
 def test_sent_again_it_is_one_run() -> None:
     agent = ScriptedAgent("once")
 

@@ -15,7 +15,8 @@ from openai.types.responses import Response
 
 from gateway.api.parse_messages import MESSAGES
 from gateway.api.responses_bytes import response
-from gateway.api.responses_parse import responses_request
+from gateway.api.responses_input import REFERENCES, Reference
+from gateway.api.responses_parse import ResponsesRequest, responses_request
 from gateway.errors import RequestError
 from gateway.model.chat import Image, Message, Tool, ToolCall, ToolChoice
 from gateway.model.run import NO_USAGE, Answer, RunDone
@@ -160,3 +161,42 @@ def test_any_members(body: dict[str, Any]) -> None:
     with suppress(RequestError):
         request = responses_request(json.dumps(body).encode())
         Response.model_validate_json(response(RUN, 1, "m", request.echo, Answer("x", NO_USAGE, RunDone())), strict=True)
+
+
+def test_references_are_messages_to_be_put_in() -> None:
+    other = RUN[::-1]
+    items = [
+        {"role": "user", "content": "a"},
+        {"type": "item_reference", "id": f"rs_{RUN}00"},
+        {"type": "item_reference", "id": f"msg_{RUN}01"},
+        {"type": "item_reference", "id": f"fc_{RUN}02"},
+        {"type": "function_call_output", "call_id": "c1", "output": "x"},
+        {"type": "item_reference", "id": f"msg_{other}00"},
+        {"role": "assistant", "content": "b"},
+        {"role": "user", "content": "c"},
+    ]
+    request = responses_request(json.dumps({"input": items, "instructions": "i"}).encode())
+    assert [(message.role, message.text) for message in request.chat.messages] == [
+        ("system", "i"),
+        ("user", "a"),
+        ("assistant", ""),
+        ("tool", "x"),
+        ("assistant", ""),
+        ("assistant", "b"),
+        ("user", "c"),
+    ]
+    assert request.references == {2: Reference(RUN, text=True, calls=(2,)), 4: Reference(other, text=True)}
+    assert (request.places[2], request.places[4]) == ("input[2]", "input[5]")
+
+
+def test_the_number_of_references_is_limited() -> None:
+    def asked(number: int) -> ResponsesRequest:
+        pairs = (
+            [{"role": "user", "content": "a"}, {"type": "item_reference", "id": f"msg_{n:032x}00"}]
+            for n in range(number)
+        )
+        return responses_request(json.dumps({"input": [one for pair in pairs for one in pair]}).encode())
+
+    assert len(asked(REFERENCES).references) == REFERENCES
+    with pytest.raises(RequestError, match=f"more than {REFERENCES}"):
+        asked(REFERENCES + 1)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.config import BUILT_IN_PROVIDERS, Config, Loaded, Provider, load
+from gateway.config.kinds import models_of
 from gateway.config.loader import MAX_FILE_BYTES, MAX_INCLUDE_DEPTH, MAX_NESTING
 from gateway.errors import ConfigError
 from gateway.providers.settings import DEFAULTS
@@ -57,7 +58,10 @@ def test_a_configuration_of_the_product() -> None:
         ("main", True, "custom-proxy/llama-3.1-8b", "model"),
         ("beta", False, "openrouter/some/model:free", "model"),
     ]
+    assert models_of(agents.list[0].model or "") == ("custom-proxy/llama-3.1-8b", "openai/gpt-5")
+    assert models_of(agents.list[1].model or "") == ("openrouter/some/model:free",)
     provider = loaded.config.models.providers["custom-proxy"]
+    assert (provider.models[0].input, provider.models[0].reasoning, provider.models[1].input) == (("text",), False, ())
     assert (provider.base_url, provider.api_key) == ("http://localhost:4000/v1", "none-needed")
     assert provider.headers == {"X-Region": "west"}
     assert [model.id for model in provider.models] == ["llama-3.1-8b", "another"]
@@ -420,6 +424,28 @@ def test_a_default_model_alone_is_an_agent(tmp_path: Path) -> None:
 )
 def test_agents_refused(tmp_path: Path, agents: str, problem: str) -> None:
     assert problem in only_fault(tmp_path, f"{{agents: {{{agents}}}}}")
+
+
+def test_fallbacks(tmp_path: Path) -> None:
+    """As the product has it: an object stands for itself, text is that model alone, and nothing means the defaults."""
+    text = """{agents: {defaults: {model: {primary: "openai/a", fallbacks: ["ollama/b", "openai/a", "ollama/b"]}}, list: [
+        {id: "x"}, {id: "y", model: "ollama/c"}, {id: "z", model: {primary: "ollama/c", fallbacks: []}},
+        {id: "w", model: {primary: "ollama/${NAME}", fallbacks: ["groq/${NAME}"]}}]}}"""
+    agents = read(tmp_path, text, NAME="d").config.agents.list
+    assert [models_of(agent.model or "") for agent in agents] == [
+        ("openai/a", "ollama/b"),
+        ("ollama/c",),
+        ("ollama/c",),
+        ("ollama/d", "groq/d"),
+    ]
+
+
+def test_what_is_known_of_a_model(tmp_path: Path) -> None:
+    providers = "models: {providers: {openai: {models: [{id: 'a', input: ['text', 'image'], maxTokens: 5, cost: {}}]}}}"
+    (model,) = read(tmp_path, f"{{{providers}}}").config.models.providers["openai"].models
+    assert (model.input, model.max_tokens, model.reasoning) == (("text", "image"), 5, None)
+    problem = only_fault(tmp_path, providers.replace("'image'", "'smell'").join("{}"))
+    assert 'models.providers.openai.models[0].input[1]: expected "text" or "image" or' in problem
 
 
 def test_a_configured_provider_may_be_named_by_a_model(tmp_path: Path) -> None:

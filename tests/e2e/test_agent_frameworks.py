@@ -75,6 +75,33 @@ def test_openai_agents(gateway: Running, streamed: bool, settings: dict[str, Any
     assert asked_of_agents(gateway, streamed=streamed, **settings) == (ANSWER, ["Paris", "Rome"])
 
 
+@AGENTS
+def test_openai_agents_go_on_from_a_response(gateway: Running) -> None:
+    agents: Any = import_module("agents")
+    agents.set_tracing_disabled(True)
+
+    async def main() -> str:
+        async with AsyncOpenAI(base_url=gateway.base_url, api_key=TOKEN, max_retries=0, timeout=20) as client:
+            model = agents.OpenAIResponsesModel(model=MODEL, openai_client=client)
+            agent = agents.Agent(name="traveller", instructions="Be brief.", model=model)
+            first = await agents.Runner.run(agent, "a")
+            second = await agents.Runner.run(agent, "b", previous_response_id=first.last_response_id)
+            return str(second.final_output)
+
+    assert asyncio.run(main()) == "system: Be brief. | user: a | assistant: system: Be brief. | user: a | user: b"
+
+
+@LANGCHAIN
+def test_langchain_goes_on_from_a_response(gateway: Running) -> None:
+    messages: Any = import_module("langchain_core.messages")
+    model = import_module("langchain_openai").ChatOpenAI(
+        model=MODEL, base_url=gateway.base_url, api_key=TOKEN, max_retries=0, timeout=20, use_previous_response_id=True
+    )
+    conversation: list[Any] = [messages.HumanMessage("a")]
+    conversation += [model.invoke(conversation), messages.HumanMessage("b")]
+    assert model.invoke(conversation).text == "user: a | assistant: user: a | user: b"
+
+
 @LANGCHAIN
 @pytest.mark.parametrize("streamed", [False, True])
 @pytest.mark.parametrize("responses", [False, True])

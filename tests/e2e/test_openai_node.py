@@ -4,44 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import uuid
 from pathlib import Path
 
 import pytest
+from node_packages import node_modules
 from processes import TOKEN, Chain, until
 
-SDK = "openai@6"
-OLDEST_NODE = 18
 HERE = Path(__file__).parent
 
 
 @pytest.fixture(scope="module")
 def modules() -> Path:
-    """The folder that holds the SDK; it is kept from one run of the tests to the next."""
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if node is None or npm is None:
-        pytest.skip("node and npm are not installed")
-    version = subprocess.run([node, "--version"], capture_output=True, text=True, timeout=20, check=True).stdout
-    if int(version.removeprefix("v").split(".", maxsplit=1)[0]) < OLDEST_NODE:
-        pytest.skip(f"the SDK needs node {OLDEST_NODE}, and this is {version.strip()}")
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "gateway-tests", SDK.replace("@", "-"))
-    if not (cache / "node_modules" / "openai" / "package.json").exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        try:
-            installed = subprocess.run(
-                [npm, "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(cache), SDK],
-                capture_output=True,
-                text=True,
-                timeout=45,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            pytest.skip("npm did not install the SDK in time")
-        if installed.returncode:
-            pytest.skip(f"npm could not install the SDK: {installed.stderr.strip()[-300:]}")
-    return cache / "node_modules"
+    return node_modules("openai@6")
 
 
 @pytest.mark.timeout(150)  # npm may have to fetch the SDK first

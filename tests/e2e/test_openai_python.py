@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import openai
 import pytest
@@ -188,6 +189,34 @@ def test_the_same_user_shares_a_session(client: OpenAI) -> None:
     assert turn("fourth", user.upper()) == "", "two users must never share a session"
     assert turn("fifth", None) == ""
     assert turn("sixth", None) == ""
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_conversation_that_is_sent_again_is_known(client: OpenAI, stream: bool) -> None:
+    user = uuid.uuid4().hex
+    messages: list[Any] = [{"role": "system", "content": "be brief"}]
+    said: list[str] = []
+
+    def turn(text: str) -> None:
+        messages.append({"role": "user", "content": text})
+        arguments: dict[str, Any] = {"model": "openclaw/remember", "messages": messages, "user": user}
+        if stream:
+            with client.chat.completions.create(stream=True, **arguments) as events:
+                answer = content(list(events))
+            messages.append({"role": "assistant", "content": answer})
+        else:
+            message = client.chat.completions.create(**arguments).choices[0].message
+            answer = message.content or ""
+            messages.append(message)
+        assert answer == "|".join(said), "each message once"
+        said.extend((text, answer))
+
+    for text in ("one", "two", "three"):
+        turn(text)
+    del messages[-4:]  # the user edits the second question
+    del said[-4:]
+    turn("two, edited")
+    turn("four")
 
 
 def test_session_keys(client: OpenAI) -> None:

@@ -139,6 +139,12 @@ def test_tools_and_their_results() -> None:
     ]
 
 
+def test_calls_of_tools_that_are_no_longer_offered() -> None:
+    made = body(asked(*RESULT))
+    assert made["tools"] == [{"name": "weather", "input_schema": {"type": "object"}}]
+    assert made["tool_choice"] == {"type": "none"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "sent"), [("[1]", {"arguments": [1]}), ("{oops", {"arguments": "{oops"}), (" ", {})]
 )

@@ -45,7 +45,7 @@ def test_the_request() -> None:
         "model": "m-1",
         "messages": [
             {"role": "system", "content": "You are a gateway."},
-            {"role": "developer", "content": "Be brief.", "name": "ops"},
+            {"role": "system", "content": "Be brief.", "name": "ops"},
             {"role": "user", "content": "before"},
             {"role": "assistant", "content": "yes"},
             {"role": "user", "content": "What is it?"},
@@ -145,11 +145,13 @@ def test_the_models_limit_is_for_requests_without_one(given: dict[str, Any], sen
     assert [(name, body[name]) for name in ("max_tokens", "max_completion_tokens") if name in body] == [sent]
 
 
-def test_openai_itself_wants_the_new_name_of_the_limit() -> None:
+def test_openai_itself_wants_the_new_names() -> None:
     provider = Provider("openai", "https://api.openai.com/v1")
-    body = json.loads(Completions().body(asked(), provider, ModelSettings("m-1", max_tokens=99), None))
+    run = asked(Message("developer", "Be brief."), Message("user", "hi"))
+    body = json.loads(Completions().body(run, provider, ModelSettings("m-1", max_tokens=99), None))
     assert body["max_completion_tokens"] == 99
     assert "max_tokens" not in body
+    assert body["messages"][0] == {"role": "developer", "content": "Be brief."}
 
 
 def test_a_lone_surrogate_of_the_request_reaches_the_provider() -> None:

@@ -62,7 +62,7 @@ def test_links_lead_somewhere() -> None:
 def example(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Launch, Running, Path]]:
     """A gateway that runs on the configuration that README.md shows."""
     launcher = Launch(tmp_path_factory.mktemp("readme"))
-    path = launcher.file(block("json5", "providers:"))
+    path = launcher.file(block("json5", "local: {"))
     try:
         yield launcher, launcher(path, "--port", "0", "--token", "s3cret"), path
     finally:
@@ -134,12 +134,6 @@ def test_the_example_of_responses(launch: Launch, capsys: pytest.CaptureFixture[
     exec(code.replace("YOUR_TOKEN", "s3cret"), scope)
     scope["client"].close()  # type: ignore[attr-defined]  # as above
     assert capsys.readouterr().out.strip() == "Echo: hi | Echo: and you?"
-
-
-def test_the_example_of_embeddings(launch: Launch) -> None:
-    path = str(launch.file(block("json5", "embeddings: {")))
-    checked = launch.command("check", "--config", path, env={"GATEWAY_TOKEN": "s3cret"})
-    assert checked.returncode == 0, checked.stderr
 
 
 def test_the_keys(launch: Launch) -> None:

@@ -194,6 +194,17 @@ def test_an_answer_that_says_nothing() -> None:
         assert addition(turns, False, [*talk("u1 a1 u2"), *said], WIDE) == Addition(1, (user("u2"),))
 
 
+def test_answers_that_say_nothing_are_known_by_who_shows_them() -> None:
+    turns = [Turn("1", (user("u1"),), (answer(""),)), Turn("2", (user("u2"),), (answer(""),))]
+    shown = [user("u1"), answer(""), user("u2"), answer("")]
+    assert addition(turns[:1], False, [*shown[:2], user("u2")], WIDE) == Addition(1, (user("u2"),))
+    assert addition(turns, False, [*shown, user("u3")], WIDE) == Addition(2, (user("u3"),))
+    assert addition(turns, False, [*shown[:3], answer("ax"), user("u3")], WIDE) == Addition(
+        1, (user("u2"), answer("ax"), user("u3"))
+    )
+    assert addition([], False, [user("u1"), answer(" ")], WIDE) == Addition(0, (user("u1"),)), "room for the next"
+
+
 # Sessions of which the beginning is gone.
 
 
