@@ -9,12 +9,14 @@ from asyncio import (
     AbstractEventLoop,
     BaseProtocol,
     BaseTransport,
+    CancelledError,
     Future,
     ReadTransport,
     SubprocessProtocol,
     SubprocessTransport,
     WriteTransport,
     get_running_loop,
+    shield,
     wait,
 )
 from collections.abc import Iterator, Mapping, Sequence
@@ -60,8 +62,8 @@ async def start(
     """
     loop = get_running_loop()
     pipe, stdin = await _input_pipe(loop) if said and _POSIX else (None, PIPE if said else DEVNULL)
-    try:
-        _, child = await loop.subprocess_exec(
+    starting = loop.create_task(
+        loop.subprocess_exec(
             lambda: Child(loop, limits, pipe),
             *argv,
             stdin=stdin,
@@ -71,7 +73,18 @@ async def start(
             cwd=folder,
             start_new_session=True,
         )
-    except BaseException:
+    )
+    try:
+        _, child = await shield(starting)
+    except CancelledError:
+        # It may run already, and have begun something: asyncio would kill the program, and nothing of what it started.
+        with suppress(OSError, ValueError):
+            _, child = await starting
+            await child.end()
+        if pipe is not None:
+            pipe.close()
+        raise
+    except (OSError, ValueError):
         if pipe is not None:
             pipe.close()
         raise
@@ -106,8 +119,10 @@ class _Input(BaseProtocol):
 
     def close(self) -> None:
         """At once, whether it was read or not."""
-        if self._transport is not None:
-            self._transport.abort()
+        pipe, self._transport = self._transport, None
+        # One that is closing, with nothing left to write, is closed already; asyncio would close it a second time.
+        if pipe is not None and (pipe.get_write_buffer_size() or not pipe.is_closing()):
+            pipe.abort()
 
 
 async def _input_pipe(loop: AbstractEventLoop) -> tuple[_Input, int]:

@@ -164,10 +164,8 @@ class Runs:
                         size += _size(event)
                     else:
                         texts.append(_text(event))
-                    if size > ANSWER_CHARACTERS:
+                    if size > ANSWER_CHARACTERS or active.ending is not None:  # which comes before this one, below
                         ending = TOO_LONG
-                        break
-                    if active.ending is not None:
                         break
                 else:
                     source = None  # nothing is left that would have to be given back

@@ -6,6 +6,7 @@ serve     a gateway until a signal comes
 systemd   sockets that are handed in, and messages to the service manager
 demo, run, check, agent, models, keys   the commands, each imported only when it is asked for
 transcript  a session as people and programs read it
+terminal  an answer as it comes, for a person
 ask       how `agent` asks: a gateway over HTTP, or one in this process
 
 Environment, signals, log handlers and printing belong to this room; nothing below touches them.

@@ -7,9 +7,10 @@ import json
 import logging
 import math
 import os
+import signal
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from contextlib import aclosing, suppress
 from typing import Any
 
@@ -21,6 +22,7 @@ from .console import WRONG_USAGE, complain, write
 from .local import local
 from .remote import address, pinned, remote
 from .setup import add_config, find_agents_here, load_config, log_to_stderr
+from .terminal import Spinner, View
 
 __all__ = ["add_arguments", "execute"]
 
@@ -35,8 +37,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     """The flags of the command."""
     parser.add_argument("--message", metavar="TEXT", required=True, help="what to say; - reads standard input")
     parser.add_argument("--agent", metavar="ID", help="the agent; default: the gateway's default agent")
-    parser.add_argument("--session-key", metavar="KEY", help="the session; default: a new one")
-    parser.add_argument("--stream", action="store_true", help="print the answer as it comes")
+    parser.add_argument("--session-key", metavar="KEY", help="the session to go on with; default: a new one")
+    parser.add_argument(
+        "--stream", action="store_true", help="print the answer as it comes; to a terminal it is printed so anyway"
+    )
     parser.add_argument(
         "--json", action="store_true", help="print the completion object; with --stream, a line for each chunk object"
     )
@@ -68,10 +72,33 @@ def execute(options: Namespace) -> int:
     """Ask; returns the exit code.  Raises ConfigError."""
     try:
         question = Question(_message(options.message), options.agent, options.session_key)
-        asyncio.run(_ask(_place(options), question, options))
+        return asyncio.run(_until_signal(_ask(_place(options), question, options)))
     except UnansweredError as error:
         complain(str(error))
         return error.exit_code
+
+
+async def _until_signal(asking: Coroutine[Any, Any, None]) -> int:
+    """The exit code.  Another signal than Ctrl-C ends the run as well, and what its agent has started."""
+    loop = asyncio.get_running_loop()
+    task = loop.create_task(asking)
+    received: list[int] = []
+
+    def end(number: int) -> None:
+        received.append(number)
+        task.cancel()
+
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) == signal.SIG_DFL:  # `nohup` wants it ignored
+            with suppress(NotImplementedError, ValueError, RuntimeError):  # on Windows, or beside the main thread
+                loop.add_signal_handler(number, end, number)
+    try:
+        await task
+    except asyncio.CancelledError:
+        if not received:
+            raise
+        return 128 + received[0]
     return 0
 
 
@@ -120,28 +147,39 @@ def _secret(config: Config, environ: Mapping[str, str]) -> str | None:
 async def _ask(post: Post, question: Question, options: Namespace) -> None:
     try:
         async with asyncio.timeout(options.timeout or None):
-            await (_print_stream if options.stream else _print_whole)(post, question, options.json)
+            if options.json:
+                await (_print_chunks if options.stream else _print_document)(post, question)
+            elif options.stream or sys.stdout.isatty():
+                await _print_stream(post, question)
+            else:
+                async with Spinner():
+                    answer = await ask_whole(post, question)
+                write(_ended(text_of(answer)))
     except TimeoutError:
         message = f"there was no whole answer within {options.timeout:g} s; --timeout allows more"
         raise UnansweredError(message) from None
 
 
-async def _print_whole(post: Post, question: Question, as_json: bool) -> None:
-    answer = await ask_whole(post, question)
-    write(_line(answer) if as_json else _ended(text_of(answer)))
+async def _print_document(post: Post, question: Question) -> None:
+    async with Spinner():
+        answer = await ask_whole(post, question)
+    write(_line(answer))
 
 
-async def _print_stream(post: Post, question: Question, as_json: bool) -> None:
-    last = "\n"
-    try:
-        async with aclosing(ask_stream(post, question)) as chunks:
+async def _print_chunks(post: Post, question: Question) -> None:
+    async with aclosing(ask_stream(post, question)) as chunks:
+        async for chunk in chunks:
+            write(_line(chunk))
+
+
+async def _print_stream(post: Post, question: Question) -> None:
+    async with Spinner() as spinner, aclosing(ask_stream(post, question)) as chunks:
+        view = View(spinner)
+        try:
             async for chunk in chunks:
-                if text := _line(chunk) if as_json else text_of(chunk):
-                    write(text)
-                    last = text[-1]
-    finally:
-        if last != "\n":
-            write("\n")
+                view.show(chunk)
+        finally:
+            view.end()
 
 
 def _line(document: dict[str, Any]) -> str:

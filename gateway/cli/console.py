@@ -40,7 +40,7 @@ exit codes:
   2    wrong usage
   69   the gateway cannot be reached
   78   the configuration is wrong
-  130  interrupted
+  130  interrupted; 129 and 143: ended by SIGHUP, SIGTERM
 """
 """69 and 78 are those of sysexits.h; process supervisors can be told not to try again after a 78."""
 
@@ -50,7 +50,8 @@ class StartError(ConfigError):
 
 
 # C0 and C1 without tab and line feed, and DEL: what an agent says must not move the cursor or recolour the terminal.
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# And what turns the direction of writing by force: it would show another text than there is (CVE-2021-42574).
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 # These, and what turns the direction of writing, ends a line, or stands for no character.
 _UNPRINTABLE = "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"

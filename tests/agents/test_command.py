@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -64,11 +65,16 @@ def answer(agent: CommandAgent, run: RunInput | None = None) -> Answer:
     """One run; nothing may be left behind."""
 
     async def main() -> Answer:
+        errors: list[Any] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             found = await runs_of(agent).answer(run or asking())
             assert not agent._children
-            return found
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert not errors
+        return found
 
     before = descriptors()
     found = asyncio.run(main())
@@ -275,6 +281,13 @@ def test_input_that_nobody_reads() -> None:
     assert said(shell("exec 0<&-; sleep 0.1; echo fine"), long) == "fine"
 
 
+@pytest.mark.parametrize("script", ["exit 7", "exec 0<&-; exit 7", "head -c 1 >&2; exit 7", "cat >&2; exit 7"])
+def test_input_is_closed_once_however_it_ends(script: str) -> None:
+    for size in (1, 100_000) * 8:
+        ending = failure(shell(script), asking((Message("user", "x" * size),)))
+        assert ending.message.startswith("the command ended with exit code 7")
+
+
 # What it says.
 
 
@@ -409,6 +422,35 @@ def test_cancelling_ends_the_whole_group(tmp_path: Path, trap: str, monkeypatch:
     before = descriptors()
     for pid in asyncio.run(main()):
         until(f"{pid} is gone", lambda pid=pid: not alive(pid))  # type: ignore[misc]  # a default binds the loop's value
+    assert descriptors() == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are looked for in /proc")
+def test_cancelling_while_it_starts_leaves_nothing() -> None:
+    """At each step of its start: what it has begun by then is ended too."""
+    mark = f"61.{os.getpid()}"
+    agent = shell(f"sleep {mark} & sleep {mark}")
+
+    async def main() -> None:
+        for steps in range(40):
+            task = asyncio.create_task(runs_of(agent).answer(asking()))
+            for _ in range(steps):
+                await asyncio.sleep(0.001 if steps > 20 else 0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    def left() -> list[str]:
+        found = []
+        for folder in Path("/proc").iterdir():
+            if folder.name.isdecimal():
+                with contextlib.suppress(OSError):
+                    found.append((folder / "cmdline").read_text(encoding="utf-8", errors="replace"))
+        return [line for line in found if mark in line]
+
+    before = descriptors()
+    asyncio.run(main())
+    until("they are gone", lambda: not left())
     assert descriptors() == before
 
 

@@ -8,7 +8,20 @@ from collections.abc import AsyncIterator
 
 from gateway import AgentError, RunInput
 
-__all__ = ["colours", "deaf", "endless", "fail", "fail_late", "key", "say", "silent", "words"]
+__all__ = [
+    "before",
+    "colours",
+    "deaf",
+    "endless",
+    "fail",
+    "fail_late",
+    "key",
+    "nasty",
+    "say",
+    "silent",
+    "slow",
+    "words",
+]
 
 
 async def say(run: RunInput) -> str:
@@ -22,6 +35,10 @@ async def words(run: RunInput) -> AsyncIterator[str]:
 
 async def key(run: RunInput) -> str:
     return run.session_key
+
+
+async def before(run: RunInput) -> str:
+    return " / ".join(message.text for message in run.history) or "nothing"
 
 
 async def colours(_: RunInput) -> str:
@@ -40,6 +57,18 @@ async def fail_late(_: RunInput) -> AsyncIterator[str]:
 async def silent(_: RunInput) -> str:
     await asyncio.sleep(3600)
     return "never said"
+
+
+async def slow(_: RunInput) -> AsyncIterator[str]:
+    await asyncio.sleep(1.2)
+    yield "first\n"
+    await asyncio.sleep(1.2)
+    yield "second"
+
+
+async def nasty(_: RunInput) -> AsyncIterator[str]:
+    yield "\x1b[2J\x1b"
+    yield "[31mred\x1b]0;title\x07\rcr\ttab\nline \x9b[0m\u202efdp.exe"
 
 
 async def endless(_: RunInput) -> AsyncIterator[str]:

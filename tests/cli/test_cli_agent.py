@@ -26,7 +26,7 @@ from gateway.config import load
 HERE = Path(__file__).parent
 CERTIFICATE = HERE.parent / "data" / "tls" / "localhost.pem"
 TOKEN = "hidden-token"
-NAMES = ("say", "words", "key", "colours", "fail", "fail_late", "silent", "endless")
+NAMES = ("before", "say", "words", "key", "colours", "fail", "fail_late", "silent", "endless")
 
 Run: TypeAlias = Callable[..., tuple[int, str, str]]
 
@@ -144,6 +144,15 @@ def test_session_key(ask: Run) -> None:
     assert "reserved" in err
 
 
+def test_a_session_is_continued(ask: Run) -> None:
+    """Also from one process to the next: with --local there is no gateway that could remember."""
+    more = ("--agent", "before", "--session-key", "mine")
+    assert ask("--message", "one", *more)[1] == "nothing\n"
+    assert ask("--message", "two", *more, "--stream")[1] == "one / nothing\n"
+    assert ask("--message", "three", *more)[1] == "one / nothing / two / one / nothing\n"
+    assert ask("--message", "one", "--agent", "before")[1] == "nothing\n"
+
+
 def test_a_failure(ask: Run) -> None:
     assert ask("--message", "x", "--agent", "fail") == (FAILED, "", "gateway: out of order\n")
     assert ask("--message", "x", "--agent", "fail", "--stream") == (FAILED, "", "gateway: out of order\n")
@@ -212,7 +221,7 @@ def test_an_interrupt_ends_the_run(ask: Run, monkeypatch: pytest.MonkeyPatch) ->
         if len(written) == 3:
             os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr("gateway.cli.agent.write", write)
+    monkeypatch.setattr("gateway.cli.terminal.write", write)
     code, _, err = ask("--message", "x", "--agent", "endless", "--stream")
     assert (code, err) == (INTERRUPTED, "")
     assert written[:3] == ["on ", "on ", "on "]
