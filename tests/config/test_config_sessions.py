@@ -86,14 +86,18 @@ def test_embedded_gateways_keep_files_only_where_they_are_asked_to(tmp_path: Pat
         assert [file.name for file in tmp_path.iterdir()] == ["c.json5"]
 
         loaded = read(tmp_path, store="./s/x.db", idleMinutes=1, maxSessions=2)
-        times = [1_000.0]
+        now = 1_000.0
+
+        def clock() -> float:
+            return now
+
         for _ in range(2):
-            gateway = Gateway(loaded.config, agents={"main": agent}, listen=(), clock=lambda: times[-1])
+            gateway = Gateway(loaded.config, agents={"main": agent}, listen=(), clock=clock)
             store = store_of(gateway)
             for number in range(3):
-                await store.commit(fresh_key("main", f"{number:032}"), Turn(f"r{number}", (), (), times[-1]))
+                await store.commit(fresh_key("main", f"{number:032}"), Turn(f"r{number}", (), (), now))
             assert len(await store.sessions()) == 2
-            times.append(times[-1] + 61)
+            now += 61
             assert await store.sessions() == ()
             assert await store.load(fresh_key("main", f"{2:032}")) == Session()
             await gateway.aclose()
