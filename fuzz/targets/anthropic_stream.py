@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from functools import partial
 from itertools import takewhile
+from typing import Any
 
 from fuzz.answers import PROVIDER, Read, check, numbered, read_stream, read_whole
 from fuzz.invariants import every_cutting_gives
@@ -15,22 +17,23 @@ from gateway.providers.thoughts import Thoughts
 
 __all__ = ["one_input"]
 
-THINKING = 200
+THINKING = 400
 """A limit that inputs can reach."""
 
 
 def one_input(data: bytes) -> None:
-    before, anthropic_stream.THINKING_CHARACTERS = anthropic_stream.THINKING_CHARACTERS, THINKING
+    module: Any = anthropic_stream
+    before, module.THINKING_CHARACTERS = module.THINKING_CHARACTERS, THINKING
     try:
         check(every_cutting_gives(data, _read))
-        check(read_whole(MessageReader(PROVIDER, "m", Thoughts(), numbered()), data))
+        check(read_whole(MessageReader(PROVIDER, "m", partial(Thoughts().keep, 0), numbered()), data))
     finally:
-        anthropic_stream.THINKING_CHARACTERS = before
+        module.THINKING_CHARACTERS = before
 
 
 def _read(cut: Iterable[bytes]) -> Read:
     thoughts = Thoughts()
-    read = read_stream(MessageReader(PROVIDER, "m", thoughts, numbered()), cut)
+    read = read_stream(MessageReader(PROVIDER, "m", partial(thoughts.keep, 0), numbered()), cut)
     for blocks, size in thoughts._kept.values():
         kinds = {"thinking": {"type", "thinking", "signature"}, "redacted_thinking": {"type", "data"}}
         assert all(block.keys() == kinds[block["type"]] for block in blocks), "a thought that the API would refuse"

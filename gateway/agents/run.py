@@ -173,8 +173,7 @@ class Runs:
                     source = None  # nothing is left that would have to be given back
             else:
                 texts.append(_text(await source))
-                if len(texts[0]) > ANSWER_CHARACTERS:
-                    ending = TOO_LONG
+                ending = TOO_LONG if len(texts[0]) > ANSWER_CHARACTERS else _DONE
             if active.ending is not None:
                 ending = self._outcome(active)
         except BaseException as error:
@@ -183,8 +182,6 @@ class Runs:
             self._leave(run)
             if source is not None and _is_open(source):
                 await _close(source, run)
-        if not rest:
-            return tuple.__new__(Answer, ("".join(texts), NO_USAGE, ending, (), "", None))  # see api/parse.py
         return _answer("".join(texts), rest, ending)
 
     def stop_all(self) -> None:
@@ -351,6 +348,8 @@ def _size(event: RunEvent) -> int:
 
 
 def _answer(text: str, rest: list[RunEvent], ending: RunDone | RunFailed) -> Answer:
+    if not rest:
+        return tuple.__new__(Answer, (text, NO_USAGE, ending, (), "", None))  # see api/parse.py
     usage, change = NO_USAGE, None
     calls: list[ToolCallDelta] = []
     reasoning: list[str] = []

@@ -83,6 +83,8 @@ class Responses:
             try:
                 await self._runs.check(run)
             except AgentError as error:
+                if error.status != 404:  # the store failed
+                    raise
                 raise RequestError(error.status, error.message, param="previous_response_id", code=error.code) from None
         created = int(self._clock())
         model = request.chat.model or PUBLIC

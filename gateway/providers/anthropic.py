@@ -19,7 +19,7 @@ from .anthropic_stream import MessageReader
 from .openai import limit_of
 from .pictures import base64_of
 from .settings import ModelSettings, Provider
-from .thoughts import Thoughts
+from .thoughts import Thoughts, scope_of
 
 __all__ = ["Messages"]
 
@@ -70,15 +70,15 @@ class Messages:
         }
         if text := "\n\n".join(filter(None, system)):
             document["system"] = text
-        _think(document, run, model, may_begin=self._may_think(said))
-        document["messages"] = self._messages(said, thinking="thinking" in document)
+        _think(document, run, model, may_begin=self._may_think(run, said))
+        document["messages"] = self._messages(run, said, thinking="thinking" in document)
         return json.dumps(document, separators=(",", ":")).encode()
 
-    def reader(self, provider: Provider, model: str) -> MessageReader:
+    def reader(self, provider: Provider, model: str, run: RunInput) -> MessageReader:
         """See `Dialect.reader`."""
-        return MessageReader(provider, model, self._thoughts)
+        return MessageReader(provider, model, self._thoughts.keeper(run))
 
-    def _may_think(self, said: list[Message]) -> bool:
+    def _may_think(self, run: RunInput, said: list[Message]) -> bool:
         """Whether a turn begins, or goes on whose thoughts are known.
 
         The API wants one mode for all of a turn: one that has called tools without thinking, or whose thoughts are no
@@ -87,20 +87,17 @@ class Messages:
         start = len(said)
         while start and said[start - 1].role != "user":
             start -= 1
-        called = next((one for one in said[start:] if one.tool_calls), None)
-        return called is None or bool(self._thoughts_of(called))
+        called = next((at for at in range(start, len(said)) if said[at].tool_calls), None)
+        return called is None or bool(self._thoughts.find(scope_of(run, said, called), said[called]))
 
-    def _thoughts_of(self, message: Message) -> list[dict[str, Any]]:
-        return next(filter(None, (self._thoughts.find(call.id) for call in message.tool_calls)), [])
-
-    def _messages(self, said: list[Message], *, thinking: bool) -> list[dict[str, Any]]:
+    def _messages(self, run: RunInput, said: list[Message], *, thinking: bool) -> list[dict[str, Any]]:
         """The conversation in messages of users and assistants, in turns; neighbours of one role become one."""
         messages: list[dict[str, Any]] = []
-        for message in said:
+        for index, message in enumerate(said):
             role = "assistant" if message.role == "assistant" else "user"
             blocks = _blocks(message)
             if thinking and message.tool_calls:
-                blocks = [*self._thoughts_of(message), *blocks]
+                blocks = [*self._thoughts.find(scope_of(run, said, index), message), *blocks]
             if not blocks:
                 continue
             if messages and messages[-1]["role"] == role:

@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from ..model.run import FinishReason, ReasoningDelta, ToolCallDelta, Usage
 from .calls import CALLS, CallIds, new_call_id
 from .dialect import Piece
 from .events import EventReader, member, text_of, tokens, well_formed
 from .settings import Provider
-from .thoughts import Thoughts
+from .thoughts import BLOCK_CHARACTERS, THINKING_CHARACTERS, Keep
 
 __all__ = ["MessageReader"]
-
-THINKING_CHARACTERS = 1_000_000
-"""Of the thoughts of one answer that are kept for the next request; the longest are about a third of it."""
 
 # `pause_turn` comes only with tools that run at Anthropic, which nobody here asks for.
 _FINISH_REASONS: dict[str, FinishReason] = {
@@ -45,6 +42,9 @@ _STATUSES = {
 }
 
 
+T = TypeVar("T", str, "_Block")
+
+
 class _Block:
     """What the deltas of a block belong to.  `number`: of the call that it is, None for others."""
 
@@ -66,22 +66,20 @@ class _Block:
 
 
 class MessageReader(EventReader):
-    """See `dialect.Reader`.  `thoughts` keeps what was thought before each call.
+    """See `dialect.Reader`.  `keep` takes what was thought before each call.
 
     `new_id` makes the ids of calls that come without one.
     """
 
-    __slots__ = ("_block", "_calls", "_counts", "_ids", "_thinking", "_thought", "_thoughts")
+    __slots__ = ("_block", "_calls", "_counts", "_ids", "_keep", "_thinking", "_thought")
 
     answer = "a message"
     sign = "a message_stop"
 
-    def __init__(
-        self, provider: Provider, model: str, thoughts: Thoughts, new_id: Callable[[], str] = new_call_id
-    ) -> None:
+    def __init__(self, provider: Provider, model: str, keep: Keep, new_id: Callable[[], str] = new_call_id) -> None:
         super().__init__(provider, model)
         self._ids = CallIds(new_id)
-        self._thoughts = thoughts
+        self._keep = keep
         self._block = _Block("")
         self._calls = 0
         self._counts: dict[str, int] = {}
@@ -148,14 +146,16 @@ class MessageReader(EventReader):
                 text = text_of(content, "text")
                 return [text] if text else []
             case "thinking":
-                self._thinking.append(block)
+                self._think(self._thinking, block, BLOCK_CHARACTERS)
                 text = text_of(content, "thinking")
-                self._think(block.data, text)
-                self._think(block.signature, text_of(content, "signature"))
+                self._think(block.data, text, len(text))
+                signature = text_of(content, "signature")
+                self._think(block.signature, signature, len(signature))
                 return [ReasoningDelta(text)] if text else []
             case "redacted_thinking":
-                self._thinking.append(block)
-                self._think(block.data, text_of(content, "data"))
+                self._think(self._thinking, block, BLOCK_CHARACTERS)
+                data = text_of(content, "data")
+                self._think(block.data, data, len(data))
             case "tool_use":
                 return self._call(content, whole=whole)
             case _:
@@ -171,7 +171,7 @@ class MessageReader(EventReader):
         block = self._block
         block.number = self._calls
         if self._thinking and not self._calls and self._thought <= THINKING_CHARACTERS:
-            self._thoughts.keep(call_id, [thought.thought() for thought in self._thinking])
+            self._keep(call_id, [thought.thought() for thought in self._thinking])
         self._calls += 1
         if self.finish_reason == "stop":
             self.finish_reason = "tool_calls"
@@ -189,10 +189,11 @@ class MessageReader(EventReader):
                 return [text] if text else []
             case "thinking_delta":
                 text = text_of(delta, "thinking")
-                self._think(block.data, text)
+                self._think(block.data, text, len(text))
                 return [ReasoningDelta(text)] if text else []
             case "signature_delta":
-                self._think(block.signature, text_of(delta, "signature"))
+                signature = text_of(delta, "signature")
+                self._think(block.signature, signature, len(signature))
             case "input_json_delta":
                 piece = text_of(delta, "partial_json")
                 if piece and block.number is not None and not block.whole:
@@ -209,10 +210,10 @@ class MessageReader(EventReader):
             return []
         return [ToolCallDelta(block.number, arguments="{}")]
 
-    def _think(self, pieces: list[str], text: str) -> None:
-        self._thought += len(text)
-        if self._thought <= THINKING_CHARACTERS:
-            pieces.append(text)
+    def _think(self, pieces: list[T], piece: T, size: int) -> None:
+        self._thought += size
+        if size and self._thought <= THINKING_CHARACTERS:
+            pieces.append(piece)
 
     def _count(self, usage: dict[str, Any]) -> None:
         """Counts are those so far: the later ones stand for the earlier ones."""

@@ -49,5 +49,5 @@ class Dialect(Protocol):
     def body(self, run: RunInput, provider: Provider, model: ModelSettings, system_prompt: str | None) -> bytes:
         """The request.  Raises AgentError (400) for what the API has no form for."""
 
-    def reader(self, provider: Provider, model: str) -> Reader:
-        """For one answer."""
+    def reader(self, provider: Provider, model: str, run: RunInput) -> Reader:
+        """For one answer to the run."""

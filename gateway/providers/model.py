@@ -67,7 +67,7 @@ class Model:
         retries = 0
         while True:
             begun = False
-            reader = self._dialect.reader(self._provider, self._model)
+            reader = self._dialect.reader(self._provider, self._model, run)
             try:
                 with await self._upstream.request("POST", self._url, self._headers, body) as response:
                     streamed = await self._accept(response)

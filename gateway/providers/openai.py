@@ -60,7 +60,7 @@ class Completions:
             document.pop("parallel_tool_calls", None)  # which OpenAI refuses then
         return json.dumps(document, separators=(",", ":")).encode()
 
-    def reader(self, provider: Provider, model: str) -> CompletionReader:
+    def reader(self, provider: Provider, model: str, run: RunInput) -> CompletionReader:  # noqa: ARG002 - Dialect.reader
         """See `Dialect.reader`."""
         return CompletionReader(provider, model)
 

@@ -18,7 +18,7 @@ from .openai import bearer, function, limit_of
 from .pictures import data_url
 from .responses_stream import ResponseReader
 from .settings import ModelSettings, Provider
-from .thoughts import Thoughts
+from .thoughts import Thoughts, scope_of
 
 __all__ = ["Responses"]
 
@@ -53,7 +53,12 @@ class Responses:
         system = [system_prompt or "", *(one.text for one in conversation if one.role in INSTRUCTIONS)]
         document: dict[str, Any] = {
             "model": model.id,
-            "input": [item for one in conversation if one.role not in INSTRUCTIONS for item in self._items(one)],
+            "input": [
+                item
+                for index, one in enumerate(conversation)
+                if one.role not in INSTRUCTIONS
+                for item in self._items(one, scope_of(run, conversation, index) if one.tool_calls else 0)
+            ],
             "stream": True,
             "store": False,
             **{name: given[name] for name in _SAME if name in given},
@@ -74,18 +79,17 @@ class Responses:
             document.pop("parallel_tool_calls", None)
         return json.dumps(document, separators=(",", ":")).encode()
 
-    def reader(self, provider: Provider, model: str) -> ResponseReader:
+    def reader(self, provider: Provider, model: str, run: RunInput) -> ResponseReader:
         """See `Dialect.reader`."""
-        return ResponseReader(provider, model, self._thoughts)
+        return ResponseReader(provider, model, self._thoughts.keeper(run))
 
-    def _items(self, message: Message) -> list[dict[str, Any]]:
+    def _items(self, message: Message, scope: int) -> list[dict[str, Any]]:
         if message.role == "tool":
             output: Any = [_part(part) for part in message.parts] if message.parts else message.text
             return [{"type": "function_call_output", "call_id": message.tool_call_id or "", "output": output}]
         items: list[dict[str, Any]] = []
         if message.role == "assistant":
-            for call in message.tool_calls:
-                items += self._thoughts.find(call.id)
+            items += self._thoughts.find(scope, message)
             if message.text:
                 items.append({"role": "assistant", "content": message.text})
             items += [

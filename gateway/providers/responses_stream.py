@@ -7,6 +7,7 @@ item when it is done, or from the whole response at the end.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ from .calls import CALLS, CallIds, new_call_id
 from .dialect import Piece
 from .events import EventReader, member, text_of, tokens
 from .settings import Provider
-from .thoughts import Thoughts
+from .thoughts import BLOCK_CHARACTERS, THINKING_CHARACTERS, Keep
 
 __all__ = ["ResponseReader"]
 
@@ -49,25 +50,24 @@ class _Item:
 
 
 class ResponseReader(EventReader):
-    """See `dialect.Reader`.  `thoughts` keeps what was thought before each call.
+    """See `dialect.Reader`.  `keep` takes what was thought before each call.
 
     `new_id` makes the ids of calls that come without one.
     """
 
-    __slots__ = ("_calls", "_ids", "_items", "_reasoning", "_thoughts")
+    __slots__ = ("_calls", "_held", "_ids", "_items", "_keep", "_reasoning")
 
     answer = "a response"
     sign = "response.completed"
 
-    def __init__(
-        self, provider: Provider, model: str, thoughts: Thoughts, new_id: Callable[[], str] = new_call_id
-    ) -> None:
+    def __init__(self, provider: Provider, model: str, keep: Keep, new_id: Callable[[], str] = new_call_id) -> None:
         super().__init__(provider, model)
         self._ids = CallIds(new_id)
-        self._thoughts = thoughts
+        self._keep = keep
         self._calls = 0
         self._items: dict[int | str, _Item] = {}
         self._reasoning: list[dict[str, Any]] = []
+        self._held = 0  # characters
 
     def _read(self, document: dict[str, Any]) -> list[Piece]:
         kind = document.get("type")
@@ -165,9 +165,9 @@ class ResponseReader(EventReader):
         item.number = self._calls
         self._calls += 1
         call_id = self._ids.take(text_of(content, "call_id") or text_of(content, "id"))
-        if self._reasoning:
-            self._thoughts.keep(call_id, self._reasoning)
-            self._reasoning = []
+        if self._reasoning and self._held <= THINKING_CHARACTERS:
+            self._keep(call_id, self._reasoning)
+        self._reasoning = []
         arguments = text_of(content, "arguments")
         item.text = bool(arguments)
         return [ToolCallDelta(item.number, call_id, name, arguments)]
@@ -190,7 +190,10 @@ class ResponseReader(EventReader):
     def _reason(self, item: _Item, content: dict[str, Any]) -> list[Piece]:
         if not item.kept and text_of(content, "encrypted_content"):
             item.kept = True
-            self._reasoning.append({name: content[name] for name in _KEPT if name in content})
+            kept = {name: content[name] for name in _KEPT if name in content}
+            self._held += len(json.dumps(kept)) + BLOCK_CHARACTERS
+            if self._held <= THINKING_CHARACTERS:
+                self._reasoning.append(kept)
         text = "" if item.thought else _joined(content.get("summary"), "text", "\n\n")
         item.thought = True
         return [ReasoningDelta(text)] if text else []

@@ -7,9 +7,14 @@ chat completion have no place for them, so they are kept here for a while, by th
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeAlias
 
-__all__ = ["ENTRIES", "THOUGHT_CHARACTERS", "Thoughts"]
+from ..model.chat import Message
+from ..model.run import RunInput
+
+__all__ = ["BLOCK_CHARACTERS", "ENTRIES", "THINKING_CHARACTERS", "THOUGHT_CHARACTERS", "Keep", "Thoughts", "scope_of"]
 
 ENTRIES = 1000
 """Calls whose thoughts are kept.  Results come back within seconds, or minutes where a person has to agree; who comes
@@ -18,27 +23,55 @@ later is answered all the same, without them."""
 THOUGHT_CHARACTERS = 16_000_000
 """Of all of them together."""
 
+THINKING_CHARACTERS = 1_000_000
+"""Of the thoughts of one answer; the longest are about a third of it.  What is longer is not kept: the API would refuse
+a part."""
+
+BLOCK_CHARACTERS = 100
+"""What a thought counts besides its characters."""
+
+
+Keep: TypeAlias = Callable[[str, list[dict[str, Any]]], None]
+"""(id of a call, what was thought before it), for a reader."""
+
 
 class Thoughts:
-    """`keep` and `find` take the id of a call, which the provider made up and nobody can guess."""
+    """`scope` is where a call was made, see `scope_of`: not all servers give their calls ids that nobody can guess."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[str, tuple[list[dict[str, Any]], int]] = OrderedDict()
+        self._kept: OrderedDict[tuple[int, str], tuple[list[dict[str, Any]], int]] = OrderedDict()
         self._size = 0
 
-    def keep(self, call_id: str, blocks: list[dict[str, Any]]) -> None:
+    def keeper(self, run: RunInput) -> Keep:
+        """What keeps the thoughts of the answer to a run."""
+        conversation = run.conversation
+        return partial(self.keep, scope_of(run, conversation, len(conversation)))
+
+    def keep(self, scope: int, call_id: str, blocks: list[dict[str, Any]]) -> None:
         """Keep what was thought before a call; the oldest go when there is too much."""
-        self._drop(call_id)
+        key = (scope, call_id)
+        self._drop(key)
         size = sum(len(value) for block in blocks for value in block.values() if isinstance(value, str))
-        self._kept[call_id] = (blocks, size)
+        self._kept[key] = (blocks, size)
         self._size += size
         while len(self._kept) > ENTRIES or self._size > THOUGHT_CHARACTERS:
             self._drop(next(iter(self._kept)))
 
-    def find(self, call_id: str) -> list[dict[str, Any]]:
-        """What was thought before a call; empty where nothing is known."""
-        return self._kept[call_id][0] if call_id in self._kept else []
+    def find(self, scope: int, message: Message) -> list[dict[str, Any]]:
+        """What was thought before the calls of a message; empty where nothing is known."""
+        for call in message.tool_calls:
+            if (scope, call.id) in self._kept:
+                return self._kept[scope, call.id][0]
+        return []
 
-    def _drop(self, call_id: str) -> None:
-        _, size = self._kept.pop(call_id, ([], 0))
+    def _drop(self, key: tuple[int, str]) -> None:
+        _, size = self._kept.pop(key, ([], 0))
         self._size -= size
+
+
+def scope_of(run: RunInput, conversation: Sequence[Message], index: int) -> int:
+    """Where in a conversation the message of this index stands: whose it is, and what the user said before."""
+    for at in range(index - 1, -1, -1):
+        if conversation[at].role == "user":
+            return hash((run.caller.id, conversation[at].text))
+    return hash(run.caller.id)

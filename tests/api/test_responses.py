@@ -18,9 +18,11 @@ from gateway.agents.conversation import ANSWER_CHARACTERS
 from gateway.agents.function import echo
 from gateway.config import Config, Endpoints, Http, Responses, load
 from gateway.config import Gateway as GatewayConfig
+from gateway.errors import StoreError
 from gateway.model.caller import Caller
 from gateway.model.key import Key
 from gateway.model.run import ModelChange, ToolCallDelta
+from gateway.sessions.store import MemoryStore
 from gateway.testing import ScriptedAgent
 from gateway.wire.sse import SseDecoder, SseEvent
 
@@ -532,3 +534,22 @@ def test_a_stream_that_failed_is_not_given_again() -> None:
             assert len(agent.runs) == number
 
     serving(test, config=CONFIG, agents={"main": agent})
+
+
+def test_a_store_that_fails() -> None:
+    class Broken(MemoryStore):
+        async def locate(self, run_id: str) -> tuple[str, int] | None:
+            raise StoreError(f"{run_id} cannot be looked for: the disk is gone")
+
+    async def test(gateway: Gateway) -> None:
+        first = await said(gateway, "a")
+        reference = {"type": "item_reference", "id": first.json["output"][0]["id"]}
+        for stream in (False, True):
+            for answer in (
+                await respond(gateway, "b", previous_response_id=first.json["id"], stream=stream),
+                await respond(gateway, [reference, {"role": "user", "content": "b"}], stream=stream),
+            ):
+                assert (answer.status, answer.error["code"]) == (503, "session_store_unavailable")
+                assert answer.error["type"] == "api_error"
+
+    serve(test, store=Broken())

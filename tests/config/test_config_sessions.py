@@ -87,8 +87,12 @@ def test_embedded_gateways_keep_files_only_where_they_are_asked_to(tmp_path: Pat
 
         loaded = read(tmp_path, store="./s/x.db", idleMinutes=1, maxSessions=2)
         now = 1_000.0
+
+        def clock() -> float:
+            return now
+
         for _ in range(2):
-            gateway = Gateway(loaded.config, agents={"main": agent}, listen=(), clock=lambda: now)
+            gateway = Gateway(loaded.config, agents={"main": agent}, listen=(), clock=clock)
             store = store_of(gateway)
             for number in range(3):
                 await store.commit(fresh_key("main", f"{number:032}"), Turn(f"r{number}", (), (), now))

@@ -201,8 +201,8 @@ PLANTED: list[tuple[str, str, str, str]] = [
     (
         "anthropic_stream",
         "providers/anthropic_stream.py",
-        "and self._thought <= THINKING_CHARACTERS:\n            self._thoughts",
-        "and True:\n            self._thoughts",
+        "and self._thought <= THINKING_CHARACTERS:\n            self._keep",
+        "and True:\n            self._keep",
     ),
     (
         "responses_stream",

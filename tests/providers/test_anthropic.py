@@ -9,6 +9,7 @@ import pytest
 from scripted_provider import KEY, answer, asked, stream, trial
 
 from gateway.errors import AgentError
+from gateway.model.caller import Caller
 from gateway.model.chat import Image, Message, Tool, ToolCall, ToolChoice
 from gateway.model.run import RunDone, RunInput
 from gateway.providers.anthropic import BUDGETS, MAX_TOKENS, Messages
@@ -284,7 +285,7 @@ RESULT = (
 
 def test_thoughts_come_back_with_the_results_of_tools() -> None:
     dialect = Messages()
-    trial(events(*THOUGHT), dialect=dialect, run=asked(tools=(WEATHER,), reasoning_effort="low"))
+    trial(events(*THOUGHT), dialect=dialect, run=asked(*RESULT[:1], tools=(WEATHER,), reasoning_effort="low"))
     made = body(asked(*RESULT, tools=(WEATHER,), reasoning_effort="low"), dialect=dialect)
     assert made["thinking"]["type"] == "enabled"
     assert made["messages"][1]["content"][:2] == [
@@ -305,16 +306,32 @@ def test_a_turn_whose_thoughts_are_not_known_ends_without() -> None:
     assert body(asked(*RESULT, reasoning_effort="low"), "claude-opus-4-7")["thinking"] == {"type": "adaptive"}
 
 
+def test_thoughts_come_back_to_their_own_turn_only() -> None:
+    """Servers that only speak like Anthropic may count the ids of their calls."""
+    dialect = Messages()
+    mine = asked(*RESULT[:1], reasoning_effort="low")
+    trial(events(*THOUGHT), dialect=dialect, run=mine)
+    follow_up = asked(*RESULT, reasoning_effort="low")
+    assert "thinking" in body(follow_up, dialect=dialect)
+    assert "thinking" not in body(follow_up._replace(caller=Caller("bob")), dialect=dialect)
+    other = asked(Message("user", "In Oslo?"), *RESULT[1:], reasoning_effort="low")
+    assert "thinking" not in body(other, dialect=dialect)
+
+
 def test_thoughts_are_kept_for_a_while() -> None:
     thoughts = Thoughts()
+
+    def found(call_id: str) -> list[dict[str, Any]]:
+        return thoughts.find(1, Message("assistant", "", tool_calls=(ToolCall(call_id, "f", ""),)))
+
     for number in range(ENTRIES + 1):
-        thoughts.keep(f"t{number}", [{"type": "thinking", "thinking": "x"}])
-    assert thoughts.find("t0") == []
-    assert thoughts.find(f"t{ENTRIES}") == [{"type": "thinking", "thinking": "x"}]
-    thoughts.keep("long", [{"thinking": "x" * (THOUGHT_CHARACTERS - 5)}])
-    assert (thoughts.find(f"t{ENTRIES}"), len(thoughts.find("long"))) == ([], 1)
-    thoughts.keep("longer", [{"thinking": "x" * (THOUGHT_CHARACTERS + 1)}])
-    assert (thoughts.find("long"), thoughts.find("longer")) == ([], [])
+        thoughts.keep(1, f"t{number}", [{"type": "thinking", "thinking": "x"}])
+    assert found("t0") == []
+    assert found(f"t{ENTRIES}") == [{"type": "thinking", "thinking": "x"}]
+    thoughts.keep(1, "long", [{"thinking": "x" * (THOUGHT_CHARACTERS - 5)}])
+    assert (found(f"t{ENTRIES}"), len(found("long"))) == ([], 1)
+    thoughts.keep(1, "longer", [{"thinking": "x" * (THOUGHT_CHARACTERS + 1)}])
+    assert (found("long"), found("longer")) == ([], [])
 
 
 # -- its errors
@@ -359,3 +376,13 @@ def test_the_key_is_never_shown() -> None:
     error = trial(refused(500, "api_error", f"for {KEY}"), dialect=Messages(), retries=0).error
     assert error is not None
     assert KEY not in error.message
+
+
+def test_thoughts_that_are_too_long_are_not_kept() -> None:
+    long = {"type": "content_block_delta", "delta": {"type": "thinking_delta", "thinking": "x" * 600_000}}
+    dialect = Messages()
+    seen = trial(
+        events(THOUGHT[0], long, long, *THOUGHT[3:]), dialect=dialect, run=asked(*RESULT[:1], reasoning_effort="low")
+    )
+    assert seen.events[-1] == RunDone("tool_calls")
+    assert "thinking" not in body(asked(*RESULT, reasoning_effort="low"), dialect=dialect)

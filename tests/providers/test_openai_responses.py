@@ -162,7 +162,10 @@ def test_thoughts_come_back_with_the_results_of_tools() -> None:
         completed(thought, call),
     )
     seen = trial(
-        answers, run=asked(tools=(Tool("now"),)), dialect=dialect, settings=ModelSettings("m-1", reasoning=True)
+        answers,
+        run=asked(Message("user", "When?"), tools=(Tool("now"),)),
+        dialect=dialect,
+        settings=ModelSettings("m-1", reasoning=True),
     )
     assert seen.bodies[0]["include"] == ["reasoning.encrypted_content"]
     run = asked(

@@ -63,7 +63,7 @@ def reader_of(api: str) -> Reader:
     numbers = itertools.count(1)
     if api == "openai":
         return CompletionReader(ACME, "m-1", lambda: f"made-{next(numbers)}")
-    return DIALECTS[api]().reader(ACME, "m-1")
+    return DIALECTS[api]().reader(ACME, "m-1", asked())
 
 
 def judge(case: dict[str, Any], pieces: list[Any], reader: Reader) -> None:
