@@ -173,7 +173,7 @@ class Assembly:
 
     def _command(self, config: AgentConfig) -> Agent:
         from .agents.command import Command, CommandAgent
-        from .agents.command_child import ChildLimits
+        from .processes import ChildLimits
 
         runtime = config.runtime
         agent = CommandAgent(

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import sys
-from asyncio.subprocess import PIPE, Process
-from collections.abc import Mapping, Sequence
+from asyncio import (
+    AbstractEventLoop,
+    BaseProtocol,
+    BaseTransport,
+    CancelledError,
+    Future,
+    ReadTransport,
+    SubprocessProtocol,
+    SubprocessTransport,
+    WriteTransport,
+    get_running_loop,
+    shield,
+    wait,
+)
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from subprocess import DEVNULL, PIPE
+from typing import Any, NamedTuple
 
-__all__ = ["INHERITED", "bare_environment", "end_group", "start"]
+__all__ = ["INHERITED", "Child", "ChildError", "ChildLimits", "bare_environment", "start"]
 
 INHERITED = (
     *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR"),
@@ -19,10 +33,38 @@ INHERITED = (
 )
 """Variables that a program gets without being named: where things are, and the language.  No secret is among them."""
 
-REAP_TIME = 2.0
-"""Seconds to wait for a killed program to be gone; only one that hangs in the kernel takes longer."""
+UNREAD_BYTES = 256 << 10
+"""Of output that nobody has asked for yet, before reading pauses: one read of a pipe.  The program waits then."""
+
+TAIL_BYTES = 8 << 10
+"""Of standard error, the last: what a program says before it fails."""
+
+TERM_TIME = 3.0
+"""Seconds from SIGTERM to SIGKILL: to write a session file and to end children of its own."""
+
+KILL_TIME = 5.0
+"""Seconds that a killed program may take to be gone; only one that hangs in the kernel takes longer."""
+
+LINGER_TIME = 2.0
+"""Seconds that output may go on after the program has ended: others whom it started may hold the pipe for ever."""
 
 _POSIX = sys.platform != "win32"
+
+
+class ChildLimits(NamedTuple):
+    """`seconds` for all of it, 0 for no limit; `output` in bytes.  With `errors` standard error counts as output."""
+
+    seconds: float
+    output: int
+    errors: bool = True
+
+
+class ChildError(Exception):
+    """A program took or said more than it may.  `limit` is the name of the limit: seconds or output."""
+
+    def __init__(self, limit: str) -> None:
+        super().__init__(limit)
+        self.limit = limit
 
 
 def bare_environment(environ: Mapping[str, str], added: Mapping[str, str]) -> dict[str, str]:
@@ -31,35 +73,257 @@ def bare_environment(environ: Mapping[str, str], added: Mapping[str, str]) -> di
     return {"PATH": os.defpath, **inherited, **added}
 
 
-async def start(argv: Sequence[str], environment: Mapping[str, str], folder: str | None = None) -> Process:
-    """Start a program with pipes to it, without a shell.  Raises OSError, and ValueError for a NUL in an argument."""
-    return await asyncio.create_subprocess_exec(
-        *argv, stdin=PIPE, stdout=PIPE, stderr=PIPE, env=dict(environment), cwd=folder, start_new_session=True
-    )
+async def start(
+    argv: Sequence[str], environment: Mapping[str, str], folder: str | None, said: bytes, limits: ChildLimits
+) -> Child:
+    """Start a program, without a shell, and write `said` to its standard input.
 
-
-async def end_group(process: Process) -> None:
-    """Kill the program and all that it has started and that is still in its group, at once.
-
-    Its pipes are closed, whoever else may hold them.  To be awaited to its end, also by who is cancelled meanwhile.
+    Raises OSError, and ValueError for a NUL in an argument.
     """
-    with suppress(ProcessLookupError, PermissionError):  # it is gone, or has become another user's
-        if _POSIX:
-            os.killpg(process.pid, signal.SIGKILL)
-        else:
-            process.kill()
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + REAP_TIME
+    loop = get_running_loop()
+    pipe, stdin = await _input_pipe(loop) if said and _POSIX else (None, PIPE if said else DEVNULL)
+    starting = loop.create_task(
+        loop.subprocess_exec(
+            lambda: Child(loop, limits, pipe),
+            *argv,
+            stdin=stdin,
+            stdout=PIPE,
+            stderr=PIPE,
+            env=dict(environment),
+            cwd=folder,
+            start_new_session=True,
+        )
+    )
     try:
-        # `wait` would wait for the ends of the pipes too, which a child in another group may hold.
-        while process.returncode is None and loop.time() < deadline:  # noqa: ASYNC110 - no event tells of it
-            await asyncio.sleep(0.005)
+        _, child = await shield(starting)
+    except CancelledError:
+        # It may run already, and have begun something: asyncio would kill the program, and nothing of what it started.
+        with suppress(OSError, ValueError):
+            _, child = await starting
+            await child.end()
+        if pipe is not None:
+            pipe.close()
+        raise
+    except (OSError, ValueError):
+        if pipe is not None:
+            pipe.close()
+        raise
     finally:
-        _close(process)
+        if pipe is not None:
+            os.close(stdin)
+    if pipe is not None:
+        pipe.write(said)
+    elif said:
+        child.feed(said)
+    return child
 
 
-def _close(process: Process) -> None:
-    transport = getattr(process, "_transport", None)  # there is no other way to it
-    if transport is not None:
-        with suppress(ProcessLookupError, PermissionError):
-            transport.close()
+class _Input(BaseProtocol):
+    """Our end of a program's standard input."""
+
+    def __init__(self) -> None:
+        self._transport: WriteTransport | None = None
+
+    def connection_made(self, transport: BaseTransport) -> None:
+        assert isinstance(transport, WriteTransport), "this end is for writing"
+        self._transport = transport
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        self._transport = None
+
+    def write(self, data: bytes) -> None:
+        """And nothing after it.  A program that does not read it is welcome to."""
+        if self._transport is not None:
+            self._transport.write(data)
+            self._transport.write_eof()
+
+    def close(self) -> None:
+        """At once, whether it was read or not."""
+        pipe, self._transport = self._transport, None
+        # One that is closing, with nothing left to write, is closed already; asyncio would close it a second time.
+        if pipe is not None and (pipe.get_write_buffer_size() or not pipe.is_closing()):
+            pipe.abort()
+
+
+async def _input_pipe(loop: AbstractEventLoop) -> tuple[_Input, int]:
+    """A pipe of our own, and the end of it for the program: asyncio would take a socket, which is no /dev/stdin."""
+    reader, writer = os.pipe()
+    file = os.fdopen(writer, "wb", 0)
+    try:
+        _, stdin = await loop.connect_write_pipe(_Input, file)
+    except BaseException:
+        file.close()
+        os.close(reader)
+        raise
+    return stdin, reader
+
+
+class Child(SubprocessProtocol):
+    """Made by `start`; to be ended by `end` whatever happens."""
+
+    def __init__(self, loop: AbstractEventLoop, limits: ChildLimits, stdin: _Input | None) -> None:
+        self.complaint = bytearray()
+        """The end of what it wrote to standard error."""
+        self._loop = loop
+        self._limits = limits
+        self._transport: SubprocessTransport | None = None
+        self._input = stdin
+        self._exit: Future[int] = loop.create_future()
+        self._news: Future[None] | None = None
+        self._pieces: list[bytes] = []
+        self._unread = 0
+        self._paused = False
+        self._written = 0
+        self._at_end = False
+        self._unwanted = False
+        self._failure: ChildError | None = None
+        self._timer = loop.call_later(limits.seconds, self._too_long) if limits.seconds > 0 else None
+        self._linger: Any = None
+
+    def feed(self, said: bytes) -> None:
+        """Write to its standard input, and nothing after it, where that is no pipe of our own."""
+        assert self._transport is not None, "it was started"
+        pipe = self._transport.get_pipe_transport(0)
+        assert isinstance(pipe, WriteTransport), "this end is for writing"
+        pipe.write(said)
+        pipe.write_eof()
+
+    async def read(self) -> bytes:
+        """Some of its output; empty at the end.  Raises ChildError where it said or took too much."""
+        while True:
+            if self._failure is not None:
+                raise self._failure
+            if self._pieces:
+                data = b"".join(self._pieces)
+                self._pieces.clear()
+                self._unread = 0
+                self._resume()
+                return data
+            if self._at_end:
+                return b""
+            await self._wait()
+
+    async def exit_code(self) -> int:
+        """Negative for the number of a signal.  Raises ChildError where it takes too long."""
+        while not self._exit.done():
+            if self._failure is not None:
+                raise self._failure
+            await self._wait()
+        return self._exit.result()
+
+    async def end(self, patience: float = 0.0) -> None:
+        """End it, and what it has started and is still in its group.  It has `patience` seconds to end by itself."""
+        for timer in (self._timer, self._linger):
+            if timer is not None:
+                timer.cancel()
+        self._unwanted = True  # but read: it may have to write something before it can end
+        self._resume()
+        try:
+            if patience and not self._exit.done():
+                await wait({self._exit}, timeout=patience)
+            if not self._exit.done():
+                self._signal("SIGTERM")
+                await wait({self._exit}, timeout=TERM_TIME)
+        finally:  # also when nobody waits for it any more
+            self._signal("SIGKILL")
+            try:
+                if not self._exit.done():
+                    await wait({self._exit}, timeout=KILL_TIME)
+            finally:
+                if self._input is not None:
+                    self._input.close()
+                if self._transport is not None:
+                    self._transport.close()
+
+    def _signal(self, name: str) -> None:
+        assert self._transport is not None, "it was started"
+        with suppress(ProcessLookupError, PermissionError):  # it is gone, or has become another user's
+            if _POSIX:
+                os.killpg(self._transport.get_pid(), getattr(signal, name))
+            elif name == "SIGKILL":
+                self._transport.kill()
+            else:
+                self._transport.terminate()
+
+    def _pause(self) -> None:
+        if not self._paused:
+            self._paused = True
+            for pipe in self._outputs():
+                pipe.pause_reading()
+
+    def _resume(self) -> None:
+        if self._paused:
+            self._paused = False
+            for pipe in self._outputs():
+                pipe.resume_reading()
+
+    def _outputs(self) -> Iterator[ReadTransport]:
+        assert self._transport is not None, "it was started"
+        for fd in (1, 2):
+            pipe = self._transport.get_pipe_transport(fd)
+            if isinstance(pipe, ReadTransport) and not pipe.is_closing():
+                yield pipe
+
+    async def _wait(self) -> None:
+        self._news = self._loop.create_future()
+        await self._news
+
+    def _wake(self) -> None:
+        if self._news is not None and not self._news.done():
+            self._news.set_result(None)
+
+    def _fail(self, failure: ChildError) -> None:
+        if self._failure is None:
+            self._failure = failure
+            self._pause()
+            self._wake()
+
+    def _too_long(self) -> None:
+        self._fail(ChildError("seconds"))
+
+    def _stop_lingering(self) -> None:
+        if self._paused:  # what it said before its end stands in the pipe still
+            self._linger = self._loop.call_later(LINGER_TIME, self._stop_lingering)
+        else:
+            self._at_end = True
+            self._wake()
+
+    # -- asyncio's part
+
+    def connection_made(self, transport: BaseTransport) -> None:
+        """See asyncio.BaseProtocol."""
+        assert isinstance(transport, SubprocessTransport), "as its type says"
+        self._transport = transport
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        """See asyncio.SubprocessProtocol."""
+        if fd == 2:
+            self.complaint += data
+            del self.complaint[:-TAIL_BYTES]
+        if self._unwanted:
+            return
+        if fd == 1 or self._limits.errors:
+            self._written += len(data)
+        if self._written > self._limits.output:
+            self._fail(ChildError("output"))
+        elif fd == 1:
+            self._pieces.append(data)
+            self._unread += len(data)
+            if self._unread >= UNREAD_BYTES:
+                self._pause()
+            self._wake()
+
+    def pipe_connection_lost(self, fd: int, _exc: Exception | None) -> None:
+        """See asyncio.SubprocessProtocol."""
+        if fd == 1:
+            self._at_end = True
+            self._wake()
+
+    def process_exited(self) -> None:
+        """See asyncio.SubprocessProtocol."""
+        assert self._transport is not None, "it was started"
+        if not self._exit.done():
+            self._exit.set_result(self._transport.get_returncode() or 0)
+        if not self._at_end:
+            self._linger = self._loop.call_later(LINGER_TIME, self._stop_lingering)
+        self._wake()

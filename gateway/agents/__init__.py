@@ -6,7 +6,7 @@ calling     runs whose caller has tools
 limits      how many runs of an agent there may be, and how long they may take
 fallbacks   models as agents: the first of several that can answer, or the one that a run names
 slash       messages of an operator that the gateway answers itself
-command     any program as an agent; command_child: its process; command_output: what it writes
+command     any program as an agent; command_output: what it writes
 loop        models that use tools of the gateway; tool_call: one call; unanswered: what waits for the caller's own tools
 function    Python callables as agents; the echo agent
 """

@@ -22,8 +22,7 @@ from urllib.parse import quote
 from ..errors import AgentError, ConfigError
 from ..model.chat import Image, Message
 from ..model.run import INSTRUCTIONS, RunDone, RunEvent, RunFailed, RunInput
-from ..processes import bare_environment
-from .command_child import Child, ChildLimits, start
+from ..processes import Child, ChildError, ChildLimits, bare_environment, start
 from .command_output import JsonLines, PlainText, Reader, printable
 
 __all__ = ["Command", "CommandAgent"]
@@ -98,6 +97,8 @@ class CommandAgent:
             _logger.debug("run %s: standard error: %s", run.run_id, self._complaint(child))
             for event in reader.end():
                 yield event
+        except ChildError as error:
+            raise self._too_much(error.limit) from None
         finally:
             try:
                 await child.end()
@@ -126,6 +127,16 @@ class CommandAgent:
             _logger.exception("run %s: the command of agent %s did not start", run.run_id, run.agent_id)
             message = f"the command could not be started: {error.strerror}"
             raise AgentError(message, code="command_not_started", status=502) from error
+
+    def _too_much(self, limit: str) -> AgentError:
+        limits = self._command.limits
+        if limit == "seconds":
+            message = f"the command took longer than {limits.seconds:g} s; `runtime.timeoutMs` of the agent allows more"
+            return AgentError(message, code="command_timeout", status=504)
+        message = (
+            f"the command wrote more than {limits.output} bytes; `runtime.maxOutputBytes` of the agent allows more"
+        )
+        return AgentError(message, code="command_output_too_long", status=502)
 
     def _failed(self, run: RunInput, child: Child, code: int) -> AgentError:
         complaint = self._complaint(child)

@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from asyncio.subprocess import Process
 from collections.abc import Mapping
-from contextlib import suppress
 from logging import getLogger
 from typing import Any, NamedTuple
 
 from ..errors import ConfigError, ToolError
-from ..processes import end_group, start
+from ..processes import ChildError, ChildLimits, start
 from .function import check_name
 from .schema import check_arguments
 
@@ -22,17 +20,6 @@ _logger = getLogger(__name__)
 
 TOLD = 2_000
 """Characters of the end of what a failed program wrote, for the model: a stack's last frames, and the message."""
-
-ERROR_BYTES = 65_536
-"""Of the standard error that are kept; more is read, so that the program can go on, and forgotten."""
-
-PIECE = 65_536
-
-LEFT_BEHIND = 0.5
-"""Seconds for what a program that has ended left in its pipes, before what it has started and left is killed."""
-
-LOOK = 0.05
-"""Seconds between two looks whether the program has ended while something else holds its pipes."""
 
 ARGUMENT_BYTES = 100_000
 """Of one argument; systems take 128 KiB."""
@@ -80,31 +67,36 @@ class ProcessTool:
         check_arguments(arguments, self.parameters)
         argv = self._argv(arguments) if self._places else self._command.argv
         given = b"" if self._places else json.dumps(arguments).encode()
+        limits = ChildLimits(self._command.seconds or 0, self._command.output_bytes, errors=False)
         try:
-            process = await start(argv, self._command.environment, self._command.folder)
+            child = await start(argv, self._command.environment, self._command.folder, given, limits)
         except (OSError, ValueError) as error:
             _logger.warning("tool %s: %s cannot be started: %s", self.name, argv[0], error)
             raise ToolError(f"the program of {self.name} cannot be started") from error
-        outcome = _Outcome(self._command.output_bytes)
+        output = bytearray()
         try:
-            async with asyncio.timeout(self._command.seconds):
-                await _talk(process, given, outcome)
-        except TimeoutError:
-            raise ToolError(f"{self.name} took longer than {self._command.seconds:g} s and was stopped") from None
+            while data := await child.read():
+                output += data
+            status = await child.exit_code()
+        except ChildError as error:
+            raise self._too_much(error.limit, output) from None
         finally:
-            await asyncio.shield(asyncio.ensure_future(end_group(process)))
-        return self._result(process.returncode, outcome)
-
-    def _result(self, status: int | None, outcome: _Outcome) -> str:
-        said = bytes(outcome.output).decode("utf-8", "replace")
-        if outcome.full:
-            limit = self._command.output_bytes
-            raise ToolError(f"{self.name} wrote more than {limit} bytes and was stopped. It began:\n{said[:TOLD]}")
+            await asyncio.shield(asyncio.ensure_future(child.end()))
+        said = output.decode("utf-8", "replace")
         if status:
-            how = f"ended with status {status}" if status > 0 else f"was ended by signal {-status}"
-            told = bytes(outcome.errors).decode("utf-8", "replace").strip() or said.strip()
-            raise ToolError(f"{self.name} {how}" + (f":\n{told[-TOLD:]}" if told else ""))
+            raise self._failed(status, child.complaint.decode("utf-8", "replace").strip() or said.strip())
         return said
+
+    def _too_much(self, limit: str, output: bytearray) -> ToolError:
+        if limit == "seconds":
+            return ToolError(f"{self.name} took longer than {self._command.seconds:g} s and was stopped")
+        begun = output[: 4 * TOLD].decode("utf-8", "replace")[:TOLD]
+        most = self._command.output_bytes
+        return ToolError(f"{self.name} wrote more than {most} bytes and was stopped. It began:\n{begun}")
+
+    def _failed(self, status: int, told: str) -> ToolError:
+        how = f"ended with status {status}" if status > 0 else f"was ended by signal {-status}"
+        return ToolError(f"{self.name} {how}" + (f":\n{told[-TOLD:]}" if told else ""))
 
     def _argv(self, arguments: Mapping[str, Any]) -> list[str]:
         """The arguments in their places.  One that stands for a parameter that was not given is left out."""
@@ -129,62 +121,3 @@ def _word(value: Any) -> str:
     if "\0" in text:
         raise ToolError("an argument must not hold the character NUL")
     return text
-
-
-class _Outcome:
-    """What a program has written, up to a limit."""
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.output = bytearray()
-        self.errors = bytearray()
-        self.full = False
-
-
-async def _talk(process: Process, given: bytes, outcome: _Outcome) -> None:
-    """Until the program has ended, or has written too much."""
-    writing = asyncio.ensure_future(_write(process, given))
-    readers = (_read_output(process, outcome), _read_errors(process, outcome))
-    reading = {asyncio.ensure_future(reader) for reader in readers}
-    ending = asyncio.ensure_future(process.wait())  # it ends when the pipes have, whatever has become of the program
-    left = LEFT_BEHIND
-    try:
-        while not outcome.full and left > 0:
-            _, open_ends = await asyncio.wait(reading, timeout=LOOK)
-            if process.returncode is not None:
-                if not open_ends:
-                    break
-                left -= LOOK
-            elif not open_ends:
-                await asyncio.wait({ending}, timeout=LOOK)
-    finally:
-        tasks: tuple[asyncio.Future[Any], ...] = (writing, ending, *reading)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _write(process: Process, given: bytes) -> None:
-    assert process.stdin is not None, "started with a pipe"
-    with suppress(ConnectionError):  # it does not read; what it says is what counts
-        if given:
-            process.stdin.write(given)
-            await process.stdin.drain()
-        process.stdin.close()
-
-
-async def _read_output(process: Process, outcome: _Outcome) -> None:
-    assert process.stdout is not None, "started with a pipe"
-    while piece := await process.stdout.read(PIECE):
-        room = outcome.limit - len(outcome.output)
-        outcome.output += piece[:room]
-        if len(piece) > room:
-            outcome.full = True
-            return
-
-
-async def _read_errors(process: Process, outcome: _Outcome) -> None:
-    assert process.stderr is not None, "started with a pipe"
-    while piece := await process.stderr.read(PIECE):
-        outcome.errors += piece
-        del outcome.errors[:-ERROR_BYTES]

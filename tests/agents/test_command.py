@@ -18,9 +18,8 @@ from typing import Any
 
 import pytest
 
-from gateway.agents import command_child
+from gateway import processes
 from gateway.agents.command import Command, CommandAgent
-from gateway.agents.command_child import ChildLimits
 from gateway.agents.conversation import Conversations
 from gateway.agents.limits import NO_LIMITS, RunLimits
 from gateway.agents.registry import AgentEntry, Registry
@@ -28,6 +27,7 @@ from gateway.agents.run import Runs
 from gateway.errors import ConfigError
 from gateway.model.chat import ChatRequest, Image, Message, ToolCall
 from gateway.model.run import Answer, RunDone, RunEvent, RunFailed, RunInput
+from gateway.processes import ChildLimits
 from gateway.sessions.lanes import Lanes
 from gateway.sessions.store import MemoryStore
 
@@ -373,7 +373,7 @@ def test_a_client_that_reads_slowly_stops_the_program(tmp_path: Path) -> None:
 
 
 def test_a_slow_client_gets_what_a_program_said_before_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command_child, "LINGER_TIME", 0.1)
+    monkeypatch.setattr(processes, "LINGER_TIME", 0.1)
     agent = python("import sys; sys.stdout.write('x' * 330_000)", limits=ChildLimits(30, 64 << 20))
 
     async def main() -> int:
@@ -403,7 +403,7 @@ def test_a_program_that_takes_too_long() -> None:
 @pytest.mark.parametrize("trap", ["", 'trap "" TERM HUP INT; '])
 def test_cancelling_ends_the_whole_group(tmp_path: Path, trap: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its children and theirs, also those that take no notice of being asked."""
-    monkeypatch.setattr(command_child, "TERM_TIME", 0.5)
+    monkeypatch.setattr(processes, "TERM_TIME", 0.5)
     files = [tmp_path / name for name in ("leader", "child", "grandchild")]
     inner = f"{trap}echo $$ > {files[2]}; sleep 60; sleep 60"
     middle = f"{trap}echo $$ > {files[1]}; sh -c '{inner}' & sleep 60; sleep 60"
@@ -484,7 +484,7 @@ def test_being_asked_it_may_clean_up(tmp_path: Path) -> None:
 
 
 def test_who_holds_the_output_after_its_end_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command_child, "LINGER_TIME", 0.3)
+    monkeypatch.setattr(processes, "LINGER_TIME", 0.3)
     file = tmp_path / "pid"
     begun = time.monotonic()
     agent = shell(f"echo fine; (echo $$ > /dev/null; sleep 60) & echo $! > {file}")

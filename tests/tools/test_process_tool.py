@@ -60,6 +60,11 @@ def test_arguments_come_as_json_on_standard_input() -> None:
     assert call(tool, a="é\0x") == "é\0xé\0x"
 
 
+@pytest.mark.skipif(not Path("/dev/stdin").exists(), reason="there is no /dev/stdin here")
+def test_standard_input_can_be_opened_by_its_name() -> None:
+    assert call(python("print(open('/dev/stdin').read(), end='')"), a=1) == '{"a": 1}'
+
+
 def test_a_program_that_does_not_read() -> None:
     assert call(python("print('done')"), a="x" * 1_000_000) == "done\n"
 
