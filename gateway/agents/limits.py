@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from asyncio import Task, TimerHandle, get_running_loop
+from collections.abc import Mapping
 from logging import getLogger
 from math import ceil
 from typing import Any, NamedTuple
@@ -51,10 +52,13 @@ class ActiveRun:
     ends with where somebody, or a limit, has ended it.
     """
 
-    __slots__ = ("cancelled", "ending", "produced", "run", "silent", "task")
+    __slots__ = ("agent", "cancelled", "ending", "produced", "run", "silent", "task")
 
-    def __init__(self, run: RunInput, task: Task[Any] | None, produced: Any, silent: int) -> None:
+    def __init__(
+        self, run: RunInput, agent: AgentRuns | None, task: Task[Any] | None, produced: Any, silent: int
+    ) -> None:
         self.run = run
+        self.agent = agent
         self.task = task
         self.produced = produced
         self.silent = silent
@@ -86,11 +90,12 @@ class ActiveRun:
 
 
 class AgentRuns:
-    """The runs of one agent."""
+    """The runs of one agent, of which `running` are under way; `runs` has those of all agents."""
 
-    def __init__(self, agent_id: str, agent: Agent, limits: RunLimits) -> None:
+    def __init__(self, agent_id: str, agent: Agent, limits: RunLimits, runs: Mapping[str, ActiveRun]) -> None:
         self.agent = agent
-        self.active: set[ActiveRun] = set()
+        self.running = 0
+        self._runs = runs
         self.most = limits.concurrent or NEVER
         self._id = agent_id
         self._limits = limits
@@ -99,7 +104,9 @@ class AgentRuns:
         self.unheard = -self._looks_in(limits.first_token) - 1  # the first value of `silent`; a look may come at once
         # One timer for all runs, set once in a while: one for each would cost a short run a tenth more instructions.
         self._looking: TimerHandle | None = None
-        self._totals: Deadlines[ActiveRun] | None = None
+        self.totals: Deadlines[ActiveRun] | None = None
+        self.unwatched = self._look_every > 0 or limits.total > 0
+        """Whether a run that begins has to be told to `watch`."""
 
     def _looks_in(self, time: float) -> int:
         return ceil(time / self._look_every - 1e-6) if time > 0 else NEVER
@@ -107,39 +114,36 @@ class AgentRuns:
     @property
     def refusal(self) -> RunFailed | None:
         """Why there may not be one more, if so."""
-        if len(self.active) < self.most:
+        if self.running < self.most:
             return None
         return too_many(f"agent '{self._id}' has {self.most} runs under way, as many as its `maxConcurrent` allows")
 
-    def enter(self, run: ActiveRun) -> None:
+    def watch(self, run: ActiveRun) -> None:
         """A run begins."""
-        self.active.add(run)
         if self._looking is None and self._look_every:
             self._looking = get_running_loop().call_later(self._look_every, self._look_at_all)
         if self._limits.total > 0:
-            if self._totals is None:
-                self._totals = Deadlines(get_running_loop(), self._limits.total, self._too_long)
-            self._totals.set(run)
-
-    def leave(self, run: ActiveRun) -> None:
-        """It has ended."""
-        self.active.discard(run)
-        if self._totals is not None:
-            self._totals.clear(run)
+            if self.totals is None:
+                self.totals = Deadlines(get_running_loop(), self._limits.total, self._too_long)
+            self.totals.set(run)
+        else:
+            self.unwatched = False
 
     def close(self) -> None:
         """Keep no timer."""
         if self._looking is not None:
             self._looking.cancel()
             self._looking = None
-        if self._totals is not None:
-            self._totals.close()
+        if self.totals is not None:
+            self.totals.close()
 
     def _look_at_all(self) -> None:
         self._looking = None
-        if self.active:
+        if self.running:
             self._looking = get_running_loop().call_later(self._look_every, self._look_at_all)
-        for run in tuple(self.active):
+        else:
+            self.unwatched = True
+        for run in [run for run in self._runs.values() if run.agent is self]:
             self._look(run)
 
     def _look(self, run: ActiveRun) -> None:

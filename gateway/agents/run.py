@@ -9,6 +9,7 @@ from __future__ import annotations
 from asyncio import CancelledError, current_task
 from collections.abc import AsyncGenerator, AsyncIterator
 from logging import getLogger
+from types import AsyncGeneratorType
 from typing import Any, Protocol
 
 from ..errors import AgentError
@@ -73,14 +74,16 @@ class Runs:
         most: int = MOST_RUNS,
         interceptor: Interceptor | None = None,
     ) -> None:
-        self._agents = {entry.id: AgentRuns(entry.id, entry.agent, entry.limits) for entry in registry.by_id.values()}
+        self._active: dict[str, ActiveRun] = {}  # by run_id
+        self._agents = {
+            entry.id: AgentRuns(entry.id, entry.agent, entry.limits, self._active) for entry in registry.by_id.values()
+        }
         self._conversations = conversations
         self._most = most
         self._interceptor = interceptor
-        self._active: dict[str, ActiveRun] = {}  # by run_id
         self._stopped = False
         # For runs in a session, which are kept account of where they are pulled, below their session.
-        self._elsewhere = ActiveRun(RunInput("", "", None, ChatRequest(())), None, None, 0)
+        self._elsewhere = ActiveRun(RunInput("", "", None, ChatRequest(())), None, None, None, 0)
 
     @property
     def active(self) -> int:
@@ -135,15 +138,12 @@ class Runs:
         source: Any = None
         active = self._elsewhere
         try:
-            taken = run if self._interceptor is None else self._interceptor.take(self, run)
-            if not isinstance(taken, RunInput):
-                source = taken
-            elif (run := taken).session is None and run.after is None:
+            if self._interceptor is not None or run.session is not None or run.after is not None:
+                source = self.run(run)
+            else:
                 active = self._begin(run)
                 source = active.produced
-            else:
-                source = self._conversations.hold(run, self._attempt, self._end)
-            if hasattr(source, "__aiter__"):
+            if source.__class__ is AsyncGeneratorType or hasattr(source, "__aiter__"):
                 async for event in source:
                     if event.__class__ is str:
                         if event:
@@ -256,16 +256,20 @@ class Runs:
         produced: Any = agent.agent(run)
         if run.request.tools:
             produced = calling(produced, run)
-        if hasattr(produced, "__aiter__") and not hasattr(produced, "ag_running"):
+        if produced.__class__ is not AsyncGeneratorType and hasattr(produced, "__aiter__"):
             produced = _generator(produced)
-        active = self._active[run.run_id] = ActiveRun(run, current_task(), produced, agent.unheard)
-        agent.enter(active)
+        active = self._active[run.run_id] = ActiveRun(run, agent, current_task(), produced, agent.unheard)
+        agent.running += 1
+        if agent.unwatched:
+            agent.watch(active)
         return active
 
     def _leave(self, run: RunInput) -> None:
         active = self._active.pop(run.run_id, None)
-        if active is not None:
-            self._agents[run.agent_id].leave(active)
+        if active is not None and (agent := active.agent) is not None:
+            agent.running -= 1
+            if agent.totals is not None:
+                agent.totals.clear(active)
 
     @staticmethod
     def _outcome(active: ActiveRun) -> RunFailed:

@@ -24,6 +24,8 @@ _UNPRINTABLE = re.compile(r"[^ -~]")
 
 def _usage(usage: Usage) -> str:
     prompt, answer, cached, reasoning = usage
+    if cached is reasoning is None:
+        return f'{{"prompt_tokens":{prompt},"completion_tokens":{answer},"total_tokens":{prompt + answer}}}'
     details = ""
     if cached is not None:
         details = f',"prompt_tokens_details":{{"cached_tokens":{cached}}}'

@@ -69,6 +69,9 @@ class Planner:
         run_id = self._ids(32)
         agent = model = None
         routed = not head.fields.keys().isdisjoint(self.routing)  # few are
+        if not routed and keep == "named" and request.user is conversation is after is None:
+            entry = registry.by_model(request.model, caller)
+            return entry, _new(RunInput, (run_id, entry.id, None, request, (), None, caller, None))
         if routed:
             agent = _first(head, _AGENT_HEADERS)
             model = _first(head, _MODEL_HEADERS)

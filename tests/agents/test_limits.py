@@ -312,8 +312,8 @@ def test_limits_keep_nothing_of_runs_that_are_over() -> None:
             await runs.answer(asking(f"r{at}", "session" if at % 2 else None))
         kept = runs._agents["main"]
         assert kept._looking is not None
-        assert kept._totals is not None
-        assert (len(kept.active), len(kept._totals)) == (0, 0)
+        assert kept.totals is not None
+        assert (kept.running, len(kept.totals)) == (0, 0)
         kept._look_at_all()
         assert kept._looking is None, "a timer that nobody needs is not set again"
         runs.close()
