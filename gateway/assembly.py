@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
+from logging import getLogger
 from math import inf
 from time import monotonic
 from typing import Any
@@ -23,13 +24,15 @@ from .config.schema_models import Provider
 from .config.schema_tools import McpServer as McpConfig
 from .config.schema_tools import Tool as ToolConfig
 from .config.values import BUILT_IN_PROVIDERS, agent_id
-from .errors import ConfigError
+from .errors import ConfigError, StoreError
 from .model.key import Key
 from .ports import Agent, GatewayTool, Ids, Offer, SessionStore
 from .sessions.lanes import Lanes
 from .sessions.store import MemoryStore
 
 __all__ = ["Assembly", "catalog", "keys_of"]
+
+_logger = getLogger(__name__)
 
 
 class Assembly:
@@ -84,14 +87,25 @@ class Assembly:
         from .sessions.deferred import DeferredStore
         from .sessions.place import check, file_of
 
-        path = file_of(settings.store or "", self._environ)
-
         def make() -> SessionStore:
             from .sessions.sqlite import SqliteStore
 
+            try:
+                path = file_of(settings.store or "", self._environ)
+            except ConfigError as error:
+                raise StoreError(str(error)) from None
             return SqliteStore(path, sessions, clock, idle=idle, size=size)
 
-        if check(path):
+        try:
+            path = file_of(settings.store or "", self._environ)
+            exists = check(path)
+        except ConfigError as error:
+            if settings.store != "sqlite":
+                raise
+            # Nobody has asked for this place, and who has no sessions needs none.
+            _logger.warning("%s. Until then requests with a session fail with 503", error)
+            return DeferredStore(make)
+        if exists:
             from .sessions.sqlite import verify
 
             verify(path)

@@ -228,6 +228,19 @@ def test_nowhere_to_keep_them(launch: Launch, tmp_path: Path) -> None:
         assert done.returncode == 78
         assert words in done.stderr
         assert store in done.stderr
-    done = launch.command("run", "--config", str(launch.file(configuration())), env={"HOME": ""})
-    assert done.returncode == 78
-    assert "GATEWAY_STATE_DIR" in done.stderr
+
+
+def test_the_usual_place_is_not_there(launch: Launch, tmp_path: Path) -> None:
+    """Who keeps no sessions needs no place for them; the gateway says what would help those who do."""
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
+    for environment, words, told in (
+        ({"HOME": ""}, "GATEWAY_STATE_DIR", "GATEWAY_STATE_DIR"),
+        ({"GATEWAY_STATE_DIR": str(tmp_path / "file" / "state")}, "is not a folder", "Not a directory"),
+    ):
+        gateway = launch(configuration(python_agent("recall")), env=environment)
+        assert words in gateway.text()
+        assert ask(gateway, None, "hi")[0] == 200
+        status, answer = ask(gateway, "a", "hi")
+        assert (status, answer["error"]["code"]) == (503, "session_store_unavailable")
+        assert told in answer["error"]["message"]
+        assert gateway.end() == 0
