@@ -177,7 +177,7 @@ class Runs:
         except BaseException as error:
             ending = self._judge(run, active, error)
         finally:
-            self._leave(run)
+            self._leave(active)
             if source is not None and _is_open(source):
                 await _close(source, run)
         return _answer("".join(texts), rest, ending)
@@ -205,7 +205,7 @@ class Runs:
             produced = active.produced
             if not hasattr(produced, "__aiter__"):
                 answer = _text(await produced)
-                self._leave(run)  # it is complete: whatever comes now, the caller may have it
+                self._leave(active)  # it is complete: whatever comes now, the caller may have it
                 if active.ending is None:
                     yield answer
             else:
@@ -232,7 +232,7 @@ class Runs:
         except BaseException as error:
             ending = self._judge(run, active, error)
         finally:
-            self._leave(run)
+            self._leave(active)
             if _is_open(produced):  # what it holds is given back now, not when the garbage is collected
                 await _close(produced, run)
         yield ending
@@ -264,9 +264,11 @@ class Runs:
             agent.watch(active)
         return active
 
-    def _leave(self, run: RunInput) -> None:
-        active = self._active.pop(run.run_id, None)
-        if active is not None and (agent := active.agent) is not None:
+    def _leave(self, active: ActiveRun) -> None:
+        """A run has ended; does nothing for one that was left before."""
+        agent, active.agent = active.agent, None
+        if agent is not None:
+            self._active.pop(active.run.run_id, None)
             agent.running -= 1
             if agent.totals is not None:
                 agent.totals.clear(active)
