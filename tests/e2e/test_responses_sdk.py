@@ -220,21 +220,3 @@ def test_a_conversation(client: OpenAI) -> None:
         assert answer.output_text == heard
         assert answer.conversation is not None
         assert answer.conversation.id == "trip"
-
-
-def test_a_restart_loses_nothing(launch: Launch) -> None:
-    def asked(text: str, gateway: Running, previous: str | None) -> Response:
-        with OpenAI(base_url=gateway.base_url, api_key=TOKEN, max_retries=0, timeout=20) as client:
-            return client.responses.create(model=MODEL, input=text, previous_response_id=previous)
-
-    path = launch.file(config())
-    before = launch(path)
-    first = asked("a", before, None)
-    second = asked("b", before, first.id)
-    before.process.kill()
-    before.process.wait()
-    after = launch(path)
-    assert asked("c", after, second.id).output_text.endswith(
-        "| user: b | assistant: " + second.output_text + " | user: c"
-    )
-    assert asked("d", after, first.id).output_text == "user: a | assistant: user: a | user: d"
