@@ -189,16 +189,20 @@ class Child(SubprocessProtocol):
         pipe.write_eof()
 
     async def read(self) -> bytes:
-        """Some of its output; empty at the end.  Raises ChildError where it said or took too much."""
+        """Some of its output; empty at the end.
+
+        Raises ChildError where it said or took too much, after what came before that.
+        """
         while True:
-            if self._failure is not None:
-                raise self._failure
             if self._pieces:
                 data = b"".join(self._pieces)
                 self._pieces.clear()
                 self._unread = 0
-                self._resume()
+                if self._failure is None:
+                    self._resume()
                 return data
+            if self._failure is not None:
+                raise self._failure
             if self._at_end:
                 return b""
             await self._wait()
@@ -300,18 +304,19 @@ class Child(SubprocessProtocol):
         if fd == 2:
             self.complaint += data
             del self.complaint[:-TAIL_BYTES]
-        if self._unwanted:
+        if self._unwanted or self._failure is not None:
             return
+        room = self._limits.output - self._written
+        if fd == 1 and (piece := data[:room]):
+            self._pieces.append(piece)
+            self._unread += len(piece)
+            if self._unread >= UNREAD_BYTES:
+                self._pause()
+            self._wake()
         if fd == 1 or self._limits.errors:
             self._written += len(data)
         if self._written > self._limits.output:
             self._fail(ChildError("output"))
-        elif fd == 1:
-            self._pieces.append(data)
-            self._unread += len(data)
-            if self._unread >= UNREAD_BYTES:
-                self._pause()
-            self._wake()
 
     def pipe_connection_lost(self, fd: int, _exc: Exception | None) -> None:
         """See asyncio.SubprocessProtocol."""

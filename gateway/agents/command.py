@@ -11,7 +11,7 @@ import json
 import os
 import re
 import shutil
-from asyncio import gather
+from asyncio import Future, gather, get_running_loop, wait
 from collections.abc import AsyncGenerator, Mapping
 from logging import getLogger
 from signal import Signals
@@ -77,11 +77,18 @@ class CommandAgent:
         named = (*command.inherited, *command.variables)
         self._secrets = [self._environment[name] for name in named if len(self._environment[name]) >= SECRET_CHARACTERS]
         self._children: set[Child] = set()
+        self._starting: set[Future[None]] = set()
 
     async def __call__(self, run: RunInput) -> AsyncGenerator[RunEvent, None]:
         """Answer a run.  Raises AgentError."""
-        child = await self._start(run)
-        self._children.add(child)
+        started = get_running_loop().create_future()
+        self._starting.add(started)
+        try:
+            child = await self._start(run)
+            self._children.add(child)
+        finally:
+            self._starting.discard(started)
+            started.set_result(None)
         try:
             reader: Reader = JsonLines() if self._command.output == "jsonl" else PlainText()
             while data := await child.read():
@@ -106,7 +113,9 @@ class CommandAgent:
                 self._children.discard(child)
 
     async def aclose(self) -> None:
-        """End what still runs."""
+        """End what still runs, and what is being started."""
+        if self._starting:
+            await wait(self._starting)
         await gather(*(child.end() for child in self._children))
 
     async def _start(self, run: RunInput) -> Child:

@@ -519,6 +519,21 @@ def test_many_at_a_time() -> None:
     assert not zombies()
 
 
+def test_closing_ends_what_is_being_started() -> None:
+    agent = shell("sleep 60")
+
+    async def main() -> RunEvent:
+        task = asyncio.create_task(runs_of(agent).answer(asking()))
+        while not agent._starting:
+            await asyncio.sleep(0)
+        await agent.aclose()
+        return (await asyncio.wait_for(task, 10)).ending
+
+    ending = asyncio.run(main())
+    assert isinstance(ending, RunFailed)
+    assert ending.message == "the command ended by SIGTERM"
+
+
 def test_closing_ends_what_runs(tmp_path: Path) -> None:
     file = tmp_path / "pid"
     agent = shell(f"echo $$ > {file}; sleep 60")
