@@ -20,6 +20,8 @@ Layout, from the lowest floor to the highest; each imports only from lower ones:
     addresses          what an IP address means to a limit
     ports, deadlines   contracts where floors meet; many time limits on one timer
     throttle           failed authentications, counted
+    messages           messages as OpenAI's API has them
+    targets            what a configuration names as `module:function`
     processes          programs that are started, and ended with all they have started
     wire               protocols without I/O: HTTP/1.1, WebSocket, server-sent events
     config             the JSON5 reader, the option table

@@ -20,6 +20,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from ..errors import AgentError, ConfigError
+from ..messages import document_of
 from ..model.chat import Image, Message
 from ..model.run import INSTRUCTIONS, RunDone, RunEvent, RunFailed, RunInput
 from ..processes import Child, ChildError, ChildLimits, bare_environment, start
@@ -210,7 +211,7 @@ def _prompt(run: RunInput, command: Command) -> str:
     match command.input:
         case "json":
             document = {"agent": run.agent_id, "session": run.session, "run": run.run_id, "model": run.model}
-            document["messages"] = [_document(message) for message in messages]  # type: ignore[assignment]  # a list
+            document["messages"] = [document_of(message) for message in messages]  # type: ignore[assignment]  # a list
             return json.dumps(document) + "\n"
         case "conversation" if len(messages) > 1:
             return "\n\n".join(map(_paragraph, messages))
@@ -225,21 +226,6 @@ def _paragraph(message: Message) -> str:
     name = f" {message.name}" if message.name else ""
     calls = "".join(f"\n[calls {call.name} {call.arguments}]" for call in message.tool_calls)
     return f"{message.role.capitalize()}{name}: {message.text}{calls}"
-
-
-def _document(message: Message) -> dict[str, object]:
-    """A message as OpenAI's API has it."""
-    document: dict[str, object] = {"role": message.role, "content": message.text}
-    if message.name is not None:
-        document["name"] = message.name
-    if message.tool_call_id is not None:
-        document["tool_call_id"] = message.tool_call_id
-    if message.tool_calls:
-        document["tool_calls"] = [
-            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
-            for call in message.tool_calls
-        ]
-    return document
 
 
 def _signal_name(number: int) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from importlib import import_module
 from inspect import isasyncgenfunction, iscoroutinefunction
 
 from ..errors import ConfigError
 from ..model.run import RunEvent, RunInput, Usage
 from ..ports import Agent
+from ..targets import find
 from .registry import EVERYTHING
 
 __all__ = ["echo", "load_target", "taken_by"]
@@ -36,20 +36,7 @@ def load_target(target: str, place: str) -> Agent:
     module_name, colon, attribute = target.partition(":")
     if not colon or not module_name or not attribute:
         raise ConfigError(f"{place}: {target!r} is not `module:function`")
-    try:
-        found = import_module(module_name)
-    except ImportError as error:
-        raise ConfigError(
-            f"{place}: the module of {target!r} cannot be imported ({error}); "
-            "is its folder on PYTHONPATH, or its package installed?"
-        ) from error
-    except Exception as error:  # it is somebody's program, and may fail in any way
-        raise ConfigError(f"{place}: the module of {target!r} fails: {type(error).__name__}: {error}") from error
-    for name in attribute.split("."):
-        found = getattr(found, name, None)  # type: ignore[assignment]  # from the module to what it holds
-        if found is None:
-            raise ConfigError(f"{place}: {module_name!r} has no {attribute!r}")
-    agent: Agent = found  # type: ignore[assignment]  # checked by the next lines, as far as a callable can be
+    agent: Agent = find(target, place)  # checked by the next lines, as far as a callable can be
     call = getattr(agent, "__call__", agent)  # noqa: B004 - for objects with an async generator method __call__
     known = any(test(one) for test in (isasyncgenfunction, iscoroutinefunction) for one in (agent, call))
     if isinstance(agent, type) or not known:  # a class is called to make an object, not to run it

@@ -6,7 +6,6 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import assert_never
 
 from ..agents.run import Runs
-from ..errors import RequestError
 from ..model.chat import ChatRequest
 from ..model.http import Headers
 from ..model.names import FALLBACK, PUBLIC
@@ -26,6 +25,7 @@ from ..ports import Exchange
 from .abilities import require_abilities
 from .chat_bytes import DONE, KEEP_ALIVE, ChunkEncoder, completion, fallback_text, finish_of_calls
 from .images import NO_URLS, ImageLimits
+from .json_body import body_of
 from .parse import chat_request
 from .planning import Planner
 from .problem import JSON, run_error
@@ -64,10 +64,7 @@ class Chat:
 
     async def create(self, exchange: Exchange) -> None:
         """Answer one request."""
-        head = exchange.head
-        if head.content_length is None and not head.chunked:
-            raise RequestError(411, "The request needs a body, and a Content-Length or Transfer-Encoding with it.")
-        request = chat_request(await exchange.body(self._body_limit), self._images)
+        request = chat_request(await body_of(exchange, self._body_limit), self._images)
         entry, run = self._planner.plan(exchange, request)
         if request.tools or request.images:
             require_abilities(entry, run)

@@ -14,6 +14,7 @@ from ..model.embeddings import EmbeddingsRequest
 from ..model.names import FAMILIES
 from ..ports import Exchange
 from .embeddings_parse import embeddings_request
+from .json_body import body_of
 from .problem import JSON
 
 __all__ = ["Embed", "Embeddings"]
@@ -39,10 +40,7 @@ class Embeddings:
 
     async def create(self, exchange: Exchange) -> None:
         """Answer one request."""
-        head = exchange.head
-        if head.content_length is None and not head.chunked:
-            raise RequestError(411, "The request needs a body, and a Content-Length or Transfer-Encoding with it.")
-        request = embeddings_request(await exchange.body(self._body_limit))
+        request = embeddings_request(await body_of(exchange, self._body_limit))
         model = self._find(request.model, exchange.caller)
         exchange.respond(200, JSON, await self._embed(model, request))
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from ..errors import AgentError, RequestError, ToolError
 from ..model.caller import Caller
 from ..ports import Exchange, GatewayTool, Offer
-from .json_body import json_body
+from .json_body import body_of, json_body
 from .members import kind_of
 from .problem import JSON
 
@@ -61,10 +61,7 @@ class Invoke:
 
     async def create(self, exchange: Exchange) -> None:
         """Answer one request.  A client that leaves ends its call."""
-        head = exchange.head
-        if head.content_length is None and not head.chunked:
-            raise RequestError(411, "The request needs a body, and a Content-Length or Transfer-Encoding with it.")
-        body = await exchange.body(BODY_BYTES)
+        body = await body_of(exchange, BODY_BYTES)
         try:
             call = _read(body)
             tool = (await self._tools(exchange.caller)).get(call.tool)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from json import JSONDecodeError, JSONDecoder
 from typing import Any
 
 from ..errors import RequestError
+from ..ports import Exchange
 
-__all__ = ["json_body"]
+__all__ = ["body_of", "json_body"]
 
 # Values and keys of one request: reading one takes a microsecond, in which nobody else is served, and 100 bytes.
 VALUES = 100_000
@@ -35,6 +36,14 @@ _decoder = JSONDecoder(parse_constant=_no_constant, parse_int=_limited_int)
 _scan: Callable[[str, int], tuple[Any, int]] = _decoder.scan_once  # type: ignore[attr-defined]  # made in __init__
 _STRING_OR_CONSTANT = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|NaN|-?Infinity')
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+def body_of(exchange: Exchange, limit: int) -> Awaitable[bytes]:
+    """The body of a request that has to have one; see `Exchange.body`.  Raises RequestError (411)."""
+    head = exchange.head
+    if head.content_length is None and not head.chunked:
+        raise RequestError(411, "The request needs a body, and a Content-Length or Transfer-Encoding with it.")
+    return exchange.body(limit)
 
 
 def json_body(body: bytes, values: int = VALUES) -> Any:

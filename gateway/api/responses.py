@@ -28,6 +28,7 @@ from .abilities import PlaceOf, require_abilities
 from .chat import SSE
 from .chat_bytes import KEEP_ALIVE, ChunkEncoder, fallback_text
 from .images import NO_URLS, ImageLimits
+from .json_body import body_of
 from .planning import Planner
 from .problem import JSON, run_error
 from .responses_bytes import ResponseEncoder, response
@@ -61,10 +62,7 @@ class Responses:
 
     async def create(self, exchange: Exchange) -> None:
         """Answer one request."""
-        head = exchange.head
-        if head.content_length is None and not head.chunked:
-            raise RequestError(411, "The request needs a body, and a Content-Length or Transfer-Encoding with it.")
-        request = responses_request(await exchange.body(self._body_limit), self._images)
+        request = responses_request(await body_of(exchange, self._body_limit), self._images)
         if request.references:
             request = request._replace(chat=await self._recall(request, exchange.caller))
         entry, run = self._planner.plan(

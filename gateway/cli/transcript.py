@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import time
-from base64 import b64encode
 from collections.abc import Iterator
 from typing import Any
 
+from ..messages import document_of
 from ..model.chat import Image, Message
 from ..model.session import Session, SessionInfo, Turn
 from .console import legible
@@ -42,31 +42,8 @@ def document(info: SessionInfo, session: Session) -> dict[str, Any]:
 
 
 def _turn(turn: Turn) -> dict[str, Any]:
-    messages = [_message(message) for message in (*turn.asked, *turn.answered)]
+    messages = [document_of(message) for message in (*turn.asked, *turn.answered)]
     return {"run_id": turn.run_id, "at": turn.at, "messages": messages}
-
-
-def _message(message: Message) -> dict[str, Any]:
-    found: dict[str, Any] = {"role": message.role, "content": message.text}
-    if message.parts:
-        found["content"] = [_part(part) for part in message.parts]
-    if message.name is not None:
-        found["name"] = message.name
-    if message.tool_call_id is not None:
-        found["tool_call_id"] = message.tool_call_id
-    if message.tool_calls:
-        found["tool_calls"] = [
-            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
-            for call in message.tool_calls
-        ]
-    return found
-
-
-def _part(part: str | Image) -> dict[str, Any]:
-    if isinstance(part, str):
-        return {"type": "text", "text": part}
-    url = {"url": f"data:{part.media_type};base64,{b64encode(part.data).decode()}"}
-    return {"type": "image_url", "image_url": url if part.detail is None else {**url, "detail": part.detail}}
 
 
 def readable(info: SessionInfo, session: Session) -> Iterator[str]:

@@ -13,7 +13,6 @@ anthropic       Anthropic's Messages API
 events          what the readers of all APIs share
 calls           calls of tools, in the forms that servers give them
 thoughts        what a model thought before it called tools, to be handed back
-pictures        images as text
 catalog         the models that there are, and which of them a caller means
 listing         which models a provider has, as it says itself
 embeddings      embeddings, of providers whose API is like OpenAI's

@@ -12,12 +12,12 @@ from re import fullmatch, sub
 from typing import Any
 
 from ..errors import AgentError
+from ..messages import base64_of
 from ..model.chat import ChatRequest, Image, Message
 from ..model.http import Headers
 from ..model.run import INSTRUCTIONS, RunInput
 from .anthropic_stream import MessageReader
 from .openai import limit_of
-from .pictures import base64_of
 from .settings import ModelSettings, Provider
 from .thoughts import Thoughts, scope_of
 

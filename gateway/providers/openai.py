@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ..model.chat import AnyTool, ChatRequest, Image, Message, Tool
+from ..messages import document_of
+from ..model.chat import AnyTool, ChatRequest, Message, Tool
 from ..model.http import Headers
 from ..model.run import RunInput
 from .openai_stream import CompletionReader
-from .pictures import data_url
 from .settings import ModelSettings, Provider
 
 __all__ = ["Completions", "bearer", "function", "limit_of"]
@@ -99,26 +99,7 @@ def _tools(request: ChatRequest) -> dict[str, Any]:
 
 
 def _message(message: Message) -> dict[str, Any]:
-    document: dict[str, Any] = {"role": message.role, "content": message.text}
-    if message.parts:
-        document["content"] = [_part(part) for part in message.parts]
-    if message.name is not None:
-        document["name"] = message.name
-    if message.tool_call_id is not None:
-        document["tool_call_id"] = message.tool_call_id
+    document = document_of(message)
     if message.tool_calls:
         document["content"] = document["content"] or None
-        document["tool_calls"] = [
-            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
-            for call in message.tool_calls
-        ]
     return document
-
-
-def _part(part: str | Image) -> dict[str, Any]:
-    if isinstance(part, str):
-        return {"type": "text", "text": part}
-    url = {"url": data_url(part)}
-    if part.detail is not None:
-        url["detail"] = part.detail
-    return {"type": "image_url", "image_url": url}

@@ -11,11 +11,11 @@ import json
 from typing import Any
 
 from ..errors import AgentError
+from ..messages import data_url
 from ..model.chat import AnyTool, ChatRequest, Image, Message
 from ..model.http import Headers
 from ..model.run import INSTRUCTIONS, RunInput
 from .openai import bearer, function, limit_of
-from .pictures import data_url
 from .responses_stream import ResponseReader
 from .settings import ModelSettings, Provider
 from .thoughts import Thoughts, scope_of

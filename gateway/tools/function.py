@@ -10,12 +10,12 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from contextvars import copy_context
-from importlib import import_module
 from inspect import iscoroutinefunction
 from threading import Thread
 from typing import Any
 
 from ..errors import ConfigError, ToolError
+from ..targets import find
 from .schema import check_arguments
 from .signature import described, signature_of
 
@@ -113,20 +113,7 @@ def check_name(name: str) -> str:
 
 def load_function(target: str, place: str) -> Callable[..., Any]:
     """The function named by `module:function`, as a configuration gives it at `place`.  Raises ConfigError."""
-    module_name, _, attribute = target.partition(":")
-    try:
-        found: Any = import_module(module_name)
-    except ImportError as error:
-        raise ConfigError(
-            f"{place}: the module of {target!r} cannot be imported ({error}); "
-            "is its folder on PYTHONPATH, or its package installed?"
-        ) from error
-    except Exception as error:  # it is somebody's program, and may fail in any way
-        raise ConfigError(f"{place}: the module of {target!r} fails: {type(error).__name__}: {error}") from error
-    for name in attribute.split("."):
-        found = getattr(found, name, None)
-        if found is None:
-            raise ConfigError(f"{place}: {module_name!r} has no {attribute!r}")
+    found = find(target, place)
     if not callable(found):
         raise ConfigError(f"{place}: {target!r} is no function")
     return found  # type: ignore[no-any-return]  # as far as a callable can be checked

@@ -20,7 +20,9 @@ RANK = {
     "ports": 2,
     "deadlines": 2.5,  # a tool that the rooms above share, sessions among them
     "throttle": 3,
+    "messages": 3,
     "processes": 3,
+    "targets": 3,
     "wire": 3,
     "config": 3,
     "sessions": 3,
