@@ -323,7 +323,7 @@ class Gateway:
             body_limit = self.config.gateway.http.endpoints.chat_completions.max_body_bytes
             chat = Chat(self.planner, self.runs, self._clock, body_limit, images=images, fetch=fetch)
             models = Models(self.registry, int(self._clock()))
-            routes["/v1/chat/completions"] = Route({"POST": self._once(chat.create, body_limit)}, scope="chat")
+            routes["/v1/chat/completions"] = self._post(chat.create, body_limit, "chat")
             routes["/v1/models"] = Route({"GET": models.index}, scope="models")
             trees[PREFIX] = Route({"GET": models.one}, scope="models")
         endpoints = self.config.gateway.http.endpoints
@@ -332,21 +332,21 @@ class Gateway:
 
             body_limit = endpoints.responses.max_body_bytes
             responses = Responses(self.planner, self.runs, self._clock, body_limit, images=images, fetch=fetch)
-            routes["/v1/responses"] = Route({"POST": self._once(responses.create, body_limit)}, scope="responses")
+            routes["/v1/responses"] = self._post(responses.create, body_limit, "responses")
         if endpoints.embeddings.enabled:
             from .api.embeddings import Embeddings
 
             given = endpoints.embeddings
             body_limit = given.max_body_bytes
             embeddings = Embeddings(self._assembly.embed(), given.model, given.models, body_limit)
-            routes["/v1/embeddings"] = Route({"POST": self._once(embeddings.create, body_limit)}, scope="embeddings")
+            routes["/v1/embeddings"] = self._post(embeddings.create, body_limit, "embeddings")
         if self._assembly.toolbox is not None:
             from .api.invoke import BODY_BYTES, Invoke
 
             tools = self.config.tools
             everything, offers = self._assembly.toolbox.all, self._assembly.offers
             invoke = Invoke(everything, offers, tools.max_invocations, tools.timeout_ms / 1000 or None)
-            routes["/tools/invoke"] = Route({"POST": self._once(invoke.create, BODY_BYTES)}, scope="tools")
+            routes["/tools/invoke"] = self._post(invoke.create, BODY_BYTES, "tools")
         root = Root(routes)
         routes = {"/": Route({"GET": root.index, "OPTIONS": root.options}, guarded=False), **routes, **links}
         return Router(guard, routes, trees, self._serve_socket if self.config.gateway.ws.enabled else None)
@@ -363,21 +363,18 @@ class Gateway:
             )  # fmt: skip
         await self._control.serve(exchange)
 
-    def _once(self, handler: Handler, body_limit: int) -> Handler:
-        """What answers requests that have an `Idempotency-Key` once each, and all others by `handler`."""
+    def _post(self, handler: Handler, body_limit: int, scope: str) -> Route:
+        """A route for requests of which those with an `Idempotency-Key` are answered once each."""
+        return Route({"POST": handler}, scope=scope, once=partial(self._once, handler, body_limit))
 
-        def serve(exchange: Exchange) -> Awaitable[None]:
-            if b"idempotency-key" not in exchange.head.fields:
-                return handler(exchange)
-            # Loaded on demand: few clients ask for it.
-            from .api.idempotency import Idempotency
+    def _once(self, handler: Handler, body_limit: int, exchange: Exchange) -> Awaitable[None]:
+        # Loaded on demand: few clients ask for it.
+        from .api.idempotency import Idempotency
 
-            if self._answers is None:
-                self._answers = Idempotency(asyncio.get_running_loop(), routing=self.planner.routing)
-            answered: Awaitable[None] = self._answers.serve(handler, body_limit, exchange)
-            return answered
-
-        return serve
+        if self._answers is None:
+            self._answers = Idempotency(asyncio.get_running_loop(), routing=self.planner.routing)
+        answered: Awaitable[None] = self._answers.serve(handler, body_limit, exchange)
+        return answered
 
     def _failing(self) -> list[str]:
         return {"started": [], "new": ["starting"], "starting": ["starting"]}.get(self._state, ["draining"])
