@@ -2,7 +2,7 @@
 
 edit         the text with another value in it
 merge_patch  a value with a patch applied to it (RFC 7396)
-align        which elements of an array are those of another one
+align        which elements of an array are those of another one; name_of, what they are known by
 
 What is new is written as the rest of the text is.  A comment goes only with a value that it stands inside of.
 """
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeAlias
 from .json5 import Mark, parse, skip
 from .style import Style, indent_at, line_start, same, starts_line, style_of
 
-__all__ = ["MAX_DEPTH", "align", "edit", "merge_patch"]
+__all__ = ["MAX_DEPTH", "align", "edit", "merge_patch", "name_of"]
 
 MAX_DEPTH = 100
 """Arrays and objects inside one another, in a text to edit: both are walked by recursion, several frames a level."""
@@ -283,7 +283,7 @@ def align(old: list[Any], new: list[Any]) -> list[int | None]:
     old_at = new_at = start
     for old_next, new_next, size in blocks:
         for index in range(min(old_next - old_at, new_next - new_at)):
-            if not _differ_by_id(old[old_at + index], new[new_at + index]):
+            if not _differ_by_name(old[old_at + index], new[new_at + index]):
                 found[new_at + index] = old_at + index
         found[new_next : new_next + size] = range(old_next, old_next + size)
         old_at, new_at = old_next + size, new_next + size
@@ -291,14 +291,15 @@ def align(old: list[Any], new: list[Any]) -> list[int | None]:
 
 
 def _token(item: Any) -> str:
-    name = _id(item)
+    name = name_of(item)
     return repr(item) if name is None else f"id {name}"
 
 
-def _id(item: Any) -> str | None:
+def name_of(item: Any) -> str | None:
+    """What tells an element of an array from the others: its id, or its name."""
     name = item.get("id", item.get("name")) if isinstance(item, dict) else None
     return name if isinstance(name, str) else None
 
 
-def _differ_by_id(old: Any, new: Any) -> bool:
-    return _id(old) is not None and _id(new) is not None and _id(old) != _id(new)
+def _differ_by_name(old: Any, new: Any) -> bool:
+    return name_of(old) is not None and name_of(new) is not None and name_of(old) != name_of(new)
