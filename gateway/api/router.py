@@ -9,6 +9,7 @@ from ..agents.conversation import failed
 from ..errors import AgentError, RequestError
 from ..model.http import RequestHead
 from ..ports import Exchange, Handler, LinkHandler
+from ..wire.upgrade import is_websocket as asks
 from .guard import Guard
 from .problem import render, run_error
 
@@ -26,6 +27,8 @@ class Route(NamedTuple):
     methods: Mapping[str, Handler]
     guarded: bool = True
     scope: str = "operator"
+    link: bool = False
+    """It serves WebSockets."""
 
     @property
     def allow(self) -> bytes:
@@ -48,20 +51,24 @@ def link_route(handler: LinkHandler, check: Callable[[Exchange], None]) -> Route
         check(exchange)
         await handler(await exchange.accept_websocket())
 
-    return Route({"GET": get})
+    return Route({"GET": get}, link=True)
 
 
 class Router:
     """`route` is the handler of a whole gateway.
 
-    `routes` go by the exact path, `trees` by what the path begins with.  Checks are made in this order: path (404),
+    `routes` go by the exact path, `trees` by what the path begins with; `socket` takes the WebSockets that no route
+    is for, on any path.  Checks are made in this order: path (404),
     method (405), what the guard checks (421, 403, 429, 401), and then whatever the handler checks.
     """
 
-    def __init__(self, guard: Guard, routes: Mapping[str, Route], trees: Mapping[str, Route]) -> None:
+    def __init__(
+        self, guard: Guard, routes: Mapping[str, Route], trees: Mapping[str, Route], socket: Handler | None = None
+    ) -> None:
         self._guard = guard
         self._routes = routes
         self._trees = trees
+        self._socket = socket
 
     async def route(self, exchange: Exchange) -> None:
         """Answer one request."""
@@ -83,6 +90,8 @@ class Router:
     def _handler(self, exchange: Exchange) -> Handler:
         head = exchange.head
         route = self._routes.get(head.path)
+        if head.method == "GET" and self._socket is not None and (route is None or not route.link) and asks(head):
+            return self._socket
         handler = None if route is None else route.methods.get(head.method)
         if route is None or handler is None:
             route, handler = self._search(head)
