@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from . import __version__
 from .agents.conversation import Conversations
@@ -13,11 +14,14 @@ from .assembly import Assembly
 from .config.schema import Config
 from .control.connect import Connects
 from .control.hub import Hub
+from .control.method import Method
 from .control.methods import agent, system
+from .control.params import PARAMS
 from .control.presence import Presence
 from .control.runs import RunBook
 from .control.service import Control
 from .control.services import Services
+from .control.shapes import check
 from .ports import Ids
 
 __all__ = ["control"]
@@ -55,5 +59,11 @@ def control(
         version=__version__,
         environ=environ,
     )
-    methods = [method for family in (agent, system) for method in family.methods(services)]
+    methods = [_checked(method) for family in (agent, system) for method in family.methods(services)]
     return Control(services, Connects(guard), methods, loop)
+
+
+def _checked(method: Method) -> Method:
+    """With the product's parameters, where it has none of its own."""
+    shape = PARAMS.get(method.name)
+    return method if method.check is not None or shape is None else method._replace(check=partial(check, shape))
