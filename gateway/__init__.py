@@ -30,10 +30,11 @@ Layout, from the lowest floor to the highest; each imports only from lower ones:
     providers          models behind HTTP APIs
     tools              what agents can do besides talking
     agents             the registry of agents, the run, its session
-    api                HTTP handlers
+    api, control       HTTP handlers; OpenClaw's protocol over WebSockets
     listening          where a gateway listens, by its configuration
     bounds             what peers are held to, by its configuration
-    assembly           agents, models and sessions, by its configuration
+    assembly, extras   agents, models and sessions, by its configuration; what is loaded where it asks for it
+    switchboard        the WebSocket protocol of a gateway, put together
     app                the Gateway, which joins them all
     cli, testing       the command `gateway`; doubles for tests
 

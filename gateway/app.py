@@ -21,7 +21,6 @@ from .api.chat import Chat
 from .api.guard import Guard, KeyCheck
 from .api.health import Health
 from .api.hosts import Hosts
-from .api.images import ImageLimits
 from .api.models import PREFIX, Models
 from .api.origins import Origins
 from .api.planning import Planner
@@ -32,6 +31,7 @@ from .assembly import Assembly, keys_of
 from .bounds import connection_limits, throttle_limits
 from .config.schema import Config
 from .errors import ConfigError, GatewayError
+from .extras import certificate, fetcher, image_limits, proxies
 from .listening import Listen, addresses_of, own_names, require_local, require_named_origins
 from .model.key import Key
 from .ports import Agent, Exchange, GatewayTool, Handler, Ids, LinkHandler, SessionStore
@@ -95,6 +95,7 @@ class Gateway:
     ) -> None:
         self.config = config or Config()
         settings = self.config.gateway
+        self._environ = dict(environ or {})
         self._enabled = config is None or settings.http.endpoints.chat_completions.enabled
         self._token = token
         self._clock = clock
@@ -102,11 +103,11 @@ class Gateway:
         self._limits = limits or connection_limits(self.config)
         self._drain = settings.shutdown.drain_ms / 1000 if drain is None else drain
         self._addresses = addresses_of(self.config, listen)
-        self._certificate = None if tls else _certificate(self.config)
+        self._certificate = None if tls else certificate(self.config)
         self._tls: Callable[[], SSLContext] | None = (lambda: tls) if tls else self._certificate
-        self._proxies = _proxies(self.config)
-        self._image_limits = _image_limits(self.config)
-        self._fetcher = _fetcher(self.config, self._image_limits)
+        self._proxies = proxies(self.config)
+        self._image_limits = image_limits(self.config)
+        self._fetcher = fetcher(self.config, self._image_limits)
         self._links = dict(links or {})
         self._compression = settings.ws.compression if compression is None else compression
         if token is not None:
@@ -114,24 +115,22 @@ class Gateway:
         elif keys is None and not settings.auth.keys:
             require_local(self._addresses)
             require_named_origins(self.config)
-        self._assembly = Assembly(self.config, agents or {}, environ or {}, tools=tools, ids=self._ids, clock=clock)
+        self._assembly = Assembly(self.config, agents or {}, self._environ, tools=tools, ids=self._ids, clock=clock)
         self.registry = self._assembly.registry
         self._given = keys is not None
-        self._keys: Any = keys_of(self.config, self.registry, environ or {}, token) if keys is None else keys
+        self._keys: Any = keys_of(self.config, self.registry, self._environ, token) if keys is None else keys
         self._rates: Any = None
         self._answers: Any = None
         self._guard: Guard | None = None
-        conversations = self._assembly.conversations(store, clock)
-        interceptor = None
-        if self.config.session.slash_commands:
-            from .agents.slash import Commands
-
-            interceptor = Commands(self.registry, conversations, time.monotonic)
+        self._conversations = conversations = self._assembly.conversations(store, clock)
+        interceptor = self._assembly.interceptor(conversations)
         self.runs = Runs(self.registry, conversations, self.config.agents.max_concurrent_runs, interceptor)
         sessions = self.config.session
         self.planner = Planner(self.registry, self._ids, sessions.sources, sessions.chat_id_headers)
         self._listeners: list[Listener] = []
         self._server: Server | None = None
+        self._control: Any = None  # from the first WebSocket on
+        self._since = clock()
         self._state = "new"
         self._closed: asyncio.Event | None = None
 
@@ -205,6 +204,8 @@ class Gateway:
         self._state = "draining"
         for listener in self._listeners:
             await listener.close()
+        if self._control is not None:
+            self._control.drain()
         waiting = asyncio.ensure_future(self._server.drain())
         try:
             await asyncio.wait({waiting}, timeout=self._drain if deadline is None else deadline)
@@ -221,6 +222,8 @@ class Gateway:
         self._state = "closed"
         for listener in self._listeners:
             await listener.close()
+        if self._control is not None:
+            await self._control.aclose()
         if self._server is not None:
             await self._server.close()
         if self._answers is not None:
@@ -320,7 +323,7 @@ class Gateway:
             body_limit = self.config.gateway.http.endpoints.chat_completions.max_body_bytes
             chat = Chat(self.planner, self.runs, self._clock, body_limit, images=images, fetch=fetch)
             models = Models(self.registry, int(self._clock()))
-            routes["/v1/chat/completions"] = Route({"POST": self._once(chat.create, body_limit)}, scope="chat")
+            routes["/v1/chat/completions"] = self._post(chat.create, body_limit, "chat")
             routes["/v1/models"] = Route({"GET": models.index}, scope="models")
             trees[PREFIX] = Route({"GET": models.one}, scope="models")
         endpoints = self.config.gateway.http.endpoints
@@ -329,80 +332,52 @@ class Gateway:
 
             body_limit = endpoints.responses.max_body_bytes
             responses = Responses(self.planner, self.runs, self._clock, body_limit, images=images, fetch=fetch)
-            routes["/v1/responses"] = Route({"POST": self._once(responses.create, body_limit)}, scope="responses")
+            routes["/v1/responses"] = self._post(responses.create, body_limit, "responses")
         if endpoints.embeddings.enabled:
             from .api.embeddings import Embeddings
 
             given = endpoints.embeddings
             body_limit = given.max_body_bytes
             embeddings = Embeddings(self._assembly.embed(), given.model, given.models, body_limit)
-            routes["/v1/embeddings"] = Route({"POST": self._once(embeddings.create, body_limit)}, scope="embeddings")
+            routes["/v1/embeddings"] = self._post(embeddings.create, body_limit, "embeddings")
         if self._assembly.toolbox is not None:
             from .api.invoke import BODY_BYTES, Invoke
 
             tools = self.config.tools
             everything, offers = self._assembly.toolbox.all, self._assembly.offers
             invoke = Invoke(everything, offers, tools.max_invocations, tools.timeout_ms / 1000 or None)
-            routes["/tools/invoke"] = Route({"POST": self._once(invoke.create, BODY_BYTES)}, scope="tools")
+            routes["/tools/invoke"] = self._post(invoke.create, BODY_BYTES, "tools")
         root = Root(routes)
         routes = {"/": Route({"GET": root.index, "OPTIONS": root.options}, guarded=False), **routes, **links}
-        return Router(guard, routes, trees)
+        return Router(guard, routes, trees, self._serve_socket if self.config.gateway.ws.enabled else None)
 
-    def _once(self, handler: Handler, body_limit: int) -> Handler:
-        """What answers requests that have an `Idempotency-Key` once each, and all others by `handler`."""
+    async def _serve_socket(self, exchange: Exchange) -> None:
+        if self._control is None:
+            # Loaded on demand: a gateway of which only HTTP is asked needs none of it.
+            from .switchboard import control
 
-        def serve(exchange: Exchange) -> Awaitable[None]:
-            if b"idempotency-key" not in exchange.head.fields:
-                return handler(exchange)
-            # Loaded on demand: few clients ask for it.
-            from .api.idempotency import Idempotency
+            assert self._guard is not None, "it guards the router that calls this"
+            self._control = control(
+                self._assembly, self.runs, self._conversations, self._guard,
+                config=self.config, clock=self._clock, ids=self._ids, since=self._since, environ=self._environ,
+            )  # fmt: skip
+        await self._control.serve(exchange)
 
-            if self._answers is None:
-                self._answers = Idempotency(asyncio.get_running_loop(), routing=self.planner.routing)
-            answered: Awaitable[None] = self._answers.serve(handler, body_limit, exchange)
-            return answered
+    def _post(self, handler: Handler, body_limit: int, scope: str) -> Route:
+        """A route for requests of which those with an `Idempotency-Key` are answered once each."""
+        return Route({"POST": handler}, scope=scope, once=partial(self._once, handler, body_limit))
 
-        return serve
+    def _once(self, handler: Handler, body_limit: int, exchange: Exchange) -> Awaitable[None]:
+        # Loaded on demand: few clients ask for it.
+        from .api.idempotency import Idempotency
+
+        if self._answers is None:
+            self._answers = Idempotency(asyncio.get_running_loop(), routing=self.planner.routing)
+        answered: Awaitable[None] = self._answers.serve(handler, body_limit, exchange)
+        return answered
 
     def _failing(self) -> list[str]:
         return {"started": [], "new": ["starting"], "starting": ["starting"]}.get(self._state, ["draining"])
-
-
-def _certificate(config: Config) -> Any:
-    settings = config.gateway.tls
-    if not settings.enabled or settings.cert_path is None:
-        return None
-    from .server.tls import TlsFiles, TlsSource
-
-    optional = settings.client_certificates == "optional"
-    return TlsSource(TlsFiles(settings.cert_path, settings.key_path, settings.ca_path, optional))
-
-
-def _proxies(config: Config) -> Any:
-    settings = config.gateway
-    if not settings.trusted_proxies:
-        return None
-    from .server.proxies import TrustedProxies
-
-    try:
-        return TrustedProxies(settings.trusted_proxies, real_ip=settings.allow_real_ip_fallback)
-    except ValueError as error:
-        raise ConfigError(f"gateway.trustedProxies: {error}") from None
-
-
-def _image_limits(config: Config) -> ImageLimits:
-    endpoint = config.gateway.http.endpoints.chat_completions
-    images = endpoint.images
-    return ImageLimits(endpoint.max_image_parts, images.max_bytes, endpoint.max_total_image_bytes, images.allow_url)
-
-
-def _fetcher(config: Config, limits: ImageLimits) -> Any:
-    images = config.gateway.http.endpoints.chat_completions.images
-    if not images.allow_url:
-        return None
-    from .api.fetching import Fetcher
-
-    return Fetcher(images.url_allowlist, limits, images.max_redirects, images.timeout_ms / 1000)
 
 
 def _bind(address: UnixAddress) -> tuple[socket.socket, SocketFile | None]:

@@ -78,6 +78,14 @@ class Assembly:
         lanes = Lanes(queue.max_waiting, queue.max_wait_ms / 1000, queue.mode)
         return Conversations(store, lanes, clock, settings.max_chars, settings.max_turns)
 
+    def interceptor(self, conversations: Conversations) -> Any:
+        """What answers slash commands; None where they are off."""
+        if not self._config.session.slash_commands:
+            return None
+        from .agents.slash import Commands
+
+        return Commands(self.registry, conversations, monotonic)
+
     def _store(self, clock: Callable[[], float]) -> SessionStore:
         settings = self._config.session
         sessions, size, idle = settings.max_sessions, settings.max_bytes, settings.idle_minutes * 60 or inf

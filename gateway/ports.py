@@ -1,5 +1,6 @@
 """The contracts where floors meet.  Above and below each of them, neither side knows the other.
 
+Visitor                what the guard looks at
 Exchange, BodyWriter   what `server` offers a handler for one HTTP request
 Link                   what `server` offers a handler for one WebSocket connection
 Refusal                how the API renders the errors that `server` has to answer by itself
@@ -34,6 +35,7 @@ __all__ = [
     "SessionStore",
     "Timer",
     "TimerHandle",
+    "Visitor",
 ]
 
 
@@ -72,6 +74,16 @@ class BodyWriter(Protocol):
 
     async def end(self) -> None:
         """Complete the body."""
+
+
+class Visitor(Protocol):
+    """Somebody at the door: what was asked, and from where."""
+
+    @property
+    def head(self) -> RequestHead: ...
+
+    @property
+    def peer(self) -> Peer: ...
 
 
 class Exchange(Protocol):
@@ -128,6 +140,22 @@ class Link(Protocol):
 
     async def send(self, message: str | bytes) -> None:
         """Send one message; waits while the peer reads too slowly.  Raises PeerGone when the connection is over."""
+
+    @property
+    def full(self) -> bool:
+        """Whether the peer reads too slowly: more than it should hold waits to be sent."""
+
+    def write(self, frames: bytes) -> None:
+        """Send whole messages, already framed (`wire.websocket.text_head`), without waiting.
+
+        What is `full` takes more, and holds it; a sender looks before.  Raises PeerGone when the connection is over.
+        """
+
+    async def drain(self) -> None:
+        """Wait until it is not `full`.  Raises PeerGone when the peer left or did not read in time."""
+
+    def limit(self, max_message: int) -> None:
+        """The size that messages of the peer may have from now on, in bytes; larger ones close with 1009."""
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Send a close frame and wait, for a limited time, for the peer's."""

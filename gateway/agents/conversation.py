@@ -54,6 +54,11 @@ class Conversations:
         self._clock = clock
         self._bounds = Bounds(characters, turns)
 
+    @property
+    def store(self) -> SessionStore:
+        """Where they are kept."""
+        return self._store
+
     def interrupt(self, key: str) -> bool:
         """End the run under way in a session, which gets RunFailed (410, `interrupted`); false where there is none."""
         return self._lanes.interrupt(key)

@@ -47,7 +47,6 @@ class Planner:
         session_headers = _SESSION_HEADERS if "header" in sources else ()
         self.routing = frozenset((*_AGENT_HEADERS, *_MODEL_HEADERS, *session_headers, *self._chat_headers))
         """The headers that say where a request goes, in lower case."""
-        self._routing = tuple(self.routing)  # read one by one for each request: of a set that takes twice as long
 
     def plan(
         self,
@@ -69,7 +68,9 @@ class Planner:
         head, caller, registry = exchange.head, exchange.caller, self._registry
         run_id = self._ids(32)
         agent = model = None
-        routed = not head.fields.keys().isdisjoint(self._routing)  # few are
+        routed = head.known.get(self)
+        if routed is None:
+            routed = head.known[self] = not self.routing.isdisjoint(head.fields)
         if not routed and keep == "named" and request.user is conversation is after is None:
             entry = registry.by_model(request.model, caller)
             return entry, _new(RunInput, (run_id, entry.id, None, request, (), None, caller, None))

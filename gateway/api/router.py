@@ -9,6 +9,7 @@ from ..agents.conversation import failed
 from ..errors import AgentError, RequestError
 from ..model.http import RequestHead
 from ..ports import Exchange, Handler, LinkHandler
+from ..wire.upgrade import is_websocket as asks
 from .guard import Guard
 from .problem import render, run_error
 
@@ -20,12 +21,15 @@ _ALL_METHODS = b"GET, HEAD, POST, OPTIONS"
 class Route(NamedTuple):
     """`methods` by name; a GET also serves HEAD.
 
-    A guarded route asks for the gateway's secret first, or for a key with `scope` (`model.key.SCOPES`).
+    A guarded route asks for the gateway's secret first, or for a key with `scope` (`model.key.SCOPES`).  `once` serves
+    its requests with an `Idempotency-Key`, where they are served otherwise than those without.
     """
 
     methods: Mapping[str, Handler]
     guarded: bool = True
     scope: str = "operator"
+    once: Handler | None = None
+    link: bool = False
 
     @property
     def allow(self) -> bytes:
@@ -38,9 +42,6 @@ async def _server_options(exchange: Exchange) -> None:
     exchange.respond(204, ((b"allow", _ALL_METHODS),))
 
 
-_SERVER = Route({"OPTIONS": _server_options}, guarded=False)
-
-
 def link_route(handler: LinkHandler, check: Callable[[Exchange], None]) -> Route:
     """A path on which only WebSockets are served; `check` raises RequestError for one that must not be opened."""
 
@@ -48,20 +49,24 @@ def link_route(handler: LinkHandler, check: Callable[[Exchange], None]) -> Route
         check(exchange)
         await handler(await exchange.accept_websocket())
 
-    return Route({"GET": get})
+    return Route({"GET": get}, link=True)
 
 
 class Router:
     """`route` is the handler of a whole gateway.
 
-    `routes` go by the exact path, `trees` by what the path begins with.  Checks are made in this order: path (404),
+    `routes` go by the exact path, `trees` by what the path begins with; `socket` takes the WebSockets that no route
+    is for, on any path.  Checks are made in this order: path (404),
     method (405), what the guard checks (421, 403, 429, 401), and then whatever the handler checks.
     """
 
-    def __init__(self, guard: Guard, routes: Mapping[str, Route], trees: Mapping[str, Route]) -> None:
+    def __init__(
+        self, guard: Guard, routes: Mapping[str, Route], trees: Mapping[str, Route], socket: Handler | None = None
+    ) -> None:
         self._guard = guard
         self._routes = routes
         self._trees = trees
+        self._socket = socket
 
     async def route(self, exchange: Exchange) -> None:
         """Answer one request."""
@@ -82,21 +87,20 @@ class Router:
 
     def _handler(self, exchange: Exchange) -> Handler:
         head = exchange.head
-        route = self._routes.get(head.path)
-        handler = None if route is None else route.methods.get(head.method)
-        if route is None or handler is None:
-            route, handler = self._search(head)
-        if route.guarded:
-            self._guard.check(exchange, route.scope)
+        handler, scope = head.known.get(self) or self._search(head)
+        if scope is not None:
+            self._guard.check(exchange, scope)
         return handler
 
-    def _search(self, head: RequestHead) -> tuple[Route, Handler]:
-        """What is not simply there."""
+    def _search(self, head: RequestHead) -> tuple[Handler, str | None]:
+        """The handler of a request, and the scope that a key needs for it; None where nobody is asked for one."""
         if head.method == "CONNECT":  # RFC 9110, 9.3.6
             raise RequestError(501, "This is no proxy: CONNECT is not served.")
         if head.target == "*":  # RFC 9110, 9.3.7: about the server as a whole
-            return _SERVER, _server_options
+            return _server_options, None
         route = self._routes.get(head.path) or self._tree(head.path)
+        if self._socket is not None and head.method == "GET" and (route is None or not route.link) and asks(head):
+            return self._socket, None
         if route is None:
             raise RequestError(404, f"There is nothing at `{head.path}`.", code="not_found")
         method = "GET" if head.method == "HEAD" else head.method
@@ -104,7 +108,10 @@ class Router:
         if handler is None:
             message = f"`{head.path}` does not serve {head.method}, only {route.allow.decode()}."
             raise RequestError(405, message, headers=((b"allow", route.allow),))
-        return route, handler
+        if route.once is not None and b"idempotency-key" in head.fields:
+            handler = route.once
+        found = head.known[self] = handler, route.scope if route.guarded else None
+        return found
 
     def _tree(self, path: str) -> Route | None:
         for prefix, route in self._trees.items():

@@ -1,7 +1,10 @@
 """The command `gateway`.
 
 console   what is printed, and what a program ends with
-setup     from flags to a configuration and a gateway
+setup     from flags to a configuration
+build     from a configuration to a gateway in this process
+place     from flags and a configuration to the gateway that runs elsewhere
+signals   what ends a command before its time
 serve     a gateway until a signal comes
 systemd   sockets that are handed in, and messages to the service manager
 demo, run, check, agent, models, keys   the commands, each imported only when it is asked for

@@ -9,7 +9,7 @@ from contextlib import suppress
 from io import TextIOWrapper
 from typing import TextIO
 
-from ..errors import ConfigError
+from ..errors import ConfigError, GatewayError
 
 __all__ = [
     "EXIT_CODES",
@@ -19,6 +19,7 @@ __all__ = [
     "WRONG_CONFIG",
     "WRONG_USAGE",
     "StartError",
+    "UnansweredError",
     "abandon_output",
     "complain",
     "legible",
@@ -47,6 +48,14 @@ exit codes:
 
 class StartError(ConfigError):
     """The address cannot be listened at: unlike a wrong configuration, that may be different the next time."""
+
+
+class UnansweredError(GatewayError):
+    """There was no answer, or not a whole one.  `exit_code` is what the program ends with."""
+
+    def __init__(self, message: str, exit_code: int = FAILED) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
 # C0 and C1 without tab and line feed, and DEL: what an agent says must not move the cursor or recolour the terminal.

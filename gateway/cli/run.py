@@ -6,9 +6,10 @@ import logging
 import os
 from argparse import ArgumentParser, Namespace
 
+from .build import build
 from .console import say
 from .serve import serve
-from .setup import add_config, add_mirrors, build, load_config, log_to_stderr
+from .setup import add_config, add_mirrors, load_config, log_to_stderr
 from .systemd import inherited_sockets
 
 __all__ = ["add_arguments", "execute"]

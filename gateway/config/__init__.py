@@ -1,6 +1,8 @@
 """The configuration: read, checked, and shown.
 
 json5     a reader of JSON5 that keeps places; imports nothing of the rest
+style     how a JSON5 text is written
+edit      changes to a JSON5 text that leave the rest as it was written
 tree      values that know their file, line and column
 env       ${VAR} in values, and .env files
 fields    the parts an option table is made of

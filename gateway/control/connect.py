@@ -23,14 +23,17 @@ from ..errors import RequestError, StoreError
 from ..model.caller import OPERATOR as EVERYTHING
 from ..model.caller import Caller
 from ..model.http import Peer, RequestHead
+from ..ports import Visitor
 from .clients import ClientInfo
 from .devices import Ask, Devices
 from .origins import Origins, is_local
 from .pairing import Arrival, authorize
+from .params.connect import CONNECT
 from .problem import INVALID_REQUEST, NOT_PAIRED, UNAVAILABLE
 from .proof import ProofError, Statement, check_claim, check_signature, public_key_text
 from .refusals import PROTOCOL_ERROR, ConnectRefusedError, Unauthorized, unauthorized
 from .scopes import ADMIN, NODE, OPERATOR, common
+from .shapes import check
 
 __all__ = ["ConnectRefusedError", "Connects", "Door", "Penalties", "Visit", "Welcome"]
 
@@ -91,18 +94,14 @@ class Door(Protocol):
     def open(self) -> bool:
         """Whether nobody is asked for one."""
 
-    @property
-    def configured(self) -> str | None:
-        """What the gateway's own secret is: `token` or `password`; None where there are only keys, or nothing."""
-
-    def find(self, secret: str, peer: Peer, head: RequestHead) -> Caller | None:
+    def identify(self, secret: str, visitor: Visitor) -> Caller | None:
         """Who shows this secret; None for one that is none.  In constant time; nothing is counted.
 
-        Raises RequestError (429, with `retry-after`) for a peer that has shown too many wrong ones.
+        Raises RequestError (429, with `retry-after`) for who has shown too many wrong ones.
         """
 
-    def failed(self, peer: Peer, head: RequestHead) -> bool:
-        """Count a wrong secret of a peer.  False where it counts nothing: for programs of this machine."""
+    def failed(self, visitor: Visitor) -> bool:
+        """Count a wrong secret.  False for a peer of whom none are counted: a program of this machine."""
 
 
 class Penalties:
@@ -186,7 +185,11 @@ class _Entry(NamedTuple):
 
 
 class Connects:
-    """Judges those who want to connect.  `clock` gives milliseconds since the epoch; `pause` waits so many seconds."""
+    """Judges those who want to connect.
+
+    `mode` is what the gateway's secret is called: `token` or `password`.  `clock` gives milliseconds since the epoch;
+    `pause` waits so many seconds.
+    """
 
     def __init__(
         self,
@@ -196,6 +199,7 @@ class Connects:
         *,
         clock: Callable[[], int],
         penalties: Penalties,
+        mode: str = "token",
         pause: Callable[[float], Awaitable[None]] = sleep,
     ) -> None:
         self._door = door
@@ -203,10 +207,14 @@ class Connects:
         self._origins = origins
         self._clock = clock
         self._penalties = penalties
+        self._mode = mode
         self._pause = pause
 
     async def judge(self, params: Any, visit: Visit) -> Welcome:
         """As what the client is let in.  Raises ConnectRefusedError; for a wrong secret after a while."""
+        wrong = check(CONNECT, params)
+        if wrong is not None:
+            raise ConnectRefusedError(INVALID_REQUEST, f"invalid connect params: {wrong}")
         asked = _Asked(params)
         self._check(asked, visit)
         try:
@@ -244,13 +252,13 @@ class Connects:
         """Whom the secret stands for."""
         if self._door.open:
             return _Entry(EVERYTHING, "none")
-        method = self._door.configured or "token"
+        method = self._mode
         first, second = (asked.password, asked.token) if method == "password" else (asked.token, asked.password)
         secret = first or second
         if not secret:
             return _Entry(NOBODY, method, Unauthorized(f"{method}_missing", asked.provided))
         try:
-            caller = self._door.find(secret, visit.peer, visit.head)
+            caller = self._door.identify(secret, visit)
         except RequestError as error:
             after = next((int(value) * 1000 for name, value in error.headers if name == b"retry-after"), None)
             return _Entry(NOBODY, method, Unauthorized("rate_limited", asked.provided, after))
@@ -273,7 +281,7 @@ class Connects:
             if entry.failure is not None:
                 raise self._unauthorized(asked, visit, entry.failure)
         except ConnectRefusedError:
-            if entry.wrong and not self._door.failed(visit.peer, visit.head):
+            if entry.wrong and not self._door.failed(visit):
                 await self._pause(self._penalties.next())
             raise
         return entry

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 __all__ = [
     "NO_ANSWER",
@@ -24,26 +24,60 @@ Headers = tuple[tuple[bytes, bytes], ...]
 """Field lines in the order of the wire; names in lower case, values without surrounding white space."""
 
 
-class RequestHead(NamedTuple):
-    """A request line and its header section, accepted and checked.
+class RequestHead:  # noqa: PLW1641 - no hash, since a mapping is part of it
+    """A request line and its header section, accepted and checked.  Nobody changes it but for `known`.
 
     `target` is the request target as sent (ASCII); `path` and `query` are its parts, still percent-encoded (of an
     absolute-form target, the parts after the authority).  `fields` maps each name to its value, values of repeated
     lines joined by `, ` (RFC 9110, section 5.3).  `content_length` is None where none was given; then `chunked` tells
     whether a body follows.  `keep_alive`: the client allows another request on this connection.
+
+    Clients repeat themselves, and the same head is then used again: who reads it may leave in `known`, under itself,
+    what it made of it, but for what depends on the length.  It is no part of the head: heads are equal without it.
     """
 
-    method: str
-    target: str
-    path: str
-    query: str
-    version: str
-    headers: Headers
-    fields: Mapping[bytes, bytes]
-    content_length: int | None
-    chunked: bool
-    keep_alive: bool
-    expects_continue: bool
+    # No named tuple: the members are read a dozen times for each request, and a slot costs a tenth.
+    __slots__ = (
+        "chunked", "content_length", "expects_continue", "fields", "headers", "keep_alive", "known", "method", "path",
+        "query", "target", "version",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        *,
+        method: str,
+        target: str,
+        path: str,
+        query: str,
+        version: str,
+        headers: Headers,
+        fields: Mapping[bytes, bytes],
+        content_length: int | None,
+        chunked: bool,
+        keep_alive: bool,
+        expects_continue: bool,
+    ) -> None:
+        self.method = method
+        self.target = target
+        self.path = path
+        self.query = query
+        self.version = version
+        self.headers = headers
+        self.fields = fields
+        self.content_length = content_length
+        self.chunked = chunked
+        self.keep_alive = keep_alive
+        self.expects_continue = expects_continue
+        self.known: dict[object, Any] = {}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RequestHead) and self._members() == other._members()
+
+    def __repr__(self) -> str:
+        return f"RequestHead{self._members()}"
+
+    def _members(self) -> tuple[object, ...]:
+        return tuple(getattr(self, name) for name in self.__slots__ if name != "known")
 
 
 class ResponseHead(NamedTuple):

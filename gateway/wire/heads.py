@@ -11,7 +11,7 @@ from re import search
 
 from h11 import CLIENT, SERVER, Connection, InformationalResponse, RemoteProtocolError, Request, Response
 
-from ..model.http import Headers, Malformed, RequestHead, ResponseHead
+from ..model.http import Malformed, RequestHead, ResponseHead
 from .grammar import AUTHORITY, CONTENT_LENGTH, PATH_FAULT, field_line, request_line, tokens, whole_head
 
 __all__ = ["HeadScanner", "read_request_head", "read_response_head", "request_head", "with_content_length"]
@@ -230,12 +230,21 @@ def _joined(fields: list[Line]) -> dict[bytes, bytes]:
 
 def with_content_length(head: RequestHead, digits: bytes) -> RequestHead:
     """The same head with another Content-Length, for a client that repeats itself.  `digits`: CONTENT_LENGTH."""
-    headers: Headers = tuple((n, digits) if n == b"content-length" else (n, v) for n, v in head.headers)
-    fields = {**head.fields, b"content-length": digits}
-    return RequestHead(
-        head.method, head.target, head.path, head.query, head.version, headers, fields, int(digits), head.chunked,
-        head.keep_alive, head.expects_continue,
-    )  # fmt: skip
+    other = RequestHead(
+        method=head.method,
+        target=head.target,
+        path=head.path,
+        query=head.query,
+        version=head.version,
+        headers=tuple((n, digits) if n == b"content-length" else (n, v) for n, v in head.headers),
+        fields={**head.fields, b"content-length": digits},
+        content_length=int(digits),
+        chunked=head.chunked,
+        keep_alive=head.keep_alive,
+        expects_continue=head.expects_continue,
+    )
+    other.known = head.known
+    return other
 
 
 def read_request_head(
@@ -251,13 +260,15 @@ def read_request_head(
     return request_head(scanner.start, scanner.fields, raw)
 
 
-def read_response_head(raw: bytes, request_method: str) -> ResponseHead | Malformed:
+def read_response_head(raw: bytes, request_method: str, *, upgrade: bool = False) -> ResponseHead | Malformed:
     """A whole response head, from the status line through the empty line; interim (1xx) heads too.
 
-    `request_method` decides about the body (RFC 9112, 6.3).  The status of a Malformed is always 502.
+    `request_method` decides about the body (RFC 9112, 6.3), `upgrade`, whether the request asked for one, about 101.
+    The status of a Malformed is always 502.
     """
     connection = Connection(CLIENT, max_incomplete_event_size=_ONE_WAY)
-    connection.send(Request(method=request_method, target="/", headers=[("Host", "upstream")]))
+    asked = [("Connection", "upgrade"), ("Upgrade", "any")] if upgrade else []
+    connection.send(Request(method=request_method, target="/", headers=[("Host", "upstream"), *asked]))
     connection.receive_data(raw)
     try:
         event = connection.next_event()

@@ -29,7 +29,10 @@ class Asking:
 
     def __init__(self, headers: dict[str, str], caller: Caller) -> None:
         fields = {name.encode(): value.encode() for name, value in headers.items()}
-        self.head = RequestHead("POST", "/", "/", "", "1.1", (), fields, 0, False, True, False)
+        self.head = RequestHead(
+            method="POST", target="/", path="/", query="", version="1.1", headers=(), fields=fields, content_length=0,
+            chunked=False, keep_alive=True, expects_continue=False,
+        )  # fmt: skip
         self.caller = caller
 
 

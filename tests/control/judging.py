@@ -33,6 +33,7 @@ from gateway.control.origins import Origins
 from gateway.errors import RequestError
 from gateway.model.caller import OPERATOR, Caller
 from gateway.model.http import Peer, RequestHead
+from gateway.ports import Visitor
 
 DATA = Path(__file__).parents[1] / "data" / "control"
 TOKEN = "s3cret-token"
@@ -70,18 +71,18 @@ class FakeDoor:
 
     def __init__(self, auth: str = "token", *, locked: float = 0) -> None:
         self.open = auth == "open"
-        self.configured = auth if auth in {"token", "password"} else None
+        self._own = auth in {"token", "password"}
         self._locked = locked
         self.counted: list[str] = []
 
-    def find(self, secret: str, peer: Peer, head: RequestHead) -> Caller | None:
+    def identify(self, secret: str, visitor: Visitor) -> Caller | None:
         if self._locked:
             raise RequestError(429, "locked out", headers=((b"retry-after", b"%d" % self._locked),))
-        return OPERATOR if self.configured and secret == TOKEN else KEYS.get(secret)
+        return OPERATOR if self._own and secret == TOKEN else KEYS.get(secret)
 
-    def failed(self, peer: Peer, head: RequestHead) -> bool:
-        self.counted.append(peer.host)
-        return not peer.local
+    def failed(self, visitor: Visitor) -> bool:
+        self.counted.append(visitor.peer.host)
+        return not visitor.peer.local
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -100,7 +101,10 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
 def request_head(headers: Mapping[str, str]) -> RequestHead:
     fields = {"host": "127.0.0.1:18789", **headers}
     lines = tuple((name.lower().encode(), value.encode()) for name, value in fields.items() if value)
-    return RequestHead("GET", "/", "/", "", "1.1", lines, dict(lines), None, False, True, False)
+    return RequestHead(
+        method="GET", target="/", path="/", query="", version="1.1", headers=lines, fields=dict(lines),
+        content_length=None, chunked=False, keep_alive=True, expects_continue=False,
+    )  # fmt: skip
 
 
 def peer_of(row: Mapping[str, Any]) -> Peer:
@@ -138,6 +142,7 @@ class Bench:
             Origins(row.get("allowed", ())),
             clock=lambda: self.now,
             penalties=Penalties(lambda: self.now / 1000),
+            mode="password" if row.get("auth") == "password" else "token",
             pause=self._pause,
         )
         self.token = self.pair(**row["paired"]) if "paired" in row else ""

@@ -35,6 +35,8 @@ RANK = {
     "listening": 5,
     "bounds": 5,
     "assembly": 5,
+    "extras": 5.5,
+    "switchboard": 5.5,
     "app": 6,
     "cli": 7,
     # Doors to the building: they may look at every floor, and no floor looks at them.
@@ -56,7 +58,7 @@ HOME = {"h11": "wire/heads.py", "wsproto": "wire/websocket.py"}
 """The one file that may import a dependency: the one line that a vendorer edits."""
 
 STANDARD = sys.stdlib_module_names
-LAZY = {"app.py", "assembly.py"}
+LAZY = {"app.py", "assembly.py", "extras.py"}
 """Where an import may stand in a function: the tables of kinds that load a provider or a store on demand."""
 
 

@@ -1,0 +1,35 @@
+"""Signals that end a command, and what it has begun."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any
+
+__all__ = ["until_signal"]
+
+
+async def until_signal(work: Coroutine[Any, Any, None]) -> int:
+    """The exit code.  Another signal than Ctrl-C ends the work as well, and what it has started."""
+    loop = asyncio.get_running_loop()
+    task = loop.create_task(work)
+    received: list[int] = []
+
+    def end(number: int) -> None:
+        received.append(number)
+        task.cancel()
+
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) == signal.SIG_DFL:  # `nohup` wants it ignored
+            with suppress(NotImplementedError, ValueError, RuntimeError):  # on Windows, or beside the main thread
+                loop.add_signal_handler(number, end, number)
+    try:
+        await task
+    except asyncio.CancelledError:
+        if not received:
+            raise
+        return 128 + received[0]
+    return 0

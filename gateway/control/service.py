@@ -1,0 +1,191 @@
+"""The protocol of one gateway: its clients, its methods, its events."""
+
+from __future__ import annotations
+
+from asyncio import AbstractEventLoop, Task, TimerHandle
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+from uuid import uuid4
+
+from ..errors import PeerGone
+from ..model.http import Headers
+from ..ports import Exchange, Link
+from .client import MAX_BUFFERED_BYTES, Client
+from .connect import Connects, Welcome
+from .connection import MAX_PAYLOAD_BYTES, Connection
+from .health import health
+from .method import Method, table
+from .services import Services
+
+__all__ = ["TICK_SECONDS", "Control"]
+
+TICK_SECONDS = 30.0
+"""Between two ticks: a client that misses two takes the connection for dead (`policy.tickIntervalMs`)."""
+STRANGERS = 32
+"""Connections of one address that have not said yet who they are; the product's number."""
+ATTACHMENT_BYTES = 19_464_192
+IMAGE_BYTES = 6 * 1024 * 1024
+
+EVENTS = (
+    "connect.challenge", "agent", "chat", "session.message", "sessions.changed", "presence", "tick", "shutdown",
+    "health",
+)  # fmt: skip
+
+_TEXT: Headers = ((b"content-type", b"text/plain; charset=utf-8"),)
+
+
+class Control:
+    """Serves the WebSockets of one gateway.
+
+    `connects` judges who may come in; `methods` are what clients can ask for, `events` what they may be told besides
+    those of the protocol.
+    """
+
+    def __init__(
+        self,
+        services: Services,
+        connects: Connects,
+        methods: Iterable[Method],
+        loop: AbstractEventLoop,
+        events: Iterable[str] = (),
+    ) -> None:
+        self.connects = connects
+        self.methods: Mapping[str, Method] = table(methods)
+        self.boot_id = str(uuid4())
+        self._services = services
+        self._loop = loop
+        self._events = (*EVENTS, *events)
+        self._strangers: Counter[str] = Counter()
+        self._draining = False
+        self._tick: TimerHandle | None = None
+        self._goodbye: Task[None] | None = None
+
+    async def serve(self, exchange: Exchange) -> None:
+        """Serve one WebSocket, to its end.  Raises RequestError (400, 426) for a handshake that is no good one."""
+        host = exchange.peer.host
+        if self._strangers[host] >= STRANGERS:
+            exchange.respond(503, _TEXT, b"Too many unauthenticated sockets")
+            return
+        if self._draining:
+            exchange.respond(503, _TEXT, b"The gateway is shutting down")
+            return
+        link = await exchange.accept_websocket()
+        self._strangers[host] += 1
+        connection = Connection(self, exchange, link)
+        try:
+            await connection.run()
+        except PeerGone:
+            pass
+        finally:
+            if not connection.known:
+                self._forget(host)
+
+    # -- what a connection needs
+
+    def challenge(self) -> tuple[str, int]:
+        """See `connection.House.challenge`."""
+        return str(uuid4()), self._services.now()
+
+    def admit(self, exchange: Exchange, link: Link, welcome: Welcome) -> Client:
+        """See `connection.House.admit`."""
+        exchange.admit(welcome.caller)
+        self._forget(exchange.peer.host)
+        services = self._services
+        return Client(link, welcome, str(uuid4()), services.hub, since=services.clock())
+
+    async def hello(self, client: Client) -> Mapping[str, Any]:
+        """See `connection.House.hello`."""
+        services = self._services
+        default = services.registry.default
+        default_id = "" if default is None else default.id
+        return {
+            "type": "hello-ok",
+            "protocol": client.welcome.protocol,
+            "server": {"version": services.version, "connId": client.conn_id, "bootId": self.boot_id},
+            "features": {
+                "methods": list(self.methods),
+                "events": list(self._events),
+                "capabilities": ["published-model-catalog"],
+            },
+            "snapshot": {
+                "presence": services.presence.entries(),
+                "health": await health(services),
+                "stateVersion": services.state_version,
+                "uptimeMs": round((services.clock() - services.since) * 1000),
+                "sessionDefaults": {
+                    "defaultAgentId": default_id,
+                    "modelConfigured": True,
+                    "mainKey": "main",
+                    "mainSessionKey": f"agent:{default_id}:main",
+                    "scope": "per-sender",
+                },
+            },
+            "auth": dict(client.welcome.auth),
+            "policy": {
+                "maxPayload": MAX_PAYLOAD_BYTES,
+                "maxBufferedBytes": MAX_BUFFERED_BYTES,
+                "tickIntervalMs": round(TICK_SECONDS * 1000),
+                "attachments": {"maxBytes": ATTACHMENT_BYTES, "maxImageBytes": IMAGE_BYTES},
+            },
+        }
+
+    def entered(self, client: Client) -> None:
+        """See `connection.House.entered`."""
+        services = self._services
+        services.hub.add(client)
+        services.presence.changed(lambda: services.state_version)
+        if self._tick is None:
+            self._tick = self._loop.call_later(TICK_SECONDS, self._ticked)
+
+    def dismiss(self, client: Client) -> None:
+        """See `connection.House.dismiss`."""
+        services = self._services
+        services.hub.remove(client)
+        services.presence.changed(lambda: services.state_version)
+
+    # -- the life of the gateway
+
+    def drain(self, restart_ms: int | None = None) -> None:
+        """Tell all clients that the gateway stops, and close their connections when the runs they began are over.
+
+        `restart_ms`: when it is expected to be back, in milliseconds.
+        """
+        self._draining = True
+        payload: dict[str, Any] = {"reason": "gateway stopping"}
+        if restart_ms is not None:
+            payload["restartExpectedMs"] = restart_ms
+        self._services.hub.broadcast("shutdown", payload)
+        self._goodbye = self._loop.create_task(self._take_leave(), name="drain")
+
+    async def _take_leave(self) -> None:
+        await self._services.book.drain()
+        self._close()
+
+    def _close(self) -> None:
+        hub = self._services.hub
+        for client in list(hub.clients):
+            hub.catch_up(client)
+            client.close(1012, "service restart")
+
+    async def aclose(self) -> None:
+        """End all runs that are left, and all connections."""
+        if self._goodbye is not None:
+            self._goodbye.cancel()
+        await self._services.book.aclose()
+        self._close()
+        self._services.presence.close()
+        if self._tick is not None:
+            self._tick.cancel()
+
+    def _ticked(self) -> None:
+        self._tick = None
+        if self._services.hub.clients:
+            self._services.hub.broadcast("tick", {"ts": self._services.now()}, droppable=True)
+            self._tick = self._loop.call_later(TICK_SECONDS, self._ticked)
+
+    def _forget(self, host: str) -> None:
+        """One fewer stranger from there."""
+        self._strangers[host] -= 1
+        if self._strangers[host] <= 0:
+            del self._strangers[host]

@@ -1,0 +1,53 @@
+"""What the methods work with."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..agents.conversation import Conversations
+from ..agents.registry import Registry
+from ..config.schema import Config
+from ..ports import GatewayTool, Ids, SessionStore
+from .hub import Hub
+from .presence import Presence
+from .runs import RunBook
+
+__all__ = ["Services"]
+
+
+@dataclass(slots=True)
+class Services:
+    """`clock` gives seconds since the epoch, `ids` random hexadecimal digits.  `since` is when the gateway started.
+
+    `config_path` is the file that the configuration was read from, None where there is none.  `reload` takes over what
+    can be of a configuration that was read anew, and gives the names of what was renewed.
+    """
+
+    registry: Registry
+    conversations: Conversations
+    store: SessionStore
+    hub: Hub
+    book: RunBook
+    presence: Presence
+    config: Config
+    clock: Callable[[], float]
+    ids: Ids
+    since: float
+    version: str
+    config_path: str | None = None
+    environ: Mapping[str, str] = field(default_factory=dict)
+    reload: Callable[[Config], Sequence[str]] | None = None
+    tools: Callable[[], Awaitable[Mapping[str, GatewayTool]]] | None = None
+    features: Callable[[], Sequence[str]] = tuple
+    health_version: int = 1
+
+    def now(self) -> int:
+        """Milliseconds since the epoch."""
+        return int(self.clock() * 1000)
+
+    @property
+    def state_version(self) -> dict[str, Any]:
+        """The numbers that tell which presence and which health a client has seen last."""
+        return {"presence": self.presence.version, "health": self.health_version}

@@ -1,0 +1,91 @@
+"""From the parts of a gateway to its WebSocket protocol.  Loaded with the first WebSocket."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from . import __version__
+from .agents.conversation import Conversations
+from .agents.run import Runs
+from .api.guard import Guard
+from .assembly import Assembly
+from .config.auth import resolve_auth
+from .config.schema import Config
+from .control.connect import Connects, Penalties
+from .control.devicefile import FILE_NAME, DeviceFile
+from .control.devices import Devices
+from .control.hub import Hub
+from .control.methods import agent, devices, system
+from .control.origins import Origins
+from .control.presence import Presence
+from .control.runs import RunBook
+from .control.scopes import PAIRING
+from .control.service import Control
+from .control.services import Services
+from .errors import ConfigError
+from .ports import Ids
+from .sessions.place import state_folder
+
+__all__ = ["control"]
+
+
+def control(
+    assembly: Assembly,
+    runs: Runs,
+    conversations: Conversations,
+    guard: Guard,
+    *,
+    config: Config,
+    clock: Callable[[], float],
+    ids: Ids,
+    since: float,
+    environ: Mapping[str, str],
+) -> Control:
+    """The protocol of a gateway.  From now on its runs are watched.  To be called in its event loop."""
+    loop = asyncio.get_running_loop()
+    hub = Hub(loop)
+    registry = assembly.registry
+    book = RunBook(runs, hub, loop, clock, lambda agent_id: registry.by_id[agent_id].shows_reasoning)
+    runs.observer = book
+    services = Services(
+        registry=registry,
+        conversations=conversations,
+        store=conversations.store,
+        hub=hub,
+        book=book,
+        presence=Presence(hub, loop, clock, __version__, ids(32)),
+        config=config,
+        clock=clock,
+        ids=ids,
+        since=since,
+        version=__version__,
+        environ=environ,
+    )
+    paired = _devices(environ, hub, services.now)
+    methods = [method for family in (agent, system) for method in family.methods(services)]
+    connects = Connects(
+        guard,
+        paired,
+        Origins(config.gateway.http.cors.allowed_origins),
+        clock=services.now,
+        penalties=Penalties(loop.time),
+        mode=_mode(config, environ),
+    )
+    return Control(services, connects, [*methods, *devices.methods(services, paired)], loop)
+
+
+def _devices(environ: Mapping[str, str], hub: Hub, now: Callable[[], int]) -> Devices:
+    """The paired devices: in the state folder, or in memory where nothing tells of one."""
+    folder = state_folder(environ)
+    file = DeviceFile(None if folder is None else str(Path(folder) / FILE_NAME))
+    return Devices(file, now, lambda name, payload: hub.broadcast(name, payload, scope=PAIRING, droppable=True))
+
+
+def _mode(config: Config, environ: Mapping[str, str]) -> str:
+    """What the gateway's secret is called: `token` or `password`."""
+    try:
+        return resolve_auth(config.gateway, environ).mode
+    except ConfigError:  # the secret was given by an embedder, who has no name for it
+        return "token"
