@@ -6,16 +6,10 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 from .client import Client
-from .problem import FORBIDDEN, RpcError
+from .problem import FORBIDDEN, INVALID_REQUEST, RpcError
+from .scopes import ADMIN, OPERATOR, READ, WRITE, satisfied
 
 __all__ = ["ADMIN", "READ", "WRITE", "Call", "Check", "Method", "missing_scope", "satisfied", "table"]
-
-ADMIN = "operator.admin"
-READ = "operator.read"
-WRITE = "operator.write"
-
-# What `operator.write` includes.
-_WRITERS = frozenset({READ, "operator.talk"})
 
 Check: TypeAlias = Callable[[Any], str | None]
 """params -> what is wrong with them, in the words of the product; None for what is right."""
@@ -51,14 +45,11 @@ class Method(NamedTuple):
     check: Check | None = None
 
     def require(self, client: Client) -> None:
-        """Raises RpcError (FORBIDDEN) for a client without the scope."""
+        """Raises RpcError for a client that is no operator's (INVALID_REQUEST), or lacks the scope (FORBIDDEN)."""
+        if client.welcome.role != OPERATOR:
+            raise RpcError(INVALID_REQUEST, f"unauthorized role: {client.welcome.role}")
         if self.scope is not None and not satisfied(self.scope, client.welcome.scopes):
             raise missing_scope(self.scope)
-
-
-def satisfied(needed: str, scopes: Iterable[str]) -> bool:
-    """Whether who has `scopes` may do what needs one: admin may do all, and who may write may read."""
-    return any(scope in {needed, ADMIN} or (scope == WRITE and needed in _WRITERS) for scope in scopes)
 
 
 def missing_scope(scope: str) -> RpcError:
