@@ -13,6 +13,7 @@ from .assembly import Assembly
 from .config.schema import Config
 from .control.connect import Connects
 from .control.hub import Hub
+from .control.method import of_protocol
 from .control.methods import agent, system
 from .control.presence import Presence
 from .control.runs import RunBook
@@ -55,5 +56,5 @@ def control(
         version=__version__,
         environ=environ,
     )
-    methods = [method for family in (agent, system) for method in family.methods(services)]
+    methods = [of_protocol(method) for family in (agent, system) for method in family.methods(services)]
     return Control(services, Connects(guard), methods, loop)
