@@ -73,11 +73,14 @@ def missing_scope(scope: str) -> RpcError:
 
 
 def of_protocol(method: Method) -> Method:
-    """A method of the protocol: what its parameters look like and what a call of it needs stand in `params`."""
+    """A method of the protocol: what its parameters look like and what a call of it needs stand in `params`.
+
+    A check of its own is kept.
+    """
     shape = PARAMS.get(method.name)
     if shape is None:
         return method
-    return method._replace(check=partial(check, shape), scope_of=partial(required_scope, method.name))
+    return method._replace(check=method.check or partial(check, shape), scope_of=partial(required_scope, method.name))
 
 
 def table(methods: Iterable[Method]) -> dict[str, Method]:
