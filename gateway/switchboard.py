@@ -16,13 +16,16 @@ from .config.schema import Config
 from .control.connect import Connects, Penalties
 from .control.devicefile import FILE_NAME, DeviceFile
 from .control.devices import Devices
+from .control.feed import Feed
 from .control.hub import Hub
 from .control.method import of_protocol
-from .control.methods import agent, devices, system
+from .control.methods import agent, chat, devices, session_changes, sessions, system
 from .control.origins import Origins
 from .control.presence import Presence
+from .control.rows import Rows
 from .control.runs import RunBook
 from .control.scopes import PAIRING
+from .control.sending import Sending
 from .control.service import Control
 from .control.services import Services
 from .errors import ConfigError
@@ -65,7 +68,19 @@ def control(
         environ=environ,
     )
     paired = _devices(environ, hub, services.now)
-    families = [agent.methods(services), system.methods(services), devices.methods(services, paired)]
+    rows = Rows(services)
+    feed = Feed(services, rows, loop)
+    conversations.scribe = feed
+    book.listeners.append(feed.listen)
+    sending = Sending(services, feed, loop)
+    families = [
+        agent.methods(services),
+        chat.methods(services, rows, feed, sending),
+        sessions.methods(services, rows),
+        session_changes.methods(services, rows, feed, sending),
+        system.methods(services),
+        devices.methods(services, paired),
+    ]
     methods = [of_protocol(method) for family in families for method in family]
     connects = Connects(
         guard,

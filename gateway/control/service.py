@@ -11,6 +11,7 @@ from uuid import uuid4
 from ..errors import PeerGone
 from ..model.http import Headers
 from ..ports import Exchange, Link
+from .attachments import ATTACHMENT_BYTES, IMAGE_BYTES
 from .client import MAX_BUFFERED_BYTES, Client
 from .connect import Connects, Welcome
 from .connection import MAX_PAYLOAD_BYTES, Connection
@@ -24,8 +25,6 @@ TICK_SECONDS = 30.0
 """Between two ticks: a client that misses two takes the connection for dead (`policy.tickIntervalMs`)."""
 STRANGERS = 32
 """Connections of one address that have not said yet who they are; the product's number."""
-ATTACHMENT_BYTES = 19_464_192
-IMAGE_BYTES = 6 * 1024 * 1024
 
 EVENTS = (
     "connect.challenge", "agent", "chat", "session.message", "sessions.changed", "presence", "tick", "shutdown",
