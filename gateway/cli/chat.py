@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
+from ..model.names import PUBLIC
 from .chat_view import ChatView, text_of
 from .console import FAILED, INTERRUPTED, UnansweredError
 from .lines import Lines
@@ -116,6 +117,9 @@ class _Run:
     accepted: bool = False
     """Whether the gateway has said that it has it."""
 
+
+# Where a row of the history holds what is not of the conversation.
+_META = f"__{PUBLIC}"
 
 _NEWS = object()
 _INTERRUPT = object()
@@ -377,6 +381,6 @@ def _answer_to(run: str, rows: Iterable[Mapping[str, Any]]) -> tuple[str | None,
     for row in rows:
         if row.get("role") == "user":
             heard = heard or row.get("idempotencyKey") == f"{run}:user"
-        elif row.get("role") == "assistant" and part(row.get("__openclaw")).get("runId") == run:
+        elif row.get("role") == "assistant" and part(row.get(_META)).get("runId") == run:
             answer = (answer or "") + text_of(row)
     return answer, heard
