@@ -1,6 +1,6 @@
 """A configuration without its secrets, and the secrets put back into what was made of it.
 
-redact         a document, each secret of which is the SENTINEL
+redact         a document, each secret of which is the REDACTED
 redact_text    its text likewise
 restore        a document made from a redacted one, its sentinels replaced by the secrets
 restore_text   the same for a text
@@ -15,6 +15,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from ..model.names import REDACTED
 from .edit import align, name_of
 from .fields import Kind, ListOf, MapOf, Secret, Section, Text
 from .json5 import Document, Mark
@@ -22,10 +23,7 @@ from .kinds import ById, NameOr, RateOr
 from .schema import Config
 from .tree import Key, Path, show_path
 
-__all__ = ["SENTINEL", "SentinelError", "redact", "redact_text", "restore", "restore_text"]
-
-SENTINEL = "__OPENCLAW_REDACTED__"
-"""The product's, which its clients know."""
+__all__ = ["SentinelError", "redact", "redact_text", "restore", "restore_text"]
 
 _HIDDEN_KEY = (
     r"(?i)(?:token|secret|passwo?r?d|passphrase|credentials?|authorization|cookies?|webhook_?url|service_?account"
@@ -53,7 +51,7 @@ class SentinelError(ValueError):
 
     def __init__(self, path: Path) -> None:
         super().__init__(
-            f'Reserved redaction sentinel "{SENTINEL}" is not valid config data ({show_path(path)}): no secret is '
+            f'Reserved redaction sentinel "{REDACTED}" is not valid config data ({show_path(path)}): no secret is '
             "stored there. Give the value itself, or leave it out"
         )
         self.path = path
@@ -68,7 +66,7 @@ def redact(value: Any) -> Any:
             return {key: copy(member, (*path, key)) for key, member in part.items()}
         if isinstance(part, list):
             return [copy(item, (*path, index)) for index, item in enumerate(part)]
-        return SENTINEL if path in hidden else part
+        return REDACTED if path in hidden else part
 
     return copy(value, ())
 
@@ -85,7 +83,7 @@ def redact_text(src: str, document: Document) -> str | None:
         mark = _mark(document, path)
         secrets.append(str(_at(document.value, path)))
         quote = src[mark.value] if src[mark.value] in "\"'" else '"'
-        pieces.append((mark.value, mark.end, f"{quote}{SENTINEL}{quote}"))
+        pieces.append((mark.value, mark.end, f"{quote}{REDACTED}{quote}"))
     pieces += [(start, end, _redact_comment(src[start:end], secrets)) for start, end in _comments(src)]
     return _replaced(src, pieces)
 
@@ -116,7 +114,7 @@ def restore_text(text: str, document: Document, src: str, source: Document) -> s
     secrets = [str(_at(source.value, path)) for path in _hidden(source.value, (), Section(Config))]
     comments = {_redact_comment(src[start:end], secrets): src[start:end] for start, end in _comments(src)}
     pieces += [(start, end, comments.get(text[start:end], text[start:end])) for start, end in _comments(text)]
-    if SENTINEL in text and _has_twins(document.root):
+    if REDACTED in text and _has_twins(document.root):
         raise SentinelError(())
     return _replaced(text, pieces)
 
@@ -211,7 +209,7 @@ def _sentinels(
         for index, (item, old) in enumerate(zip(wanted, _continued(before, wanted), strict=True)):
             inner = (*origin, old) if origin is not None and old is not None else None
             yield from _sentinels(item, source, None if old is None else before[old], (*path, index), inner)
-    elif isinstance(wanted, str) and SENTINEL in wanted:
+    elif isinstance(wanted, str) and REDACTED in wanted:
         if origin is None or shown != wanted:
             raise SentinelError(path)
         yield path, origin
@@ -237,11 +235,11 @@ def _comments(src: str) -> list[tuple[int, int]]:
 def _redact_comment(text: str, secrets: list[str]) -> str:
     for secret in sorted(set(secrets), key=len, reverse=True):
         if len(secret) >= LEAST_IN_COMMENTS:
-            text = text.replace(secret, SENTINEL)
+            text = text.replace(secret, REDACTED)
 
     def hide(match: re.Match[str]) -> str:
         is_secret = re.search(_HIDDEN_KEY, match["key"]) and not re.fullmatch(_REFERENCE, match["value"])
-        return f"{match['key']}{match['between']}{SENTINEL}" if is_secret else match[0]
+        return f"{match['key']}{match['between']}{REDACTED}" if is_secret else match[0]
 
     return re.sub(_ASSIGNMENT, hide, text)
 

@@ -24,6 +24,9 @@ BEAT_SECONDS = 0.15
 """Between two deltas of a run: as often as a reader can tell, and the product does."""
 BEAT_SHARE = 4
 """The beat is so many times as long as telling all clients took: that takes no more than a fifth of the time."""
+LONGEST_BEAT_SECONDS = 2.0
+"""How far the beat slows down where most clients cannot take what they are told: the way to them is full, and what is
+put on it comes late."""
 SECONDS_PER_CHARACTER = 0.00001
 """How much longer the beat of a run is for each character that it said: each delta holds all of them."""
 TEXT_CHARACTERS = 400_000
@@ -200,6 +203,7 @@ class RunBook:
         self._waiting: list[Record] = []
         self._timer: TimerHandle | None = None
         self._last = 0.0
+        self._patience = 0.0  # seconds that the beat is longer
         self.listeners: list[Callable[[Record, bool], None]] = []
         """Called with each record when it begins (True) and when it is over (False); they may not raise."""
 
@@ -293,7 +297,11 @@ class RunBook:
         if self._hub.busy:  # not everybody has got the last ones
             self._timer = self._loop.call_at(now + BEAT_SECONDS, self._beat)
             return
-        self._last = now + BEAT_SHARE * self._hub.pass_seconds
+        if self._hub.slow_share > 1 / 2:
+            self._patience = min(LONGEST_BEAT_SECONDS, 2 * max(self._patience, BEAT_SECONDS))
+        else:
+            self._patience = 0.0 if self._patience < BEAT_SECONDS else self._patience / 2
+        self._last = now + max(self._patience, BEAT_SHARE * self._hub.pass_seconds)
         waiting, self._waiting = self._waiting, []
         self._timer = None
         for record in waiting:

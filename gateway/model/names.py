@@ -6,13 +6,25 @@ environment `NAME_GATEWAY_TOKEN` and so on; configuration in `~/.NAME/`.
 
 from __future__ import annotations
 
-__all__ = ["DEFAULT_CONFIG_PATHS", "DEFAULT_STATE_FOLDER", "FALLBACK", "FAMILIES", "PUBLIC", "environment", "headers"]
+__all__ = [
+    "DEFAULT_CONFIG_PATHS",
+    "DEFAULT_STATE_FOLDER",
+    "FALLBACK",
+    "FAMILIES",
+    "PUBLIC",
+    "REDACTED",
+    "environment",
+    "headers",
+]
 
 PUBLIC = "openclaw"
 """The name that answers carry: model lists, `owned_by`."""
 
 FALLBACK = f"x-{PUBLIC}-fallback".encode()
 """The response header that names the model which answers in place of an agent's first one."""
+
+REDACTED = f"__{PUBLIC.upper()}_REDACTED__"
+"""What stands in place of a secret in a configuration that is shown; a client that sends it back means the secret."""
 
 OWN = "gateway"
 
