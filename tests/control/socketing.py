@@ -52,6 +52,7 @@ class Talk:
         self.link = link
         self.nonce = nonce
         self.ts = ts
+        self._events: list[Any] = []
 
     @classmethod
     async def begin(cls, gateway: Gateway, row: Mapping[str, Any] | None = None) -> Talk:
@@ -85,8 +86,13 @@ class Talk:
                 frame = json.loads(await asyncio.wait_for(self.link.recv(), 10))
                 if frame["type"] != "event":
                     return frame
+                self._events.append(frame)
         except ConnectionClosed:
             return None
+
+    def events(self, name: str) -> list[Any]:
+        """The payloads of the events of a name that came before the answers so far."""
+        return [frame["payload"] for frame in self._events if frame["event"] == name]
 
     async def end(self) -> tuple[int | None, str | None]:
         """Code and reason of the close that comes."""
