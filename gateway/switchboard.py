@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 
 from . import __version__
@@ -18,16 +17,14 @@ from .control.connect import Connects, Penalties
 from .control.devicefile import FILE_NAME, DeviceFile
 from .control.devices import Devices
 from .control.hub import Hub
-from .control.method import Method
+from .control.method import of_protocol
 from .control.methods import agent, devices, system
 from .control.origins import Origins
-from .control.params import PARAMS
 from .control.presence import Presence
 from .control.runs import RunBook
 from .control.scopes import PAIRING
 from .control.service import Control
 from .control.services import Services
-from .control.shapes import check
 from .errors import ConfigError
 from .ports import Ids
 from .sessions.place import state_folder
@@ -68,8 +65,8 @@ def control(
         environ=environ,
     )
     paired = _devices(environ, hub, services.now)
-    found = [method for family in (agent, system) for method in family.methods(services)]
-    methods = [_checked(method) for method in (*found, *devices.methods(services, paired))]
+    families = [agent.methods(services), system.methods(services), devices.methods(services, paired)]
+    methods = [of_protocol(method) for family in families for method in family]
     connects = Connects(
         guard,
         paired,
@@ -94,9 +91,3 @@ def _mode(config: Config, environ: Mapping[str, str]) -> str:
         return resolve_auth(config.gateway, environ).mode
     except ConfigError:  # the secret was given by an embedder, who has no name for it
         return "token"
-
-
-def _checked(method: Method) -> Method:
-    """With the product's parameters, where it has none of its own."""
-    shape = PARAMS.get(method.name)
-    return method if method.check is not None or shape is None else method._replace(check=partial(check, shape))
