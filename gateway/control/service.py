@@ -126,7 +126,7 @@ class Control:
                     "scope": "per-sender",
                 },
             },
-            "auth": dict(client.welcome.auth),
+            **({"auth": dict(client.welcome.auth)} if client.welcome.auth else {}),
             "policy": {
                 "maxPayload": MAX_PAYLOAD_BYTES,
                 "maxBufferedBytes": MAX_BUFFERED_BYTES,
