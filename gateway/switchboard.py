@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from . import __version__
@@ -12,16 +12,20 @@ from .agents.run import Runs
 from .api.guard import Guard
 from .assembly import Assembly
 from .config.schema import Config
+from .config.source import ConfigSource
 from .control.connect import Connects
 from .control.hub import Hub
 from .control.method import Method
 from .control.methods import agent, system
+from .control.methods import config as config_methods
+from .control.methods import logs as log_methods
 from .control.params import PARAMS
 from .control.presence import Presence
 from .control.runs import RunBook
 from .control.service import Control
 from .control.services import Services
 from .control.shapes import check
+from .logring import LogRing
 from .ports import Ids
 
 __all__ = ["control"]
@@ -38,6 +42,9 @@ def control(
     ids: Ids,
     since: float,
     environ: Mapping[str, str],
+    source: Callable[[], ConfigSource] | None = None,
+    reload: Callable[[Config, Mapping[str, str]], Sequence[str]] | None = None,
+    logs: LogRing | None = None,
 ) -> Control:
     """The protocol of a gateway.  From now on its runs are watched.  To be called in its event loop."""
     loop = asyncio.get_running_loop()
@@ -58,8 +65,12 @@ def control(
         since=since,
         version=__version__,
         environ=environ,
+        source=None if source is None else source(),
+        reload=reload,
+        logs=logs,
     )
-    methods = [_checked(method) for family in (agent, system) for method in family.methods(services)]
+    families = (agent, config_methods, log_methods, system)
+    methods = [_checked(method) for family in families for method in family.methods(services)]
     return Control(services, Connects(guard), methods, loop)
 
 
