@@ -13,18 +13,26 @@ from .api.guard import Guard
 from .assembly import Assembly
 from .config.schema import Config
 from .control.connect import Connects
+from .control.health import Health
 from .control.hub import Hub
 from .control.method import Method
-from .control.methods import agent, system
+from .control.methods import absent, agent, agents, models, system
 from .control.params import PARAMS
 from .control.presence import Presence
+from .control.roster import Roster
 from .control.runs import RunBook
 from .control.service import Control
 from .control.services import Services
 from .control.shapes import check
-from .ports import Ids
+from .errors import ConfigError
+from .ports import Ids, SessionStore
+from .sessions.deferred import DeferredStore
+from .sessions.place import file_of
+from .sessions.store import MemoryStore
 
 __all__ = ["control"]
+
+FAMILIES = (agent, agents, models, system, absent)
 
 
 def control(
@@ -45,13 +53,26 @@ def control(
     registry = assembly.registry
     book = RunBook(runs, hub, loop, clock, lambda agent_id: registry.by_id[agent_id].shows_reasoning)
     runs.observer = book
+    roster = Roster(registry, config, assembly.models)
+    presence = Presence(hub, loop, clock, __version__, ids(32))
+    health = Health(
+        conversations.store,
+        roster,
+        hub,
+        loop,
+        clock,
+        path=_place(conversations.store, config, environ),
+        state_version=lambda: services.state_version,
+    )
     services = Services(
         registry=registry,
         conversations=conversations,
         store=conversations.store,
         hub=hub,
         book=book,
-        presence=Presence(hub, loop, clock, __version__, ids(32)),
+        presence=presence,
+        roster=roster,
+        health=health,
         config=config,
         clock=clock,
         ids=ids,
@@ -59,7 +80,8 @@ def control(
         version=__version__,
         environ=environ,
     )
-    methods = [_checked(method) for family in (agent, system) for method in family.methods(services)]
+    book.listeners.append(lambda _, begins: None if begins else health.touched())
+    methods = [_checked(method) for family in FAMILIES for method in family.methods(services)]
     return Control(services, Connects(guard), methods, loop)
 
 
@@ -67,3 +89,15 @@ def _checked(method: Method) -> Method:
     """With the product's parameters, where it has none of its own."""
     shape = PARAMS.get(method.name)
     return method if method.check is not None or shape is None else method._replace(check=partial(check, shape))
+
+
+def _place(store: SessionStore, config: Config, environ: Mapping[str, str]) -> str:
+    """Where sessions are kept, in words."""
+    if isinstance(store, MemoryStore):
+        return "memory"
+    if isinstance(store, DeferredStore):
+        try:
+            return file_of(config.session.store or "", environ)
+        except ConfigError:
+            return "nowhere"  # each request with a session tells why
+    return str(getattr(store, "path", type(store).__name__))

@@ -10,8 +10,10 @@ from ..agents.conversation import Conversations
 from ..agents.registry import Registry
 from ..config.schema import Config
 from ..ports import GatewayTool, Ids, SessionStore
+from .health import Health
 from .hub import Hub
 from .presence import Presence
+from .roster import Roster
 from .runs import RunBook
 
 __all__ = ["Services"]
@@ -31,6 +33,8 @@ class Services:
     hub: Hub
     book: RunBook
     presence: Presence
+    roster: Roster
+    health: Health
     config: Config
     clock: Callable[[], float]
     ids: Ids
@@ -41,7 +45,6 @@ class Services:
     reload: Callable[[Config], Sequence[str]] | None = None
     tools: Callable[[], Awaitable[Mapping[str, GatewayTool]]] | None = None
     features: Callable[[], Sequence[str]] = tuple
-    health_version: int = 1
 
     def now(self) -> int:
         """Milliseconds since the epoch."""
@@ -50,4 +53,4 @@ class Services:
     @property
     def state_version(self) -> dict[str, Any]:
         """The numbers that tell which presence and which health a client has seen last."""
-        return {"presence": self.presence.version, "health": self.health_version}
+        return {"presence": self.presence.version, "health": self.health.version}
