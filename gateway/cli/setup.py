@@ -7,7 +7,7 @@ import os
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Iterable
 
-from ..config import Loaded, load, options
+from .. import config  # whose parts are loaded when they are asked for
 from ..model.names import DEFAULT_CONFIG_PATHS, environment
 
 __all__ = ["add_config", "add_mirrors", "load_config", "log_to_stderr", "port"]
@@ -32,7 +32,7 @@ def add_config(parser: ArgumentParser) -> None:
 
 def add_mirrors(parser: ArgumentParser, names: Iterable[str]) -> None:
     """Flags that stand in for options, with the help of the option table."""
-    rows = {row.path: row for row in options()}
+    rows = {row.path: row for row in config.options()}
     for name in names:
         path, metavar = _MIRRORS[name]
         row = rows[path]
@@ -48,7 +48,7 @@ def port(text: str) -> int:
     return int(text)
 
 
-def load_config(given: Namespace, *, verbose: bool = False) -> Loaded:
+def load_config(given: Namespace, *, verbose: bool = False) -> config.Loaded:
     """The configuration with the flags in it.  Raises ConfigError."""
     flags = {path: getattr(given, name, None) for name, (path, _) in _MIRRORS.items()}
     overrides: dict[str, object] = {path: value for path, value in flags.items() if value is not None}
@@ -56,11 +56,11 @@ def load_config(given: Namespace, *, verbose: bool = False) -> Loaded:
         overrides["gateway.auth.mode"] = "token"  # whoever gives a token means it, whatever the file says
     if verbose:
         overrides["gateway.http.accessLog"] = True
-    loaded = load(given.config, environ=os.environ, overrides=overrides)
+    loaded = config.load(given.config, environ=os.environ, overrides=overrides)
     session = loaded.config.session
     if session.store is None:  # commands keep sessions; programs that embed a gateway say so if they want that
-        config = loaded.config.replace(session=session.replace(store="sqlite"))
-        loaded = loaded._replace(config=config)
+        kept = loaded.config.replace(session=session.replace(store="sqlite"))
+        loaded = loaded._replace(config=kept)
     return loaded
 
 
