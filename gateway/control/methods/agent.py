@@ -10,7 +10,7 @@ from ...model.run import RunDone, RunInput
 from ...sessions.keys import bare
 from ..method import WRITE, Call, Method
 from ..problem import INVALID_REQUEST, UNAVAILABLE, RpcError, rpc_error
-from ..runs import Record
+from ..record import Record
 from ..services import Services
 from ..sessions import session_key
 
