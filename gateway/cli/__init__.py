@@ -7,7 +7,7 @@ place     from flags and a configuration to the gateway that runs elsewhere
 signals   what ends a command before its time
 serve     a gateway until a signal comes
 systemd   sockets that are handed in, and messages to the service manager
-demo, run, check, agent, models, keys   the commands, each imported only when it is asked for
+demo, run, check, agent, models, keys, devices   the commands, each imported only when it is asked for
 transcript  a session as people and programs read it
 terminal  an answer as it comes, for a person
 ask       how `agent` asks: a gateway over HTTP, or one in this process
@@ -50,6 +50,7 @@ _COMMANDS = {
     "check": "check the configuration and print the effective one",
     "sessions": "list, show, export, delete or reset the sessions that are kept",
     "keys": "make a key for a client of its own",
+    "devices": "list, approve, reject, revoke or remove the devices of a running gateway",
 }
 """Command to what it does.  Each is a module of this room with `add_arguments` and `execute`."""
 
