@@ -205,7 +205,7 @@ def test_nothing_to_change(path: Path) -> None:
 def test_keys_are_taken_over_at_once(path: Path) -> None:
     async def ask(client: Peer, gateway: Gateway) -> None:
         found = await client.get("config.get")
-        patch = {"gateway": {"auth": {"keys": [{"id": "b", "secret": "key-of-b", "scopes": ["operator"]}]}}}
+        patch = {"gateway": {"auth": {"keys": [{"id": "b", "secret": "key-of-b", "scopes": ["operator.read"]}]}}}
         answer = await client.get("config.patch", raw=json.dumps(patch), baseHash=found["hash"])
         assert answer["applied"] == ["keys"]
         assert "restart" not in answer
@@ -355,7 +355,7 @@ def test_scopes(path: Path) -> None:
 
 def test_keys_for_single_agents_see_neither_configuration_nor_log() -> None:
     async def main() -> None:
-        key = Key(Caller("a", frozenset({"main"}), frozenset({"operator"})))
+        key = Key(Caller("a", frozenset({"main"}), frozenset({"operator.admin"})))
         async with (
             Gateway(agents={"main": echo}, listen="127.0.0.1:0", keys={"secret-of-a": key}, logs=LogRing()) as gateway,
             peer(gateway, "secret-of-a") as client,
