@@ -4,29 +4,34 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from pathlib import Path
 
 from . import __version__
 from .agents.conversation import Conversations
 from .agents.run import Runs
 from .api.guard import Guard
 from .assembly import Assembly
+from .config.auth import resolve_auth
 from .config.schema import Config
 from .config.source import ConfigSource
-from .control.connect import Connects
+from .control.connect import Connects, Penalties
+from .control.devicefile import FILE_NAME, DeviceFile
+from .control.devices import Devices
 from .control.hub import Hub
-from .control.method import Method
-from .control.methods import agent, system
+from .control.method import of_protocol
+from .control.methods import agent, devices, system
 from .control.methods import config as config_methods
 from .control.methods import logs as log_methods
-from .control.params import PARAMS
+from .control.origins import Origins
 from .control.presence import Presence
 from .control.runs import RunBook
+from .control.scopes import PAIRING
 from .control.service import Control
 from .control.services import Services
-from .control.shapes import check
+from .errors import ConfigError
 from .logring import LogRing
 from .ports import Ids
+from .sessions.place import state_folder
 
 __all__ = ["control"]
 
@@ -69,12 +74,33 @@ def control(
         reload=reload,
         logs=logs,
     )
-    families = (agent, config_methods, log_methods, system)
-    methods = [_checked(method) for family in families for method in family.methods(services)]
-    return Control(services, Connects(guard), methods, loop)
+    paired = _devices(environ, hub, services.now)
+    families = [
+        *(family.methods(services) for family in (agent, config_methods, log_methods, system)),
+        devices.methods(services, paired),
+    ]
+    methods = [of_protocol(method) for family in families for method in family]
+    connects = Connects(
+        guard,
+        paired,
+        Origins(config.gateway.http.cors.allowed_origins),
+        clock=services.now,
+        penalties=Penalties(loop.time),
+        mode=_mode(config, environ),
+    )
+    return Control(services, connects, methods, loop)
 
 
-def _checked(method: Method) -> Method:
-    """With the product's parameters, where it has none of its own."""
-    shape = PARAMS.get(method.name)
-    return method if method.check is not None or shape is None else method._replace(check=partial(check, shape))
+def _devices(environ: Mapping[str, str], hub: Hub, now: Callable[[], int]) -> Devices:
+    """The paired devices: in the state folder, or in memory where nothing tells of one."""
+    folder = state_folder(environ)
+    file = DeviceFile(None if folder is None else str(Path(folder) / FILE_NAME))
+    return Devices(file, now, lambda name, payload: hub.broadcast(name, payload, scope=PAIRING, droppable=True))
+
+
+def _mode(config: Config, environ: Mapping[str, str]) -> str:
+    """What the gateway's secret is called: `token` or `password`."""
+    try:
+        return resolve_auth(config.gateway, environ).mode
+    except ConfigError:  # the secret was given by an embedder, who has no name for it
+        return "token"

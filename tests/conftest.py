@@ -34,7 +34,19 @@ if hasattr(signal, "SIGHUP"):
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Modules that several test files share.
-FOLDERS = ("agents", "attacks", "control", "durability", "e2e", "providers", "rules", "server", "sessions", "wire")
+FOLDERS = (
+    "agents",
+    "attacks",
+    "cli",
+    "control",
+    "durability",
+    "e2e",
+    "providers",
+    "rules",
+    "server",
+    "sessions",
+    "wire",
+)
 sys.path[:0] = [str(HERE / folder) for folder in FOLDERS]
 pytest_plugins = ["processes", "siege"]
 

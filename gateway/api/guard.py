@@ -98,9 +98,9 @@ class Guard:
         return self._open
 
     def identify(self, secret: str, visitor: Visitor) -> Caller | None:
-        """Who shows this secret; None for one that is none, or no longer.
+        """Who shows this secret; None for one that is none, or no longer.  Counts nothing: see `failed`.
 
-        Counts as `check` does.  Raises RequestError (429) after too many wrong ones, and for a key over its rate.
+        Raises RequestError (429) after too many wrong ones, and for a key over its rate.
         """
         key = self._find(visitor, secret.encode("utf-8", "surrogatepass"))
         if isinstance(key, Caller):
@@ -111,6 +111,13 @@ class Guard:
         if key.rate is not None:
             keys.rates.take(key.caller.id, key.rate)
         return key.caller
+
+    def failed(self, visitor: Visitor) -> bool:
+        """Count a wrong secret.  False for a peer of whom none are counted: a program of this machine."""
+        peer = self._guesser(visitor)
+        if peer is not None and (seconds := self._throttle.failed(peer)):
+            _logger.warning("%s is locked out for %.0f s: it has shown too many wrong secrets", peer, seconds)
+        return peer is not None
 
     def check_origin(self, exchange: Exchange) -> None:
         """Raises RequestError (403) for a web page that must not open a WebSocket (RFC 6455, 10.2).
@@ -130,12 +137,13 @@ class Guard:
                 "Authorization header using Bearer auth (i.e. Authorization: Bearer YOUR_TOKEN)."
             )
         if found is None:
+            self.failed(exchange)
             # The wording is OpenAI's: some clients know this error by it.  What was given is not repeated.
             raise _unauthorized("Incorrect API key provided: it is not the token or password of this gateway.")
         return None if isinstance(found, Caller) else found
 
     def _find(self, visitor: Visitor, given: bytes) -> Caller | Key | None:
-        """The operator or the key that a secret is of; None, and counted, where it is of none and not empty."""
+        """The operator or the key that a secret is of."""
         throttle = self._throttle
         peer = self._guesser(visitor) if throttle.busy else None
         if peer is not None and (seconds := throttle.wait(peer)):
@@ -147,10 +155,7 @@ class Guard:
                 throttle.succeeded(peer)
             return OPERATOR
         # A key does not make good for wrong secrets before it: who has one could guess at others without end.
-        key = None if self._keys is None else self._keys.keys.find(given)
-        if key is None:
-            self._count(visitor)
-        return key
+        return None if self._keys is None else self._keys.keys.find(given)
 
     def _judge(self, exchange: Exchange, key: Key, scope: str) -> None:
         """Let a key in, as far as it goes."""
@@ -165,11 +170,6 @@ class Guard:
         if not key.caller.may(scope):
             message = f"This API key may not do that: it has no scope `{scope}`."
             raise RequestError(403, message, type="permission_error", code="insufficient_scope")
-
-    def _count(self, exchange: Visitor) -> None:
-        peer = self._guesser(exchange)
-        if peer is not None and (seconds := self._throttle.failed(peer)):
-            _logger.warning("%s is locked out for %.0f s: it has shown too many wrong secrets", peer, seconds)
 
     def _guesser(self, exchange: Visitor) -> str | None:
         """Under which name the failures of this peer count; None where they do not.

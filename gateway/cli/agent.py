@@ -13,7 +13,7 @@ from typing import Any
 from ..app import Gateway
 from .ask import Post, Question, ask_stream, ask_whole, text_of
 from .build import find_agents_here
-from .console import WRONG_USAGE, UnansweredError, complain, write
+from .console import UnansweredError, complain, given, write
 from .local import local
 from .place import add_credential, find_place, seconds
 from .remote import remote
@@ -25,9 +25,6 @@ __all__ = ["add_arguments", "execute"]
 
 TIMEOUT = 600.0
 """Seconds; as in OpenAI's SDKs."""
-
-MESSAGE_BYTES = 64 << 20
-"""Read from standard input: more than a gateway takes by default, and not a whole disk by mistake."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -57,23 +54,11 @@ def add_arguments(parser: ArgumentParser) -> None:
 def execute(options: Namespace) -> int:
     """Ask; returns the exit code.  Raises ConfigError."""
     try:
-        question = Question(_message(options.message), options.agent, options.session_key)
+        question = Question(given(options.message, "--message"), options.agent, options.session_key)
         return asyncio.run(until_signal(_ask(_place(options), question, options)))
     except UnansweredError as error:
         complain(str(error))
         return error.exit_code
-
-
-def _message(text: str) -> str:
-    if text != "-":
-        return text
-    data = sys.stdin.buffer.read(MESSAGE_BYTES + 1)
-    if len(data) > MESSAGE_BYTES:
-        raise UnansweredError(f"--message: standard input has more than {MESSAGE_BYTES >> 20} MiB", WRONG_USAGE)
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise UnansweredError(f"--message: standard input is not UTF-8: {error.reason}", WRONG_USAGE) from None
 
 
 def _place(options: Namespace) -> Post:

@@ -9,10 +9,9 @@ import ssl
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import NamedTuple
 
-from ..config import Config, load, resolve_auth
+from .. import config  # whose parts are loaded when they are asked for
 from ..errors import ConfigError
 from .setup import add_config
 
@@ -52,29 +51,27 @@ def find_place(options: Namespace) -> Place:
     """
     if options.url and options.token:
         return Place(options.url, options.token)
-    loaded = load(options.config, environ=os.environ)
-    config = loaded.config
+    loaded = config.load(options.config, environ=os.environ)
+    gateway = loaded.config.gateway
     if options.url:
-        return Place(options.url, _secret(config, loaded.environ))
-    url = _address(config)
-    settings = config.gateway.tls
-    tls = _pinned(settings.cert_path) if settings.enabled and settings.cert_path else None
-    secret = options.token or resolve_auth(config.gateway, loaded.environ).secret
-    if secret is None and config.gateway.auth.keys:
+        return Place(options.url, _secret(gateway, loaded.environ))
+    url = _address(gateway)
+    tls = _pinned(gateway.tls.cert_path) if gateway.tls.enabled and gateway.tls.cert_path else None
+    secret = options.token or config.resolve_auth(gateway, loaded.environ).secret
+    if secret is None and gateway.auth.keys:
         raise ConfigError("gateway.auth: there are keys and no token. Give the secret of one with --token")
     return Place(url, secret, tls)
 
 
-def _secret(config: Config, environ: Mapping[str, str]) -> str | None:
+def _secret(gateway: config.Gateway, environ: Mapping[str, str]) -> str | None:
     """What the configuration would have clients show; None where it has nothing: another gateway may not ask."""
     with suppress(ConfigError):
-        return resolve_auth(config.gateway, environ).secret
+        return config.resolve_auth(gateway, environ).secret
     return None
 
 
-def _address(config: Config) -> str:
+def _address(gateway: config.Gateway) -> str:
     """The URL of the gateway that `gateway run` starts with this configuration.  Raises ConfigError."""
-    gateway = config.gateway
     if gateway.bind.startswith("unix:"):
         return gateway.bind
     if gateway.port == 0:
@@ -90,7 +87,8 @@ def _pinned(certificate: str) -> ssl.SSLContext:
     context.check_hostname = False
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     try:
-        first = _CERTIFICATE.search(Path(certificate).read_text(encoding="ascii"))
+        with open(certificate, encoding="ascii") as file:  # noqa: PTH123 - pathlib would cost the start 3 ms
+            first = _CERTIFICATE.search(file.read())
         context.load_verify_locations(cadata=first[0] if first else "")
     except (OSError, ValueError) as error:
         raise ConfigError(f"gateway.tls.certPath: {certificate!r} cannot be used: {error}") from error

@@ -7,11 +7,10 @@ import os
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Iterable
 
-from ..config import Loaded, load, options
-from ..logring import LogRing
+from .. import config  # whose parts are loaded when they are asked for
 from ..model.names import DEFAULT_CONFIG_PATHS, environment
 
-__all__ = ["add_config", "add_mirrors", "keep_log", "load_config", "log_to_stderr", "port"]
+__all__ = ["add_config", "add_mirrors", "load_config", "log_to_stderr", "port"]
 
 _MIRRORS = {
     "port": ("gateway.port", "N"),
@@ -33,7 +32,7 @@ def add_config(parser: ArgumentParser) -> None:
 
 def add_mirrors(parser: ArgumentParser, names: Iterable[str]) -> None:
     """Flags that stand in for options, with the help of the option table."""
-    rows = {row.path: row for row in options()}
+    rows = {row.path: row for row in config.options()}
     for name in names:
         path, metavar = _MIRRORS[name]
         row = rows[path]
@@ -49,7 +48,9 @@ def port(text: str) -> int:
     return int(text)
 
 
-def load_config(given: Namespace, *, verbose: bool = False, path: str | None = None, text: str | None = None) -> Loaded:
+def load_config(
+    given: Namespace, *, verbose: bool = False, path: str | None = None, text: str | None = None
+) -> config.Loaded:
     """The configuration with the flags in it.  `text` stands in for what the file, which is `path` then, holds.
 
     Raises ConfigError.
@@ -60,19 +61,12 @@ def load_config(given: Namespace, *, verbose: bool = False, path: str | None = N
         overrides["gateway.auth.mode"] = "token"  # whoever gives a token means it, whatever the file says
     if verbose:
         overrides["gateway.http.accessLog"] = True
-    loaded = load(path or given.config, environ=os.environ, overrides=overrides, text=text)
+    loaded = config.load(path or given.config, environ=os.environ, overrides=overrides, text=text)
     session = loaded.config.session
     if session.store is None:  # commands keep sessions; programs that embed a gateway say so if they want that
-        config = loaded.config.replace(session=session.replace(store="sqlite"))
-        loaded = loaded._replace(config=config)
+        kept = loaded.config.replace(session=session.replace(store="sqlite"))
+        loaded = loaded._replace(config=kept)
     return loaded
-
-
-def keep_log() -> LogRing:
-    """Keep the end of the log in memory, for operators that ask for it."""
-    ring = LogRing()
-    logging.getLogger().addHandler(ring)
-    return ring
 
 
 def log_to_stderr(level: int) -> None:

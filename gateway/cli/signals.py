@@ -8,7 +8,18 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any
 
-__all__ = ["until_signal"]
+from .console import UnansweredError, complain
+
+__all__ = ["concluded", "until_signal"]
+
+
+def concluded(work: Coroutine[Any, Any, None]) -> int:
+    """Do the work of a command that asks a gateway; returns the exit code, after a word about what went wrong."""
+    try:
+        return asyncio.run(until_signal(work))
+    except UnansweredError as error:
+        complain(str(error))
+        return error.exit_code
 
 
 async def until_signal(work: Coroutine[Any, Any, None]) -> int:

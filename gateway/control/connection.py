@@ -16,7 +16,9 @@ from .client import Client
 from .connect import ConnectRefusedError, Connects, Visit, Welcome
 from .frames import NotARequestError, NotJsonError, Request, event, failure, framed, read, result
 from .method import Call, Method
+from .params import PARAMS
 from .problem import INVALID_REQUEST, UNAVAILABLE, RpcError, rpc_error
+from .shapes import check
 
 __all__ = ["HANDSHAKE_SECONDS", "MAX_PAYLOAD_BYTES", "Connection", "House"]
 
@@ -34,6 +36,10 @@ REQUESTS = 256
 REQUEST_BYTES = 50 * 1024 * 1024
 """Requests of one client under way, as a number and in bytes: each holds a task and its message."""
 BUSY_RETRY_MS = 500
+
+NO_PROFILE = "Selected account changed or is unavailable. Select the account again before retrying."
+"""A request meant for one account of several must not be done for another; this gateway knows none by these names."""
+_NOT_STARTED = {"reason": "EXPECTED_PROFILE_MISMATCH", "execution": "not_started"}
 
 
 class House(Protocol):
@@ -128,6 +134,9 @@ class Connection:
         try:
             if request.method != "connect":
                 raise RpcError(INVALID_REQUEST, "invalid handshake: first request must be connect")
+            wrong = check(PARAMS["connect"], request.params)
+            if wrong is not None:
+                raise RpcError(INVALID_REQUEST, f"invalid connect params: {wrong}")
             head, peer = self._exchange.head, self._exchange.peer
             welcome = await house.connects.judge(request.params, Visit(head, peer, self._nonce, self._challenged_at))
         except RpcError as error:
@@ -176,12 +185,14 @@ class Connection:
         try:
             if request.method == "connect":
                 raise RpcError(INVALID_REQUEST, "connect is only valid as the first request")
+            if request.profile is not None:
+                raise RpcError(INVALID_REQUEST, NO_PROFILE, details=_NOT_STARTED)
             method = self._house.methods.get(request.method)
             if method is None:
                 raise RpcError(INVALID_REQUEST, f"unknown method: {request.method[:200]}")
-            method.require(client)
             params = {} if request.params is None else request.params
-            wrong = None if method.check is None else method.check(params)
+            method.require(client, params)
+            wrong = _no_object(params) if method.check is None else method.check(params)
             if wrong is not None:
                 raise RpcError(INVALID_REQUEST, f"invalid {method.name} params: {wrong}")
             if len(self._tasks) >= REQUESTS or self._bytes + size > REQUEST_BYTES:
@@ -231,3 +242,7 @@ class Connection:
 
         task.add_done_callback(over)
         return task
+
+
+def _no_object(params: Any) -> str | None:
+    return None if isinstance(params, dict) else "must be object"

@@ -12,12 +12,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any, NamedTuple
 
 from ..errors import GatewayError
 from ..wire.websocket import text_head
+from .shapes import ANY, LARGEST, Shape, check, closed, const, text
 
 __all__ = [
+    "LONGEST_ID",
+    "REQUEST",
     "Body",
     "NotARequestError",
     "NotJsonError",
@@ -30,10 +34,34 @@ __all__ = [
     "result",
 ]
 
-_MEMBERS = frozenset({"type", "id", "method", "params", "traceparent", "expectedProfileId"})
-# An id is repeated in each answer and kept while the request is under way; the official client's have 40 characters.
-ID_CHARACTERS = 512
+LONGEST_ID = 512
+"""Characters of a request's id, which each answer repeats, and of its method; the official client's ids have 40."""
 
+REQUEST: Shape = closed(
+    {
+        "type": const("req"),
+        "id": text(1, LONGEST_ID),
+        "method": text(1, LONGEST_ID),
+        "params?": ANY,
+        "traceparent?": text(most=128),
+        "expectedProfileId?": text(1, 128),
+    }
+)
+
+
+def _number(digits: str) -> float | None:
+    """A number as JavaScript has it: `5.0` is 5, and one that is too large is null when it is written again."""
+    value = float(digits)
+    if value.is_integer() and abs(value) <= LARGEST:
+        return int(value)
+    return value if isfinite(value) else None
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+_load = json.JSONDecoder(parse_float=_number, parse_constant=_no_constant).decode
 _dump = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
 _escape = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
@@ -52,50 +80,26 @@ class NotARequestError(GatewayError):
 
 
 class Request(NamedTuple):
-    """`params` is whatever was given, None where nothing was."""
+    """`params` is whatever was given, None where nothing was; `profile` the account that it is meant for."""
 
     id: str
     method: str
     params: Any
+    profile: str | None = None
 
 
 def read(message: str | bytes) -> Request:
     """The request that a message is.  Raises NotJsonError, NotARequestError."""
     try:
-        value = json.loads(message, parse_constant=_no_constant)
+        value = _load(message if isinstance(message, str) else message.decode())
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
         raise NotJsonError("not JSON") from error
-    if not isinstance(value, dict):
-        raise NotARequestError("at root: must be object", "invalid")
-    request_id = value.get("id")
-    wrong = _fault(value)
+    wrong = check(REQUEST, value)
     if wrong is not None:
-        raise NotARequestError(wrong, request_id if isinstance(request_id, str) and request_id else "invalid")
-    return Request(value["id"], value["method"], value.get("params"))
-
-
-def _fault(frame: Mapping[str, Any]) -> str | None:
-    """What makes a frame no request."""
-    faults = [f"at root: unexpected property '{name[:64]}'" for name in frame if name not in _MEMBERS][:8]
-    faults += [f"must have required property '{name}'" for name in ("type", "id", "method") if name not in frame]
-    if "type" in frame and frame["type"] != "req":
-        faults.append("at /type: must be equal to constant")
-    for name in ("id", "method"):
-        value = frame.get(name, "-")
-        if not isinstance(value, str):
-            faults.append(f"at /{name}: must be string")
-        elif not value:
-            faults.append(f"at /{name}: must NOT have fewer than 1 characters")
-        elif len(value) > ID_CHARACTERS:
-            faults.append(f"at /{name}: must NOT have more than {ID_CHARACTERS} characters")
-    for name in ("traceparent", "expectedProfileId"):
-        if not isinstance(frame.get(name, ""), str):
-            faults.append(f"at /{name}: must be string")
-    return "; ".join(faults) or None
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
+        request_id = value.get("id") if isinstance(value, dict) else None
+        known = isinstance(request_id, str) and 0 < len(request_id) <= LONGEST_ID
+        raise NotARequestError(wrong, str(request_id) if known else "invalid")
+    return Request(value["id"], value["method"], value.get("params"), value.get("expectedProfileId"))
 
 
 def encoded(value: Any) -> bytes:

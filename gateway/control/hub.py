@@ -86,12 +86,15 @@ class Hub:
         self.clients: dict[Client, None] = {}  # in the order in which they came
         self.pass_seconds = 0.0
         """How long giving the last events to all clients took."""
+        self.slow_share = 0.0
+        """The part of the clients who could not take all of them."""
         self._loop = loop
         self._log: list[_Entry] = []
         self._base = 0  # number of the first entry of the log
         self._rest: Iterator[Client] | None = None  # of the pass under way, who has not got its events
         self._mark = 0
         self._spent = 0.0
+        self._slow = 0
         self._scheduled = False
         self._seen: dict[tuple[Audience, int], list[tuple[Body, bool]]] = {}
         self._seen_end = 0
@@ -205,14 +208,17 @@ class Hub:
             self._rest = iter(list(self.clients))
             self._mark = self.end
             self._spent = 0.0
+            self._slow = 0
         for number, client in enumerate(self._rest, 1):
             self.catch_up(client)
+            self._slow += client.slow
             if number % 8 == 0 and perf_counter() - began > SLICE_SECONDS:
                 self._spent += perf_counter() - began
                 self._loop.call_soon(self._deliver)
                 return
         self._rest = None
         self._scheduled = False
+        self.slow_share = self._slow / max(1, len(self.clients))
         self.pass_seconds = self._spent + perf_counter() - began
         del self._log[: self._mark - self._base]
         self._base = self._mark

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 from .client import Client
-from .problem import FORBIDDEN, RpcError
+from .params import PARAMS, required_scope
+from .problem import FORBIDDEN, INVALID_REQUEST, RpcError
+from .scopes import ADMIN, OPERATOR, READ, WRITE, satisfied
+from .shapes import check
 
-__all__ = ["ADMIN", "READ", "WRITE", "Call", "Check", "Method", "missing_scope", "satisfied", "table"]
-
-ADMIN = "operator.admin"
-READ = "operator.read"
-WRITE = "operator.write"
-
-# What `operator.write` includes.
-_WRITERS = frozenset({READ, "operator.talk"})
+__all__ = ["ADMIN", "READ", "WRITE", "Call", "Check", "Method", "missing_scope", "of_protocol", "satisfied", "table"]
 
 Check: TypeAlias = Callable[[Any], str | None]
 """params -> what is wrong with them, in the words of the product; None for what is right."""
@@ -40,7 +37,7 @@ class Call:
 
 
 class Method(NamedTuple):
-    """`scope` is what a client needs; None: nothing.
+    """`scope` is what a client needs; None: nothing.  Where it depends on the call, `scope_of` gives it.
 
     `handler` gives the payload of the answer, and raises RpcError.  `check` is what params have to pass first.
     """
@@ -49,22 +46,35 @@ class Method(NamedTuple):
     scope: str | None
     handler: Callable[[Call], Awaitable[Any]]
     check: Check | None = None
+    scope_of: Callable[[Any], str | None] | None = None
 
-    def require(self, client: Client) -> None:
-        """Raises RpcError (FORBIDDEN) for a client without the scope."""
-        if self.scope is not None and not satisfied(self.scope, client.welcome.scopes):
-            raise missing_scope(self.scope)
+    def require(self, client: Client, params: Any) -> None:
+        """Raises RpcError for a client that is no operator's (INVALID_REQUEST), or lacks the scope (FORBIDDEN).
 
-
-def satisfied(needed: str, scopes: Iterable[str]) -> bool:
-    """Whether who has `scopes` may do what needs one: admin may do all, and who may write may read."""
-    return any(scope in {needed, ADMIN} or (scope == WRITE and needed in _WRITERS) for scope in scopes)
+        `params` as they came, not checked yet.
+        """
+        if client.welcome.role != OPERATOR:
+            raise RpcError(INVALID_REQUEST, f"unauthorized role: {client.welcome.role}")
+        scope = self.scope if self.scope_of is None else self.scope_of(params)
+        if scope is not None and not satisfied(scope, client.welcome.scopes):
+            raise missing_scope(scope)
 
 
 def missing_scope(scope: str) -> RpcError:
     """The refusal of a client that lacks a scope."""
     details = {"code": "MISSING_SCOPE", "missingScope": scope, "requiredScopes": [scope]}
     return RpcError(FORBIDDEN, f"missing scope: {scope}", details=details)
+
+
+def of_protocol(method: Method) -> Method:
+    """A method of the protocol: what its parameters look like and what a call of it needs stand in `params`.
+
+    A check of its own is kept.
+    """
+    shape = PARAMS.get(method.name)
+    if shape is None:
+        return method
+    return method._replace(check=method.check or partial(check, shape), scope_of=partial(required_scope, method.name))
 
 
 def table(methods: Iterable[Method]) -> dict[str, Method]:

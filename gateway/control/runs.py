@@ -6,36 +6,34 @@ times a second, all runs at the same beat; the beat slows down where there are m
 
 from __future__ import annotations
 
-from asyncio import AbstractEventLoop, Future, Task, TimerHandle, get_running_loop, shield, wait, wait_for
+from asyncio import AbstractEventLoop, TimerHandle, wait
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import aclosing
 from typing import Any, Protocol
 
 from ..errors import AgentError
-from ..model.run import NO_USAGE, ModelChange, ReasoningDelta, RunDone, RunEvent, RunFailed, RunInput, ToolUse, Usage
+from ..model.run import RunDone, RunEvent, RunFailed, RunInput, ToolUse
 from .hub import Hub
 from .method import READ
 from .problem import INVALID_REQUEST, RpcError, rpc_error
+from .record import Record
 from .watching import watched
 
-__all__ = ["Record", "RunBook", "Starter"]
+__all__ = ["RunBook", "Starter"]
 
 BEAT_SECONDS = 0.15
 """Between two deltas of a run: as often as a reader can tell, and the product does."""
 BEAT_SHARE = 4
 """The beat is so many times as long as telling all clients took: that takes no more than a fifth of the time."""
-SECONDS_PER_CHARACTER = 0.00001
-"""How much longer the beat of a run is for each character that it said: each delta holds all of them."""
-TEXT_CHARACTERS = 400_000
-"""Of what a run says, for those who come later; what comes after it, they see as it comes."""
+LONGEST_BEAT_SECONDS = 2.0
+"""How far the beat slows down where most clients cannot take what they are told: the way to them is full, and what is
+put on it comes late."""
 KEPT_RUNS = 1_000
 KEPT_SECONDS = 300.0
 KEPT_CHARACTERS = 16_000_000
 """Runs that are over, for those who ask again: as many, and as long, as the product keeps them; and their texts."""
 
-_ABORTED = frozenset({"run_aborted", "interrupted", "caller_left"})
 _KINDS = {"context_length_exceeded": "context_length", "content_filter": "refusal"}
-_LEFT = RunFailed("the run ended with its caller", "caller_left", 499)
 
 
 class Starter(Protocol):
@@ -44,135 +42,6 @@ class Starter(Protocol):
     def run(self, run: RunInput) -> AsyncGenerator[RunEvent, None]: ...
 
     def abort(self, run_id: str) -> bool: ...
-
-
-class Record:
-    """One run.  Times in milliseconds since the epoch; `ending` is None until it is over.
-
-    It is a `watching.Watch`.
-    """
-
-    __slots__ = (
-        "_book", "_done", "_due", "_pending", "_queued", "_seq", "_thoughts", "ended_at", "ending", "model", "run",
-        "started_at", "stop_reason", "task", "text", "usage",
-    )  # fmt: skip
-
-    def __init__(self, book: RunBook, run: RunInput, started_at: int) -> None:
-        self.run = run
-        self.started_at = started_at
-        self.ended_at: int | None = None
-        self.ending: RunDone | RunFailed | None = None
-        self.stop_reason: str | None = None
-        """Why it was stopped, by who stopped it."""
-        self.text = ""
-        self.usage = NO_USAGE
-        self.model: str | None = None
-        """`provider/model` that answered, where it was not the agent's first."""
-        self.task: Task[None] | None = None
-        """Pulls the run where no caller does: of runs that a client of the protocol began."""
-        self._book = book
-        self._pending: list[str] = []
-        self._queued = False
-        self._due = 0.0
-        self._seq = 0
-        self._thoughts = ""
-        self._done: Future[None] | None = None
-
-    @property
-    def key(self) -> str:
-        """Of its session."""
-        return self.run.session_key
-
-    @property
-    def aborted(self) -> bool:
-        """Whether somebody ended it."""
-        return isinstance(self.ending, RunFailed) and self.ending.code in _ABORTED
-
-    def take(self, event: RunEvent) -> None:
-        """See `watching.Watch.take`."""
-        if event.__class__ is str:
-            self._pending.append(event)
-            if not self._queued:
-                self._book.queue(self)
-            return
-        match event:
-            case list():
-                self._pending += event
-                self._book.queue(self)
-            case RunDone() | RunFailed():
-                self.ending = event
-            case Usage():
-                self.usage = self.usage.plus(event)
-            case ModelChange():
-                self.model = event.model
-            case ToolUse():
-                self.tell()
-                self._book.tell_tool(self, event)
-            case ReasoningDelta():
-                self._thoughts += event.text
-                self._book.queue(self)
-            case _:
-                pass
-
-    def leave(self) -> None:
-        """See `watching.Watch.leave`."""
-        if self.ended_at is not None:
-            return
-        if self.ending is None:
-            self.ending = _LEFT
-        self._book.end(self)
-        if self._done is not None and not self._done.done():
-            self._done.set_result(None)
-
-    async def wait(self, seconds: float) -> bool:
-        """Until it is over, `seconds` at most; false where it is not."""
-        if self.ended_at is None:
-            if self._done is None:
-                self._done = get_running_loop().create_future()
-            try:
-                await wait_for(shield(self._done), seconds)
-            except TimeoutError:
-                return False
-        return True
-
-    @property
-    def queued(self) -> bool:
-        """Whether it waits for the beat."""
-        return self._queued
-
-    @queued.setter
-    def queued(self, queued: bool) -> None:
-        self._queued = queued
-
-    def is_due(self, now: float) -> bool:
-        return now >= self._due
-
-    def postpone(self, now: float) -> None:
-        """Wait longer for the next delta, the longer what it repeats is."""
-        self._due = now + len(self.text) * SECONDS_PER_CHARACTER
-
-    def tell(self) -> None:
-        """Tell what was said since it was told last."""
-        if self._thoughts:
-            thoughts, self._thoughts = self._thoughts, ""
-            self._book.tell_thoughts(self, thoughts)
-        if self._pending:
-            delta = "".join(self._pending)
-            self._pending.clear()
-            room = TEXT_CHARACTERS - len(self.text)
-            if room > 0:
-                self.text += delta[:room]
-            self._book.tell_text(self, delta)
-
-    def next(self) -> int:
-        """The number of the next event of this run."""
-        self._seq += 1
-        return self._seq
-
-    @property
-    def seq(self) -> int:
-        """The number of the last event of this run."""
-        return self._seq
 
 
 class RunBook:
@@ -200,6 +69,7 @@ class RunBook:
         self._waiting: list[Record] = []
         self._timer: TimerHandle | None = None
         self._last = 0.0
+        self._patience = 0.0  # seconds that the beat is longer
         self.listeners: list[Callable[[Record, bool], None]] = []
         """Called with each record when it begins (True) and when it is over (False); they may not raise."""
 
@@ -293,7 +163,11 @@ class RunBook:
         if self._hub.busy:  # not everybody has got the last ones
             self._timer = self._loop.call_at(now + BEAT_SECONDS, self._beat)
             return
-        self._last = now + BEAT_SHARE * self._hub.pass_seconds
+        if self._hub.slow_share > 1 / 2:
+            self._patience = min(LONGEST_BEAT_SECONDS, 2 * max(self._patience, BEAT_SECONDS))
+        else:
+            self._patience = 0.0 if self._patience < BEAT_SECONDS else self._patience / 2
+        self._last = now + max(self._patience, BEAT_SHARE * self._hub.pass_seconds)
         waiting, self._waiting = self._waiting, []
         self._timer = None
         for record in waiting:

@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.control import shapes
-from gateway.control.params import PARAMS, REQUEST, SCOPES, required_scope
+from gateway.control.frames import REQUEST
+from gateway.control.params import PARAMS, SCOPES, required_scope
 from gateway.control.shapes import ANY, ID, LARGEST, MOST_FAULTS, TEXT, array, check, closed, record, text, whole
 
 DATA = Path(__file__).parents[1] / "data" / "control"

@@ -8,9 +8,9 @@ from ...errors import RequestError
 from ...model.chat import ChatRequest, Message
 from ...model.run import RunDone, RunInput
 from ...sessions.keys import bare
-from ..method import READ, WRITE, Call, Method
+from ..method import WRITE, Call, Method
 from ..problem import INVALID_REQUEST, UNAVAILABLE, RpcError, rpc_error
-from ..runs import Record
+from ..record import Record
 from ..services import Services
 from ..sessions import session_key
 
@@ -41,7 +41,7 @@ class _AgentMethods:
             return self._final(record)
         if len(run_id) > RUN_ID_CHARACTERS:
             message = (
-                f"invalid agent params: at /idempotencyKey: must NOT have more than {RUN_ID_CHARACTERS} characters"
+                f"invalid agent params: at /idempotencyKey: must not have more than {RUN_ID_CHARACTERS} characters"
             )
             raise RpcError(INVALID_REQUEST, message)
         place = await session_key(services, caller, params)
@@ -113,4 +113,4 @@ class _AgentMethods:
 def methods(services: Services) -> list[Method]:
     """Those of this file."""
     made = _AgentMethods(services)
-    return [Method("agent", WRITE, made.agent), Method("agent.wait", READ, made.wait)]
+    return [Method("agent", WRITE, made.agent), Method("agent.wait", WRITE, made.wait)]

@@ -1,6 +1,6 @@
 """What methods take, and what a client must have been granted to call them.
 
-    connect    a request, and the parameters of `connect`
+    connect    the parameters of `connect`
     runs       the parameters of `agent.*` and `chat.*`
     sessions   those of `sessions.*`
     system     those of all other methods
@@ -16,13 +16,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..shapes import Shape
-from .connect import CONNECT, REQUEST
+from .connect import CONNECT
 from .runs import RUNS
 from .scopes import SCOPES, required_scope
 from .sessions import SESSIONS
 from .system import SYSTEM
 
-__all__ = ["PARAMS", "REQUEST", "SCOPES", "required_scope"]
+__all__ = ["PARAMS", "SCOPES", "required_scope"]
 
 PARAMS: Mapping[str, Shape] = {"connect": CONNECT, **RUNS, **SESSIONS, **SYSTEM}
 """Method -> what its parameters must look like; a call without parameters is checked as `{}`."""

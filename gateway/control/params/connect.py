@@ -1,4 +1,4 @@
-"""Requests, and the parameters of the first one: `connect`."""
+"""Parameters of `connect`, the first request."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from ..shapes import (
     array,
     check,
     closed,
-    const,
     either,
     loose,
     member,
@@ -26,19 +25,7 @@ from ..shapes import (
     whole,
 )
 
-__all__ = ["CONNECT", "REQUEST"]
-
-REQUEST: Shape = closed(
-    {
-        "type": const("req"),
-        "id": ID,
-        "method": ID,
-        "params?": ANY,
-        "traceparent?": text(most=128),
-        "expectedProfileId?": text(1, 128),
-    }
-)
-"""A frame of a client."""
+__all__ = ["CONNECT"]
 
 _PROGRAMS = (
     "control-ui",
