@@ -113,11 +113,7 @@ class Gateway:
         self._fetcher = fetcher(self.config, self._image_limits)
         self._source, self._logs, self._links = source, logs, dict(links or {})
         self._compression = settings.ws.compression if compression is None else compression
-        if token is not None:
-            _require_usable(token)
-        elif keys is None and not settings.auth.keys:
-            require_local(self._addresses)
-            require_named_origins(self.config)
+        self._require_guarded(has_keys=keys is not None)
         self._assembly = Assembly(self.config, agents or {}, self._environ, tools=tools, ids=self._ids, clock=clock)
         self.registry = self._assembly.registry
         self._given = keys is not None
@@ -136,6 +132,14 @@ class Gateway:
         self._since = clock()
         self._state = "new"
         self._closed: asyncio.Event | None = None
+
+    def _require_guarded(self, *, has_keys: bool) -> None:
+        """Raises ConfigError where everybody could come in, or nobody."""
+        if self._token is not None:
+            _require_usable(self._token)
+        elif not has_keys and not self.config.gateway.auth.keys:
+            require_local(self._addresses)
+            require_named_origins(self.config)
 
     # -- life
 

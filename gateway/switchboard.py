@@ -75,11 +75,9 @@ def control(
         logs=logs,
     )
     paired = _devices(environ, hub, services.now)
-    families = [
-        *(family.methods(services) for family in (agent, config_methods, log_methods, system)),
-        devices.methods(services, paired),
-    ]
-    methods = [of_protocol(method) for family in families for method in family]
+    families = (agent, config_methods, log_methods, system)
+    given = [method for family in families for method in family.methods(services)]
+    methods = [of_protocol(method) for method in (*given, *devices.methods(services, paired))]
     connects = Connects(
         guard,
         paired,
