@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asyncio import AbstractEventLoop, Task, TimerHandle
+from asyncio import AbstractEventLoop, Task, TimerHandle, wait
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -24,6 +24,8 @@ TICK_SECONDS = 30.0
 """Between two ticks: a client that misses two takes the connection for dead (`policy.tickIntervalMs`)."""
 STRANGERS = 32
 """Connections of one address that have not said yet who they are; the product's number."""
+LAST_ANSWERS_SECONDS = 0.5
+"""For the answers to requests when all runs are over: those that are still not there wait for something else."""
 ATTACHMENT_BYTES = 19_464_192
 IMAGE_BYTES = 6 * 1024 * 1024
 
@@ -57,6 +59,7 @@ class Control:
         self._loop = loop
         self._events = (*EVENTS, *events)
         self._strangers: Counter[str] = Counter()
+        self._connections: set[Connection] = set()
         self._draining = False
         self._tick: TimerHandle | None = None
         self._goodbye: Task[None] | None = None
@@ -73,11 +76,13 @@ class Control:
         link = await exchange.accept_websocket()
         self._strangers[host] += 1
         connection = Connection(self, exchange, link)
+        self._connections.add(connection)
         try:
             await connection.run()
         except PeerGone:
             pass
         finally:
+            self._connections.discard(connection)
             if not connection.known:
                 self._forget(host)
 
@@ -121,7 +126,7 @@ class Control:
                     "scope": "per-sender",
                 },
             },
-            "auth": dict(client.welcome.auth),
+            **({"auth": dict(client.welcome.auth)} if client.welcome.auth else {}),
             "policy": {
                 "maxPayload": MAX_PAYLOAD_BYTES,
                 "maxBufferedBytes": MAX_BUFFERED_BYTES,
@@ -160,6 +165,9 @@ class Control:
 
     async def _take_leave(self) -> None:
         await self._services.book.drain()
+        answers = [task for connection in self._connections for task in connection.answers]
+        if answers:  # to those who waited for the runs that have just ended
+            await wait(answers, timeout=LAST_ANSWERS_SECONDS)
         self._close()
 
     def _close(self) -> None:
