@@ -20,7 +20,13 @@ from processes import TOKEN, Running, until
 
 pytestmark = [pytest.mark.openclaw, pytest.mark.timeout(200)]
 
-CONFIG = {"basePath": "", "assistantName": "A", "assistantAvatar": "A", "assistantAgentId": "main", "serverVersion": "0"}
+CONFIG = {
+    "basePath": "",
+    "assistantName": "A",
+    "assistantAvatar": "A",
+    "assistantAgentId": "main",
+    "serverVersion": "0",
+}
 
 
 class Pages(SimpleHTTPRequestHandler):
