@@ -69,7 +69,9 @@ class Gateway:
     (`loop.create_server(gw.protocol, sock=s)`).  `token` is the token or password that clients have to show, `keys`
     those of single clients: secret to key, or a lookup (`api.keys.Lookup`), in place of those of `config`.  Without
     both, only this machine may be listened to.  `links`: path to WebSocket handler; `compression`: of their messages,
-    where the client can do it too, with permessage-deflate.  Without `config` the chat endpoint is on.
+    where the client can do it too, with permessage-deflate.  Without `config` the chat endpoint is on.  For those who
+    connect as operators: `source` gives the `config.ConfigSource` that `config` came from, which they may change then;
+    `logs` is a `logring.LogRing`, whose lines they see.
 
     Raises ConfigError where the parts do not make a gateway.
     """
@@ -92,6 +94,8 @@ class Gateway:
         clock: Callable[[], float] = time.time,
         environ: Mapping[str, str] | None = None,
         drain: float | None = None,
+        source: Callable[[], Any] | None = None,
+        logs: Any = None,
     ) -> None:
         self.config = config or Config()
         settings = self.config.gateway
@@ -110,11 +114,7 @@ class Gateway:
         self._fetcher = fetcher(self.config, self._image_limits)
         self._links = dict(links or {})
         self._compression = settings.ws.compression if compression is None else compression
-        if token is not None:
-            _require_usable(token)
-        elif keys is None and not settings.auth.keys:
-            require_local(self._addresses)
-            require_named_origins(self.config)
+        self._require_guarded(has_keys=keys is not None)
         self._assembly = Assembly(self.config, agents or {}, self._environ, tools=tools, ids=self._ids, clock=clock)
         self.registry = self._assembly.registry
         self._given = keys is not None
@@ -130,9 +130,18 @@ class Gateway:
         self._listeners: list[Listener] = []
         self._server: Server | None = None
         self._control: Any = None  # from the first WebSocket on
+        self._source, self._logs = source, logs
         self._since = clock()
         self._state = "new"
         self._closed: asyncio.Event | None = None
+
+    def _require_guarded(self, *, has_keys: bool) -> None:
+        """Raises ConfigError where everybody could come in, or nobody."""
+        if self._token is not None:
+            _require_usable(self._token)
+        elif not has_keys and not self.config.gateway.auth.keys:
+            require_local(self._addresses)
+            require_named_origins(self.config)
 
     # -- life
 
@@ -194,6 +203,11 @@ class Gateway:
         if keys is not None and self._guard is not None:
             self._keys = keys
             self._guard.replace_keys(self._key_check(keys))
+            if config is not None:
+                auth = self.config.gateway.auth.replace(keys=config.gateway.auth.keys)
+                self.config = self.config.replace(gateway=self.config.gateway.replace(auth=auth))
+            if self._control is not None:
+                self._control.reconfigured(self.config)
             done.append("keys")
         return tuple(done)
 
@@ -360,6 +374,7 @@ class Gateway:
             self._control = control(
                 self._assembly, self.runs, self._conversations, self._guard,
                 config=self.config, clock=self._clock, ids=self._ids, since=self._since, environ=self._environ,
+                source=self._source, reload=self.reload, logs=self._logs,
             )  # fmt: skip
         await self._control.serve(exchange)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from . import __version__
@@ -13,12 +13,15 @@ from .api.guard import Guard
 from .assembly import Assembly
 from .config.auth import resolve_auth
 from .config.schema import Config
+from .config.source import ConfigSource
 from .control.connect import Connects, Penalties
 from .control.devicefile import FILE_NAME, DeviceFile
 from .control.devices import Devices
 from .control.hub import Hub
 from .control.method import of_protocol
 from .control.methods import agent, devices, system
+from .control.methods import config as config_methods
+from .control.methods import logs as log_methods
 from .control.origins import Origins
 from .control.presence import Presence
 from .control.runs import RunBook
@@ -26,6 +29,7 @@ from .control.scopes import PAIRING
 from .control.service import Control
 from .control.services import Services
 from .errors import ConfigError
+from .logring import LogRing
 from .ports import Ids
 from .sessions.place import state_folder
 
@@ -43,6 +47,9 @@ def control(
     ids: Ids,
     since: float,
     environ: Mapping[str, str],
+    source: Callable[[], ConfigSource] | None = None,
+    reload: Callable[[Config, Mapping[str, str]], Sequence[str]] | None = None,
+    logs: LogRing | None = None,
 ) -> Control:
     """The protocol of a gateway.  From now on its runs are watched.  To be called in its event loop."""
     loop = asyncio.get_running_loop()
@@ -63,10 +70,14 @@ def control(
         since=since,
         version=__version__,
         environ=environ,
+        source=None if source is None else source(),
+        reload=reload,
+        logs=logs,
     )
     paired = _devices(environ, hub, services.now)
-    families = [agent.methods(services), system.methods(services), devices.methods(services, paired)]
-    methods = [of_protocol(method) for family in families for method in family]
+    families = (agent, config_methods, log_methods, system)
+    given = [method for family in families for method in family.methods(services)]
+    methods = [of_protocol(method) for method in (*given, *devices.methods(services, paired))]
     connects = Connects(
         guard,
         paired,

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import uuid4
 
+from ..config.schema import Config
 from ..errors import PeerGone
 from ..model.http import Headers
 from ..ports import Exchange, Link
@@ -148,6 +149,10 @@ class Control:
         services = self._services
         services.hub.remove(client)
         services.presence.changed(lambda: services.state_version)
+
+    def reconfigured(self, config: Config) -> None:
+        """The gateway runs with this from now on."""
+        self._services.config = config
 
     # -- the life of the gateway
 
