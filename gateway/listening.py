@@ -11,7 +11,7 @@ from .config.schema import Config
 from .errors import ConfigError
 from .server.listeners import Address, TcpAddress, UnixAddress, parse_address, require_listening
 
-__all__ = ["Listen", "addresses_of", "own_names", "require_local", "require_named_origins"]
+__all__ = ["Listen", "addresses_of", "own_names", "require_local", "require_named_origins", "require_usable"]
 
 Listen: TypeAlias = str | socket.socket
 """`host:port`, `unix:/path`, or a socket that listens already."""
@@ -43,6 +43,15 @@ def own_names(addresses: Iterable[Address]) -> list[str]:
     name = socket.gethostname() or "localhost"
     short = name.partition(".")[0]
     return [name, short, f"{short}.local", *(host for one in addresses if (host := _host(one)))]
+
+
+def require_usable(token: str) -> None:
+    """Raises ConfigError for a secret that no request could carry."""
+    if not token or token != token.strip() or not token.isprintable():
+        raise ConfigError(
+            "the token is empty, begins or ends with a blank, or holds control characters: no header could carry it; "
+            "give another, or none"
+        )
 
 
 def require_local(addresses: Iterable[Address]) -> None:

@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from inquiry import inquirer
 from processes import Launch, Running, environment
 from readme_tables import between, tables
 
 import gateway
+from gateway.agents.function import echo
 from gateway.config import load
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -188,6 +190,20 @@ def test_the_embedding_example(tmp_path: Path) -> None:
         timer.cancel()
         process.terminate()
         process.communicate()
+
+
+def test_the_example_of_own_methods() -> None:
+    scope: dict[str, Any] = {}
+    exec(block("python", "@gw.rpc("), scope)
+
+    async def main() -> None:
+        gw = gateway.Gateway(agents={"main": echo}, listen="127.0.0.1:0", token="s3cret")
+        scope["add_weather"](gw)
+        async with gw, inquirer(gw) as client:
+            assert await client.ask("weather.set", city="Rome", degrees=21.5) == {"Rome": 21.5}
+            assert (await client.told("weather.changed"))["payload"] == {"city": "Rome", "degrees": 21.5}
+
+    asyncio.run(main())
 
 
 def test_the_agent_example() -> None:
