@@ -22,6 +22,7 @@ Layout, from the lowest floor to the highest; each imports only from lower ones:
     throttle           failed authentications, counted
     messages           messages as OpenAI's API has them
     targets            what a configuration names as `module:function`
+    logring            the end of the log, in memory
     processes          programs that are started, and ended with all they have started
     wire               protocols without I/O: HTTP/1.1, WebSocket, server-sent events
     config             the JSON5 reader, the option table

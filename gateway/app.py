@@ -32,7 +32,7 @@ from .bounds import connection_limits, throttle_limits
 from .config.schema import Config
 from .errors import GatewayError
 from .extras import certificate, fetcher, image_limits, proxies
-from .listening import Listen, addresses_of, own_names, require_local, require_named_origins, require_usable
+from .listening import Listen, addresses_of, own_names, require_guarded
 from .model.key import Key
 from .ports import Agent, Event, Exchange, GatewayTool, Handler, Ids, LinkHandler, SessionStore
 from .server.connection import Connection
@@ -71,7 +71,9 @@ class Gateway:
     (`loop.create_server(gw.protocol, sock=s)`).  `token` is the token or password that clients have to show, `keys`
     those of single clients: secret to key, or a lookup (`api.keys.Lookup`), in place of those of `config`.  Without
     both, only this machine may be listened to.  `links`: path to WebSocket handler; `compression`: of their messages,
-    where the client can do it too, with permessage-deflate.  Without `config` the chat endpoint is on.
+    where the client can do it too, with permessage-deflate.  Without `config` the chat endpoint is on.  For those who
+    connect as operators: `source` gives the `config.ConfigSource` that `config` came from, which they may change then;
+    `logs` is a `logring.LogRing`, whose lines they see.
 
     Raises ConfigError where the parts do not make a gateway.
     """
@@ -94,6 +96,8 @@ class Gateway:
         clock: Callable[[], float] = time.time,
         environ: Mapping[str, str] | None = None,
         drain: float | None = None,
+        source: Callable[[], Any] | None = None,
+        logs: Any = None,
     ) -> None:
         self.config = config or Config()
         settings = self.config.gateway
@@ -112,11 +116,7 @@ class Gateway:
         self._fetcher = fetcher(self.config, self._image_limits)
         self._links = dict(links or {})
         self._compression = settings.ws.compression if compression is None else compression
-        if token is not None:
-            require_usable(token)
-        elif keys is None and not settings.auth.keys:
-            require_local(self._addresses)
-            require_named_origins(self.config)
+        require_guarded(self.config, self._addresses, token, has_keys=keys is not None)
         self._assembly = Assembly(self.config, agents or {}, self._environ, tools=tools, ids=self._ids, clock=clock)
         self.registry = self._assembly.registry
         self._given = keys is not None
@@ -133,6 +133,7 @@ class Gateway:
         self._server: Server | None = None
         self._control: Any = None  # from the first WebSocket on
         self._extensions: Any = None
+        self._source, self._logs = source, logs
         self._since = clock()
         self._state = "new"
         self._closed: asyncio.Event | None = None
@@ -197,6 +198,11 @@ class Gateway:
         if keys is not None and self._guard is not None:
             self._keys = keys
             self._guard.replace_keys(self._key_check(keys))
+            if config is not None:
+                auth = self.config.gateway.auth.replace(keys=config.gateway.auth.keys)
+                self.config = self.config.replace(gateway=self.config.gateway.replace(auth=auth))
+            if self._control is not None:
+                self._control.reconfigured(self.config)
             done.append("keys")
         return tuple(done)
 
@@ -385,6 +391,7 @@ class Gateway:
             self._control = control(
                 self._assembly, self.runs, self._conversations, self._guard,
                 config=self.config, clock=self._clock, ids=self._ids, since=self._since, environ=self._environ,
+                source=self._source, reload=self.reload, logs=self._logs,
             )  # fmt: skip
             if self._extensions is not None:
                 self._extensions.attach(self._control)

@@ -76,7 +76,8 @@ class Assembly:
             self._closers.append(store.aclose)
         queue = settings.queue
         lanes = Lanes(queue.max_waiting, queue.max_wait_ms / 1000, queue.mode)
-        return Conversations(store, lanes, clock, settings.max_chars, settings.max_turns)
+        bounds = (settings.max_chars, settings.max_turns)
+        return Conversations(store, lanes, clock, *bounds, own_model=self.registry.own_model)
 
     def interceptor(self, conversations: Conversations) -> Any:
         """What answers slash commands; None where they are off."""

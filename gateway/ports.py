@@ -19,7 +19,7 @@ from typing import Any, Protocol, TypeAlias
 from .model.caller import Caller
 from .model.http import Headers, Peer, RequestHead
 from .model.run import RunEvent, RunInput
-from .model.session import Session, SessionInfo, Turn
+from .model.session import Session, SessionInfo, Turn, UsageRow
 
 __all__ = [
     "Agent",
@@ -201,11 +201,29 @@ class SessionStore(Protocol):
     async def sessions(self) -> tuple[SessionInfo, ...]:
         """All there are, the last used first."""
 
+    async def describe(self, key: str) -> SessionInfo | None:
+        """One of them; None where there is none."""
+
+    async def configure(self, key: str, change: Mapping[str, Any]) -> SessionInfo:
+        """Keep these settings with a session, which begins where there was none; None for what is to be forgotten.
+
+        Raises AgentError (400, `session_settings_too_large`).
+        """
+
+    async def usage(self, since: int, until: int, *, apart: bool = False) -> tuple[UsageRow, ...]:
+        """The tokens of the days from `since` to `until`, themselves included; `apart`: for each session.
+
+        Counted is what was kept, and stays counted when the session is reset or deleted.
+        """
+
+    async def trim(self, key: str, drop: int) -> int:
+        """Let go of the first `drop` turns of a session; how many are left."""
+
     async def delete(self, key: str) -> bool:
         """Forget a session; false where there was none."""
 
     async def reset(self, key: str) -> bool:
-        """Forget what was said in a session, but not the model chosen for it; false where there was none."""
+        """Forget what was said in a session, but not its model and settings; false where there was none."""
 
     async def aclose(self) -> None:
         """Give back what it holds; what was committed is kept."""

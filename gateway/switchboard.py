@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from . import __version__
@@ -13,6 +13,7 @@ from .api.guard import Guard
 from .assembly import Assembly
 from .config.auth import resolve_auth
 from .config.schema import Config
+from .config.source import ConfigSource
 from .control.connect import Connects, Penalties
 from .control.devicefile import FILE_NAME, DeviceFile
 from .control.devices import Devices
@@ -20,6 +21,8 @@ from .control.health import Health
 from .control.hub import Hub
 from .control.method import of_protocol
 from .control.methods import absent, agent, agents, devices, models, system
+from .control.methods import config as config_methods
+from .control.methods import logs as log_methods
 from .control.origins import Origins
 from .control.presence import Presence
 from .control.roster import Roster
@@ -28,6 +31,7 @@ from .control.scopes import PAIRING
 from .control.service import Control
 from .control.services import Services
 from .errors import ConfigError
+from .logring import LogRing
 from .ports import Ids, SessionStore
 from .sessions.deferred import DeferredStore
 from .sessions.place import file_of, state_folder
@@ -35,7 +39,7 @@ from .sessions.store import MemoryStore
 
 __all__ = ["control"]
 
-FAMILIES = (agent, agents, models, system, absent)
+FAMILIES = (agent, agents, models, config_methods, log_methods, system, absent)
 
 
 def control(
@@ -49,6 +53,9 @@ def control(
     ids: Ids,
     since: float,
     environ: Mapping[str, str],
+    source: Callable[[], ConfigSource] | None = None,
+    reload: Callable[[Config, Mapping[str, str]], Sequence[str]] | None = None,
+    logs: LogRing | None = None,
 ) -> Control:
     """The protocol of a gateway.  From now on its runs are watched.  To be called in its event loop."""
     loop = asyncio.get_running_loop()
@@ -82,11 +89,14 @@ def control(
         since=since,
         version=__version__,
         environ=environ,
+        source=None if source is None else source(),
+        reload=reload,
+        logs=logs,
     )
     book.listeners.append(lambda _, begins: None if begins else health.touched())
     paired = _devices(environ, hub, services.now)
-    families = [family.methods(services) for family in FAMILIES]
-    methods = [of_protocol(method) for family in (*families, devices.methods(services, paired)) for method in family]
+    given = [method for family in FAMILIES for method in family.methods(services)]
+    methods = [of_protocol(method) for method in (*given, *devices.methods(services, paired))]
     connects = Connects(
         guard,
         paired,

@@ -43,6 +43,7 @@ _COMMANDS = {
     "run": "serve what the configuration says",
     "agent": "run an agent once and print its answer",
     "call": "call a method of a running gateway's WebSocket protocol",
+    "chat": "talk with an agent of a running gateway",
     "health": "ask a running gateway whether it is well",
     "status": "show what a running gateway is, and who is connected to it",
     "logs": "show the log of a running gateway",

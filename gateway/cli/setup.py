@@ -8,9 +8,10 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Iterable
 
 from .. import config  # whose parts are loaded when they are asked for
+from ..logring import LogRing
 from ..model.names import DEFAULT_CONFIG_PATHS, environment
 
-__all__ = ["add_config", "add_mirrors", "load_config", "log_to_stderr", "port"]
+__all__ = ["add_config", "add_mirrors", "keep_log", "load_config", "log_to_stderr", "port"]
 
 _MIRRORS = {
     "port": ("gateway.port", "N"),
@@ -48,20 +49,32 @@ def port(text: str) -> int:
     return int(text)
 
 
-def load_config(given: Namespace, *, verbose: bool = False) -> config.Loaded:
-    """The configuration with the flags in it.  Raises ConfigError."""
+def load_config(
+    given: Namespace, *, verbose: bool = False, path: str | None = None, text: str | None = None
+) -> config.Loaded:
+    """The configuration with the flags in it.  `text` stands in for what the file, which is `path` then, holds.
+
+    Raises ConfigError.
+    """
     flags = {path: getattr(given, name, None) for name, (path, _) in _MIRRORS.items()}
     overrides: dict[str, object] = {path: value for path, value in flags.items() if value is not None}
     if "gateway.auth.token" in overrides:
         overrides["gateway.auth.mode"] = "token"  # whoever gives a token means it, whatever the file says
     if verbose:
         overrides["gateway.http.accessLog"] = True
-    loaded = config.load(given.config, environ=os.environ, overrides=overrides)
+    loaded = config.load(path or given.config, environ=os.environ, overrides=overrides, text=text)
     session = loaded.config.session
     if session.store is None:  # commands keep sessions; programs that embed a gateway say so if they want that
         kept = loaded.config.replace(session=session.replace(store="sqlite"))
         loaded = loaded._replace(config=kept)
     return loaded
+
+
+def keep_log() -> LogRing:
+    """Keep the end of the log in memory, for operators that ask for it."""
+    ring = LogRing()
+    logging.getLogger().addHandler(ring)
+    return ring
 
 
 def log_to_stderr(level: int) -> None:

@@ -87,6 +87,11 @@ class Connection:
         """Whether its client was let in."""
         return self._known
 
+    @property
+    def answers(self) -> list[Task[None]]:
+        """What is at work on answers."""
+        return list(self._tasks)
+
     async def run(self) -> None:
         """Serve it.  Raises PeerGone where it ends before its challenge."""
         link = self._link

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from asyncio import AbstractEventLoop, Task, TimerHandle
+from asyncio import AbstractEventLoop, Task, TimerHandle, wait
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import uuid4
 
+from ..config.schema import Config
 from ..errors import PeerGone
 from ..model.http import Headers
 from ..ports import Exchange, Link
@@ -26,6 +27,8 @@ TICK_SECONDS = 30.0
 """Between two ticks: a client that misses two takes the connection for dead (`policy.tickIntervalMs`)."""
 STRANGERS = 32
 """Connections of one address that have not said yet who they are; the product's number."""
+LAST_ANSWERS_SECONDS = 0.5
+"""For the answers to requests when all runs are over: those that are still not there wait for something else."""
 ATTACHMENT_BYTES = 19_464_192
 IMAGE_BYTES = 6 * 1024 * 1024
 
@@ -52,6 +55,7 @@ class Control:
         self._loop = loop
         self._events = list(EVENTS)
         self._strangers: Counter[str] = Counter()
+        self._connections: set[Connection] = set()
         self._draining = False
         self._tick: TimerHandle | None = None
         self._goodbye: Task[None] | None = None
@@ -81,11 +85,13 @@ class Control:
         link = await exchange.accept_websocket()
         self._strangers[host] += 1
         connection = Connection(self, exchange, link)
+        self._connections.add(connection)
         try:
             await connection.run()
         except PeerGone:
             pass
         finally:
+            self._connections.discard(connection)
             if not connection.known:
                 self._forget(host)
 
@@ -124,7 +130,7 @@ class Control:
                 "uptimeMs": round((services.clock() - services.since) * 1000),
                 **defaults,
             },
-            "auth": dict(client.welcome.auth),
+            **({"auth": dict(client.welcome.auth)} if client.welcome.auth else {}),
             "policy": {
                 "maxPayload": MAX_PAYLOAD_BYTES,
                 "maxBufferedBytes": MAX_BUFFERED_BYTES,
@@ -148,6 +154,10 @@ class Control:
         services.hub.remove(client)
         services.presence.changed(lambda: services.state_version)
 
+    def reconfigured(self, config: Config) -> None:
+        """The gateway runs with this from now on."""
+        self._services.config = config
+
     # -- the life of the gateway
 
     def drain(self, restart_ms: int | None = None) -> None:
@@ -164,6 +174,9 @@ class Control:
 
     async def _take_leave(self) -> None:
         await self._services.book.drain()
+        answers = [task for connection in self._connections for task in connection.answers]
+        if answers:  # to those who waited for the runs that have just ended
+            await wait(answers, timeout=LAST_ANSWERS_SECONDS)
         self._close()
 
     def _close(self) -> None:

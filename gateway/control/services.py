@@ -9,6 +9,8 @@ from typing import Any
 from ..agents.conversation import Conversations
 from ..agents.registry import Registry
 from ..config.schema import Config
+from ..config.source import ConfigSource
+from ..logring import LogRing
 from ..ports import GatewayTool, Ids, SessionStore
 from .health import Health
 from .hub import Hub
@@ -23,8 +25,9 @@ __all__ = ["Services"]
 class Services:
     """`clock` gives seconds since the epoch, `ids` random hexadecimal digits.  `since` is when the gateway started.
 
-    `config_path` is the file that the configuration was read from, None where there is none.  `reload` takes over what
-    can be of a configuration that was read anew, and gives the names of what was renewed.
+    `config` is what the gateway runs with, `source` the file that it was read from, None where there is none.
+    `reload` takes over what can be of a configuration that was read anew, and gives the names of what was renewed.
+    `logs` is the end of the log, where it is kept.
     """
 
     registry: Registry
@@ -40,11 +43,17 @@ class Services:
     ids: Ids
     since: float
     version: str
-    config_path: str | None = None
     environ: Mapping[str, str] = field(default_factory=dict)
-    reload: Callable[[Config], Sequence[str]] | None = None
+    source: ConfigSource | None = None
+    reload: Callable[[Config, Mapping[str, str]], Sequence[str]] | None = None
+    logs: LogRing | None = None
     tools: Callable[[], Awaitable[Mapping[str, GatewayTool]]] | None = None
     features: Callable[[], Sequence[str]] = tuple
+
+    @property
+    def config_path(self) -> str | None:
+        """Where the configuration was read from."""
+        return None if self.source is None else self.source.path
 
     def now(self) -> int:
         """Milliseconds since the epoch."""

@@ -218,7 +218,7 @@ NOT_FOR_EMBEDDING = {
 SERVING_MODULES = 111
 """Loaded until an embedded gateway listens, beyond asyncio.  Each costs start-up and memory."""
 
-RUN_MODULES = 127
+RUN_MODULES = 128
 """Loaded until `gateway run` listens, beyond asyncio, argparse, dataclasses, logging and pathlib."""
 
 CALL_MODULES = 58

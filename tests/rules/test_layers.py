@@ -20,6 +20,7 @@ RANK = {
     "ports": 2,
     "deadlines": 2.5,  # a tool that the rooms above share, sessions among them
     "throttle": 3,
+    "logring": 3,
     "messages": 3,
     "processes": 3,
     "targets": 3,
