@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 import pytest
-from inquiry import Inquirer, RefusedError, inquirer
+from asking import TOKEN
+from dialogue import Client, RefusedError
+from dialogue import talk as connected
 from results import conforms
 from test_system import talk
 
@@ -28,16 +30,16 @@ class Report:
 
 
 def made() -> gateway.Gateway:
-    return gateway.Gateway(agents={"main": echo}, token="s3cret", listen="127.0.0.1:0")
+    return gateway.Gateway(agents={"main": echo}, token=TOKEN, listen="127.0.0.1:0")
 
 
 def extended(
-    extend: Callable[[gateway.Gateway], Any], test: Callable[[Inquirer, gateway.Gateway], Any], **given: Any
+    extend: Callable[[gateway.Gateway], Any], test: Callable[[Client, gateway.Gateway], Any], **given: Any
 ) -> None:
     async def main() -> None:
         gw = made()
         extend(gw)
-        async with asyncio.timeout(30), gw, inquirer(gw, **given) as client:
+        async with asyncio.timeout(30), gw, connected(gw, **given) as client:
             await test(client, gw)
 
     asyncio.run(main())
@@ -79,12 +81,13 @@ def weather(gw: gateway.Gateway) -> None:
 
 
 def test_typed_methods_take_their_parameters_by_name() -> None:
-    async def ask(client: Inquirer, gw: gateway.Gateway) -> None:
+    async def ask(client: Client, gw: gateway.Gateway) -> None:
         conforms("HelloOk", client.hello)
         assert {"weather.get", "weather.set", "weather.raw"} <= set(client.hello["features"]["methods"])
-        assert await client.ask("weather.get", city="Berne", days=2) == {"city": "Berne", "degrees": 41.0}
-        assert await client.ask("weather.set", city="Berne") == {"status": "accepted"}
-        answer = await client.final()
+        assert await client.request("weather.get", city="Berne", days=2) == {"city": "Berne", "degrees": 41.0}
+        number = await client.send("weather.set", city="Berne")
+        assert await client.answer(number) == {"status": "accepted"}
+        answer = await client.answer(number, 2)
         assert answer == {"city": "Berne", "by": client.hello["server"]["connId"], "caller": ""}
         assert await client.request("weather.admin", None) == "rain"
         for params, fault in (
@@ -92,19 +95,22 @@ def test_typed_methods_take_their_parameters_by_name() -> None:
             ({"city": 1}, "`city` has to be a string, not an integer"),
             ({"city": "x", "unit": "K"}, "`unit` has to be one of"),
             ({"city": "x", "wind": 1}, "there is no `wind`"),
-            ("Berne", "the whole has to be an object, not a string"),
         ):
             with pytest.raises(RefusedError) as caught:
                 await client.request("weather.get", params)
-            assert caught.value.shape["code"] == "INVALID_REQUEST"
-            assert caught.value.shape["message"].startswith(f"invalid weather.get params: {fault}")
+            assert caught.value.error["code"] == "INVALID_REQUEST"
+            assert caught.value.error["message"].startswith(f"invalid weather.get params: {fault}")
+
+        await client.raw({"type": "req", "id": "odd", "method": "weather.get", "params": "Berne"})
+        with pytest.raises(RefusedError, match="params: the whole has to be an object, not a string"):
+            await client.answer("odd")
 
     extended(weather, ask)
 
 
 def test_what_goes_wrong_is_told_and_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    async def ask(client: Inquirer, gw: gateway.Gateway) -> None:
-        assert await client.ask("weather.raw", n=10, more=True) == {"n": 10, "more": True}
+    async def ask(client: Client, gw: gateway.Gateway) -> None:
+        assert await client.request("weather.raw", n=10, more=True) == {"n": 10, "more": True}
         faults = {
             2: {"code": "INVALID_REQUEST", "message": "invalid weather.raw params: `n` has to be at least 3"},
             3: {"code": "UNAVAILABLE", "message": "no rain today", "retryable": True, "retryAfterMs": 5},
@@ -114,41 +120,41 @@ def test_what_goes_wrong_is_told_and_ends_nothing(caplog: pytest.LogCaptureFixtu
         }
         for number, shape in faults.items():
             with pytest.raises(RefusedError) as caught:
-                await client.ask("weather.raw", n=number)
-            assert caught.value.shape == shape
+                await client.request("weather.raw", n=number)
+            assert caught.value.error == shape
         assert "a secret" in caplog.text
-        assert isinstance(await client.ask("weather.raw", n=6), str)
+        assert isinstance(await client.request("weather.raw", n=6), str)
 
     extended(weather, ask)
 
 
 def test_scopes_hold() -> None:
-    async def ask(client: Inquirer, gw: gateway.Gateway) -> None:
-        assert await client.ask("weather.raw") == {}
-        assert (await client.ask("weather.get", city="x"))["city"] == "x"
+    async def ask(client: Client, gw: gateway.Gateway) -> None:
+        assert await client.request("weather.raw") == {}
+        assert (await client.request("weather.get", city="x"))["city"] == "x"
         for method, scope in (("weather.set", "operator.weather"), ("weather.admin", "operator.admin")):
             with pytest.raises(RefusedError) as caught:
-                await client.ask(method, city="x")
-            assert caught.value.shape["details"]["missingScope"] == scope
+                await client.request(method, city="x")
+            assert caught.value.error["details"]["missingScope"] == scope
 
     extended(weather, ask, scopes=("operator.read",))
 
 
 def test_methods_and_events_that_come_later_are_there_for_who_comes_later() -> None:
-    async def ask(client: Inquirer, gw: gateway.Gateway) -> None:
+    async def ask(client: Client, gw: gateway.Gateway) -> None:
         @gw.rpc("late.one", scope=None)
         async def one() -> int:
             return 1
 
         event = gw.event("late.news", scope=None)
         assert "late.one" not in client.hello["features"]["methods"]
-        assert await client.ask("late.one") == 1
-        async with inquirer(gw) as other:
+        assert await client.request("late.one") == 1
+        async with connected(gw) as other:
             assert "late.one" in other.hello["features"]["methods"]
             assert "late.news" in other.hello["features"]["events"]
             event.send({"number": 1})
-            assert (await other.told("late.news"))["payload"] == {"number": 1}
-        assert (await client.told("late.news"))["payload"] == {"number": 1}
+            assert await other.event("late.news") == {"number": 1}
+        assert await client.event("late.news") == {"number": 1}
 
     extended(lambda gw: None, ask)
 
@@ -163,14 +169,14 @@ def test_events_are_for_those_with_the_scope() -> None:
         for event in events:
             event.send({"nobody": "is there"})
 
-    async def ask(client: Inquirer, gw: gateway.Gateway) -> None:
+    async def ask(client: Client, gw: gateway.Gateway) -> None:
         for event in (*reversed(events), events[0]):
             event.send({"report": Report("Berne", 1.0)})
         for name in ("news.read", "news.all", "news.all"):
-            event = await client.told(name)
-            assert event["payload"] == {"report": {"city": "Berne", "degrees": 1.0}}
+            assert await client.event(name) == {"report": {"city": "Berne", "degrees": 1.0}}
+        for event in client.events:
             conforms("EventFrame", event)
-        assert not [event for event in client.events if event["event"] == "news.rain"]
+        assert not client.seen("news.rain")
         with pytest.raises(ValueError, match="JSON"):
             events[0].send({"nan": float("nan")})
 
@@ -215,7 +221,7 @@ def test_what_cannot_be_registered_is_refused(message: str) -> None:
 
 
 def test_all_names_of_the_protocol_are_taken() -> None:
-    async def ask(client: Inquirer, gw: gateway.Gateway) -> None:
+    async def ask(client: Client, gw: gateway.Gateway) -> None:
         assert set(client.hello["features"]["methods"]) <= {*SCOPES}
         assert client.hello["features"]["events"] == [*EVENTS]
 

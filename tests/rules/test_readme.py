@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from inquiry import inquirer
+from asking import TOKEN
+from dialogue import talk
 from processes import Launch, Running, environment
 from readme_tables import between, tables
 
@@ -197,11 +198,11 @@ def test_the_example_of_own_methods() -> None:
     exec(block("python", "@gw.rpc("), scope)
 
     async def main() -> None:
-        gw = gateway.Gateway(agents={"main": echo}, listen="127.0.0.1:0", token="s3cret")
+        gw = gateway.Gateway(agents={"main": echo}, listen="127.0.0.1:0", token=TOKEN)
         scope["add_weather"](gw)
-        async with gw, inquirer(gw) as client:
-            assert await client.ask("weather.set", city="Rome", degrees=21.5) == {"Rome": 21.5}
-            assert (await client.told("weather.changed"))["payload"] == {"city": "Rome", "degrees": 21.5}
+        async with gw, talk(gw) as client:
+            assert await client.request("weather.set", city="Rome", degrees=21.5) == {"Rome": 21.5}
+            assert await client.event("weather.changed") == {"city": "Rome", "degrees": 21.5}
 
     asyncio.run(main())
 
