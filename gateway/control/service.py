@@ -15,9 +15,9 @@ from ..ports import Exchange, Link
 from .client import MAX_BUFFERED_BYTES, Client
 from .connect import Connects, Welcome
 from .connection import MAX_PAYLOAD_BYTES, Connection
-from .health import health
 from .method import Method, table
 from .services import Services
+from .sessions import MAIN
 
 __all__ = ["TICK_SECONDS", "Control"]
 
@@ -103,8 +103,9 @@ class Control:
     async def hello(self, client: Client) -> Mapping[str, Any]:
         """See `connection.House.hello`."""
         services = self._services
-        default = services.registry.default
-        default_id = "" if default is None else default.id
+        caller = client.welcome.caller
+        default = services.roster.default(caller)
+        defaults = {} if default is None else {"sessionDefaults": _defaults(default.id)}
         return {
             "type": "hello-ok",
             "protocol": client.welcome.protocol,
@@ -116,16 +117,10 @@ class Control:
             },
             "snapshot": {
                 "presence": services.presence.entries(),
-                "health": await health(services),
+                "health": await services.health.snapshot(caller),
                 "stateVersion": services.state_version,
                 "uptimeMs": round((services.clock() - services.since) * 1000),
-                "sessionDefaults": {
-                    "defaultAgentId": default_id,
-                    "modelConfigured": True,
-                    "mainKey": "main",
-                    "mainSessionKey": f"agent:{default_id}:main",
-                    "scope": "per-sender",
-                },
+                **defaults,
             },
             **({"auth": dict(client.welcome.auth)} if client.welcome.auth else {}),
             "policy": {
@@ -141,6 +136,7 @@ class Control:
         services = self._services
         services.hub.add(client)
         services.presence.changed(lambda: services.state_version)
+        services.health.watch()
         if self._tick is None:
             self._tick = self._loop.call_later(TICK_SECONDS, self._ticked)
 
@@ -188,6 +184,7 @@ class Control:
         await self._services.book.aclose()
         self._close()
         self._services.presence.close()
+        self._services.health.close()
         if self._tick is not None:
             self._tick.cancel()
 
@@ -202,3 +199,11 @@ class Control:
         self._strangers[host] -= 1
         if self._strangers[host] <= 0:
             del self._strangers[host]
+
+
+def _defaults(agent_id: str) -> dict[str, Any]:
+    """Where a client that names nothing talks.  Without a model there would be no agent."""
+    return {
+        "defaultAgentId": agent_id, "modelConfigured": True, "mainKey": MAIN, "scope": "per-sender",
+        "mainSessionKey": f"agent:{agent_id}:{MAIN}",
+    }  # fmt: skip
