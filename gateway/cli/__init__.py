@@ -7,7 +7,7 @@ build       from a configuration to a gateway in this process
 place       from flags and a configuration to the gateway that runs elsewhere
 serve       a gateway until a signal comes
 systemd     sockets that are handed in, and messages to the service manager
-demo, run, check, agent, models, sessions, keys   commands, each imported only when it is asked for
+demo, run, check, agent, models, sessions, keys, devices   commands, each imported only when it is asked for
 call, health, status, logs, chat                  those that speak the gateway protocol with a running gateway
 ask         how `agent` asks: a gateway over HTTP, or one in this process
 rpc         the gateway protocol as a client
@@ -56,6 +56,7 @@ _COMMANDS = {
     "check": "check the configuration and print the effective one",
     "sessions": "list, show, export, delete or reset the sessions that are kept",
     "keys": "make a key for a client of its own",
+    "devices": "list, approve, reject, revoke or remove the devices of a running gateway",
 }
 """Command to what it does.  Each is a module of this room with `add_arguments` and `execute`."""
 

@@ -15,6 +15,8 @@ from ..ports import Exchange, Link
 from .client import MAX_BUFFERED_BYTES, Client
 from .connect import Connects, Welcome
 from .connection import MAX_PAYLOAD_BYTES, Connection
+from .events import EVENTS
+from .hub import Hub
 from .method import Method, table
 from .services import Services
 from .sessions import MAIN
@@ -30,19 +32,13 @@ LAST_ANSWERS_SECONDS = 0.5
 ATTACHMENT_BYTES = 19_464_192
 IMAGE_BYTES = 6 * 1024 * 1024
 
-EVENTS = (
-    "connect.challenge", "agent", "chat", "session.message", "sessions.changed", "presence", "tick", "shutdown",
-    "health",
-)  # fmt: skip
-
 _TEXT: Headers = ((b"content-type", b"text/plain; charset=utf-8"),)
 
 
 class Control:
     """Serves the WebSockets of one gateway.
 
-    `connects` judges who may come in; `methods` are what clients can ask for, `events` what they may be told besides
-    those of the protocol.
+    `connects` judges who may come in; `methods` are what clients can ask for.
     """
 
     def __init__(
@@ -51,19 +47,31 @@ class Control:
         connects: Connects,
         methods: Iterable[Method],
         loop: AbstractEventLoop,
-        events: Iterable[str] = (),
     ) -> None:
         self.connects = connects
-        self.methods: Mapping[str, Method] = table(methods)
+        self.methods: dict[str, Method] = table(methods)
         self.boot_id = str(uuid4())
         self._services = services
         self._loop = loop
-        self._events = (*EVENTS, *events)
+        self._events = list(EVENTS)
         self._strangers: Counter[str] = Counter()
         self._connections: set[Connection] = set()
         self._draining = False
         self._tick: TimerHandle | None = None
         self._goodbye: Task[None] | None = None
+
+    @property
+    def hub(self) -> Hub:
+        """The clients."""
+        return self._services.hub
+
+    def add(self, method: Method) -> None:
+        """One more method, for all requests from now on.  Raises ValueError for a name that is taken."""
+        self.methods = table((*self.methods.values(), method))
+
+    def add_event(self, name: str) -> None:
+        """One more event, for clients that connect from now on."""
+        self._events.append(name)
 
     async def serve(self, exchange: Exchange) -> None:
         """Serve one WebSocket, to its end.  Raises RequestError (400, 426) for a handshake that is no good one."""

@@ -7,7 +7,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from inquiry import Inquirer, RefusedError, inquirer
+from asking import TOKEN
+from dialogue import Client, RefusedError
+from dialogue import talk as connected
 from results import conforms
 
 import gateway
@@ -15,18 +17,22 @@ from gateway.agents.function import echo
 from gateway.config import Config, load
 from gateway.model.key import Key
 
-Talk = Callable[[Inquirer, gateway.Gateway], Awaitable[None]]
+ALL = ("operator.admin",)
+
+Talk = Callable[[Client, gateway.Gateway], Awaitable[None]]
 
 
-def talk(test: Talk, *, scopes: tuple[str, ...] | None = None, token: str = "s3cret", **options: Any) -> None:
+def talk(test: Talk, *, scopes: tuple[str, ...] | None = None, token: str = TOKEN, **options: Any) -> None:
     """Run `test` with a client of a gateway of its own."""
 
     async def main() -> None:
-        arguments = {"token": "s3cret", "agents": {"main": echo}, "listen": "127.0.0.1:0"} | options
-        async with asyncio.timeout(30), gateway.Gateway(**arguments) as gw:
-            given = {} if scopes is None else {"scopes": scopes}
-            async with inquirer(gw, token, **given) as client:
-                await test(client, gw)
+        arguments = {"token": TOKEN, "agents": {"main": echo}, "listen": "127.0.0.1:0"} | options
+        async with (
+            asyncio.timeout(30),
+            gateway.Gateway(**arguments) as gw,
+            connected(gw, token, scopes=ALL if scopes is None else scopes) as client,
+        ):
+            await test(client, gw)
 
     asyncio.run(main())
 
@@ -48,7 +54,7 @@ TWO = config("""{
 
 
 def test_hello_is_what_the_product_says() -> None:
-    async def ask(client: Inquirer, gw: gateway.Gateway) -> None:
+    async def ask(client: Client, gw: gateway.Gateway) -> None:
         conforms("HelloOk", client.hello)
         hello = client.hello
         assert {"health", "status", "agents.list", "models.list", "agent"} <= set(hello["features"]["methods"])
@@ -60,15 +66,14 @@ def test_hello_is_what_the_product_says() -> None:
 
 
 def test_health_counts_the_sessions_there_are() -> None:
-    async def ask(client: Inquirer, gw: gateway.Gateway) -> None:
-        before = await client.ask("health")
+    async def ask(client: Client, gw: gateway.Gateway) -> None:
+        before = await client.request("health")
         conforms(
             "Snapshot", {"presence": [], "health": before, "uptimeMs": 0, "stateVersion": {"presence": 1, "health": 1}}
         )
         assert before["agents"][0]["sessions"] == {"path": "memory", "count": 0, "recent": []}
-        await client.ask("agent", message="hi", sessionKey="one", idempotencyKey="k")
-        await client.final()
-        after = await client.ask("health", probe=True)
+        await client.request("agent", message="hi", sessionKey="one", idempotencyKey="k", final=True)
+        after = await client.request("health", probe=True)
         assert after["sessions"]["count"] == 1
         (recent,) = after["agents"][0]["sessions"]["recent"]
         assert recent["key"] == "agent:main:one"
@@ -81,25 +86,23 @@ def test_health_counts_the_sessions_there_are() -> None:
 def test_a_key_sees_its_own_sessions_and_agents() -> None:
     keys = {"k3y": Key(gateway.Caller("bob", frozenset({"shout"}), frozenset({"operator", "operator.read"})))}
 
-    async def ask(client: Inquirer, gw: gateway.Gateway) -> None:
-        await client.ask("agent", message="hi", sessionKey="one", idempotencyKey="k")
-        await client.final()
-        async with inquirer(gw, "k3y", ("operator.read",)) as other:
-            seen = await other.ask("health")
+    async def ask(client: Client, gw: gateway.Gateway) -> None:
+        await client.request("agent", message="hi", sessionKey="one", idempotencyKey="k", final=True)
+        async with connected(gw, "k3y", scopes=("operator.read",)) as other:
+            seen = await other.request("health")
             assert [one["agentId"] for one in seen["agents"]] == ["shout"]
             assert seen["sessions"]["count"] == 0
             assert seen["defaultAgentId"] == "shout"
-            listed = await other.ask("agents.list")
+            listed = await other.request("agents.list")
             assert [one["id"] for one in listed["agents"]] == ["shout"]
 
     talk(ask, agents={"main": echo, "shout": echo}, keys=keys)
 
 
 def test_status_names_places_to_administrators_only() -> None:
-    async def ask(client: Inquirer, gw: gateway.Gateway) -> None:
-        await client.ask("agent", message="hi", sessionKey="agent:shout:one", idempotencyKey="k")
-        await client.final()
-        status = await client.ask("status", includeChannelSummary=False, includeCliProjection=True)
+    async def ask(client: Client, gw: gateway.Gateway) -> None:
+        await client.request("agent", message="hi", sessionKey="agent:shout:one", idempotencyKey="k", final=True)
+        status = await client.request("status", includeChannelSummary=False, includeCliProjection=True)
         assert status["runtimeVersion"] == gateway.__version__
         assert status["sessions"]["paths"] == ["memory"]
         assert status["sessions"]["defaults"] == {"model": "small", "contextTokens": 32768}
@@ -107,8 +110,8 @@ def test_status_names_places_to_administrators_only() -> None:
         assert (row["key"], row["agentId"], row["selectedModel"]) == ("agent:shout:one", "shout", "gateway/shout")
         assert [one["count"] for one in status["sessions"]["byAgent"]] == [0, 1]
         assert status["cliProjection"]["agents"]["rows"] == [{"id": "main", "name": "The first"}, {"id": "shout"}]
-        async with inquirer(gw, scopes=("operator.read",)) as reader:
-            status = await reader.ask("status")
+        async with connected(gw, scopes=("operator.read",)) as reader:
+            status = await reader.request("status")
             assert status["sessions"]["count"] == 1
             assert status["sessions"]["recent"] == status["sessions"]["paths"] == []
             assert {one["path"] for one in status["sessions"]["byAgent"]} == {"[redacted]"}
@@ -117,8 +120,8 @@ def test_status_names_places_to_administrators_only() -> None:
 
 
 def test_agents_have_a_model_whatever_they_are() -> None:
-    async def ask(client: Inquirer, gw: gateway.Gateway) -> None:
-        listed = await client.ask("agents.list")
+    async def ask(client: Client, gw: gateway.Gateway) -> None:
+        listed = await client.request("agents.list")
         assert listed["agents"] == [
             {
                 "id": "main", "name": "The first", "kind": "agent",
@@ -132,18 +135,18 @@ def test_agents_have_a_model_whatever_they_are() -> None:
             ({"agentId": "shout"}, "shout"),
             ({"sessionKey": "agent:shout:x"}, "shout"),
         ):
-            identity = await client.ask("agent.identity.get", **params)
+            identity = await client.request("agent.identity.get", params)
             conforms("AgentIdentityResult", identity)
             assert identity["name"] == name
         with pytest.raises(RefusedError, match='unknown agent id "nope"'):
-            await client.ask("agent.identity.get", agentId="nope")
+            await client.request("agent.identity.get", agentId="nope")
 
     talk(ask, config=TWO, agents={})
 
 
 def test_models_are_those_of_the_configuration() -> None:
-    async def ask(client: Inquirer, gw: gateway.Gateway) -> None:
-        models = (await client.ask("models.list", view="default", includeDetails=True))["models"]
+    async def ask(client: Client, gw: gateway.Gateway) -> None:
+        models = (await client.request("models.list", view="default", includeDetails=True))["models"]
         assert models == [
             {
                 "id": "small", "name": "Small", "provider": "local", "contextWindow": 32768, "available": True,
@@ -159,11 +162,11 @@ def test_models_are_those_of_the_configuration() -> None:
             },
             {"id": "spare", "name": "spare", "provider": "local", "available": True, "local": True, "tags": ["configured"]},
         ]  # fmt: skip
-        only = await client.ask("models.list", provider="gateway")
+        only = await client.request("models.list", provider="gateway")
         assert [one["id"] for one in only["models"]] == ["shout"]
-        of_one = await client.ask("models.list", agentId="shout")
+        of_one = await client.request("models.list", agentId="shout")
         assert [one["id"] for one in of_one["models"]] == ["shout"]
-        providers = (await client.ask("models.authStatus"))["providers"]
+        providers = (await client.request("models.authStatus"))["providers"]
         assert [(one["provider"], one["status"], one.get("apiKey")) for one in providers] == [
             ("local", "static", {"source": "config"}), ("gateway", "static", None),
         ]  # fmt: skip
@@ -183,24 +186,24 @@ NONE = {
 
 
 def test_what_there_is_none_of_is_said_to_be_none() -> None:
-    async def ask(client: Inquirer, gw: gateway.Gateway) -> None:
+    async def ask(client: Client, gw: gateway.Gateway) -> None:
         for method, (member, value) in NONE.items():
-            assert (await client.ask(method))[member] == value, method
-        assert await client.ask("plugin.approval.list") == await client.ask("exec.approval.list") == []
+            assert (await client.request(method))[member] == value, method
+        assert await client.request("plugin.approval.list") == await client.request("exec.approval.list") == []
         with pytest.raises(RefusedError, match=r"invalid cron\.list params: at root: unexpected property 'bogus'"):
-            await client.ask("cron.list", bogus=1)
+            await client.request("cron.list", bogus=1)
 
     talk(ask)
 
 
 def test_who_may_not_read_is_told_what_is_missing() -> None:
-    async def ask(client: Inquirer, gw: gateway.Gateway) -> None:
-        assert (await client.ask("health"))["ok"] is True
+    async def ask(client: Client, gw: gateway.Gateway) -> None:
+        assert (await client.request("health"))["ok"] is True
         for method in ("status", "agents.list", "models.list", "node.list", "system-presence"):
-            with pytest.raises(RefusedError, match=r"FORBIDDEN: missing scope: operator\.read"):
-                await client.ask(method)
+            with pytest.raises(RefusedError, match=r"missing scope: operator\.read"):
+                await client.request(method)
         for method in ("question.list", "exec.approval.list", "update.status"):
             with pytest.raises(RefusedError, match="missing scope: operator"):
-                await client.ask(method)
+                await client.request(method)
 
     talk(ask, scopes=())
