@@ -54,6 +54,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Agent": ".ports",
     "AgentError": ".errors",
+    "Call": ".control.method",
     "Caller": ".model.caller",
     "ChatRequest": ".model.chat",
     "ConfigError": ".errors",
@@ -67,6 +68,7 @@ _HOMES = {
     "Rate": ".model.key",
     "ReasoningDelta": ".model.run",
     "RequestError": ".errors",
+    "RpcError": ".control.problem",
     "RunDone": ".model.run",
     "RunFailed": ".model.run",
     "RunInput": ".model.run",

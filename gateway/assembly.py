@@ -223,7 +223,7 @@ class Assembly:
         choice = config.model or self._config.agents.defaults.model
         if choice is None:
             raise ConfigError(f'agents: {config.id}: has neither a model ("provider/model") nor a runtime')
-        made = self._models()
+        made = self.models()
         self._cool_down = self._cool_down or CoolDown(monotonic)
         names, prompt = models_of(choice), config.system_prompt
         own = names[0].partition("/")[0]
@@ -250,7 +250,7 @@ class Assembly:
         """
         from .providers.embeddings import Embedder
 
-        made, settings = self._models(), self._config.gateway.http.endpoints.embeddings
+        made, settings = self.models(), self._config.gateway.http.endpoints.embeddings
         for name in dict.fromkeys((*((settings.model,) if settings.model else ()), *settings.models.values())):
             made.expect(name)
 
@@ -260,7 +260,8 @@ class Assembly:
 
         return embed
 
-    def _models(self) -> Any:
+    def models(self) -> Any:
+        """The models of the providers: a `providers.catalog.Catalog`."""
         if self._catalog is None:
             self._catalog = catalog(self._config, self._environ)
             self._closers.append(self._catalog.aclose)

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
+from ..model.caller import Caller
 from .client import Client
 from .params import PARAMS, required_scope
 from .problem import FORBIDDEN, INVALID_REQUEST, RpcError
@@ -30,6 +31,11 @@ class Call:
         self.id = request_id
         self.params = params
         self._accept = accept
+
+    @property
+    def caller(self) -> Caller:
+        """Who asks."""
+        return self.client.welcome.caller
 
     def accept(self, payload: Any) -> None:
         """Send the first of two answers; the second is what the method returns."""

@@ -12,8 +12,10 @@ from ..config.schema import Config
 from ..config.source import ConfigSource
 from ..logring import LogRing
 from ..ports import GatewayTool, Ids, SessionStore
+from .health import Health
 from .hub import Hub
 from .presence import Presence
+from .roster import Roster
 from .runs import RunBook
 
 __all__ = ["Services"]
@@ -34,6 +36,8 @@ class Services:
     hub: Hub
     book: RunBook
     presence: Presence
+    roster: Roster
+    health: Health
     config: Config
     clock: Callable[[], float]
     ids: Ids
@@ -45,7 +49,6 @@ class Services:
     logs: LogRing | None = None
     tools: Callable[[], Awaitable[Mapping[str, GatewayTool]]] | None = None
     features: Callable[[], Sequence[str]] = tuple
-    health_version: int = 1
 
     @property
     def config_path(self) -> str | None:
@@ -59,4 +62,4 @@ class Services:
     @property
     def state_version(self) -> dict[str, Any]:
         """The numbers that tell which presence and which health a client has seen last."""
-        return {"presence": self.presence.version, "health": self.health_version}
+        return {"presence": self.presence.version, "health": self.health.version}
