@@ -17,6 +17,7 @@ from .hub import Hub
 from .presence import Presence
 from .roster import Roster
 from .runs import RunBook
+from .wakes import Wakes
 
 __all__ = ["Services"]
 
@@ -38,6 +39,7 @@ class Services:
     presence: Presence
     roster: Roster
     health: Health
+    wakes: Wakes
     config: Config
     clock: Callable[[], float]
     ids: Ids
