@@ -20,7 +20,7 @@ from .control.devices import Devices
 from .control.health import Health
 from .control.hub import Hub
 from .control.method import of_protocol
-from .control.methods import absent, agent, agents, devices, models, system, wakes
+from .control.methods import absent, agent, agents, devices, models, system, tools, wakes
 from .control.methods import config as config_methods
 from .control.methods import logs as log_methods
 from .control.origins import Origins
@@ -40,7 +40,7 @@ from .sessions.store import MemoryStore
 
 __all__ = ["control"]
 
-FAMILIES = (agent, agents, models, config_methods, log_methods, system, wakes, absent)
+FAMILIES = (agent, agents, models, config_methods, log_methods, system, tools, wakes, absent)
 
 
 def control(
@@ -94,6 +94,7 @@ def control(
         source=None if source is None else source(),
         reload=reload,
         logs=logs,
+        tools=assembly.invoker(),
     )
     book.listeners.append(lambda _, begins: None if begins else health.touched())
     paired = _devices(environ, hub, services.now)
