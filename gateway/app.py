@@ -372,9 +372,7 @@ class Gateway:
         if self._assembly.toolbox is not None:
             from .api.invoke import BODY_BYTES, Invoke
 
-            tools = self.config.tools
-            everything, offers = self._assembly.toolbox.all, self._assembly.offers
-            invoke = Invoke(everything, offers, tools.max_invocations, tools.timeout_ms / 1000 or None)
+            invoke = Invoke(self._assembly.invoker())
             routes["/tools/invoke"] = self._post(invoke.create, BODY_BYTES, "tools")
         root = Root(routes)
         routes = {"/": Route({"GET": root.index, "OPTIONS": root.options}, guarded=False), **routes, **links}

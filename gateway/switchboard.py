@@ -20,7 +20,7 @@ from .control.devices import Devices
 from .control.health import Health
 from .control.hub import Hub
 from .control.method import of_protocol
-from .control.methods import absent, agent, agents, devices, models, system
+from .control.methods import absent, agent, agents, devices, models, system, tools, wakes
 from .control.methods import config as config_methods
 from .control.methods import logs as log_methods
 from .control.origins import Origins
@@ -30,6 +30,7 @@ from .control.runs import RunBook
 from .control.scopes import PAIRING
 from .control.service import Control
 from .control.services import Services
+from .control.wakes import Wakes
 from .errors import ConfigError
 from .logring import LogRing
 from .ports import Ids, SessionStore
@@ -39,7 +40,7 @@ from .sessions.store import MemoryStore
 
 __all__ = ["control"]
 
-FAMILIES = (agent, agents, models, system, config_methods, log_methods, absent)
+FAMILIES = (agent, agents, models, config_methods, log_methods, system, tools, wakes, absent)
 
 
 def control(
@@ -83,6 +84,7 @@ def control(
         presence=presence,
         roster=roster,
         health=health,
+        wakes=Wakes(book, hub, clock, ids),
         config=config,
         clock=clock,
         ids=ids,
@@ -92,6 +94,7 @@ def control(
         source=None if source is None else source(),
         reload=reload,
         logs=logs,
+        tools=assembly.invoker(),
     )
     book.listeners.append(lambda _, begins: None if begins else health.touched())
     paired = _devices(environ, hub, services.now)

@@ -124,7 +124,7 @@ class Control:
                 "capabilities": ["published-model-catalog"],
             },
             "snapshot": {
-                "presence": services.presence.entries(),
+                "presence": services.presence.entries(caller.id),
                 "health": await services.health.snapshot(caller),
                 "stateVersion": services.state_version,
                 "uptimeMs": round((services.clock() - services.since) * 1000),

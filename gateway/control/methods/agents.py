@@ -19,7 +19,7 @@ class _AgentsMethods:
 
     async def index(self, call: Call) -> dict[str, Any]:
         """`agents.list`."""
-        roster, caller = self._services.roster, call.client.welcome.caller
+        roster, caller = self._services.roster, call.caller
         agents, default = roster.agents(caller), roster.default(caller)
         if not agents:
             raise RpcError(INVALID_REQUEST, "there is no agent for this client")
@@ -42,7 +42,7 @@ class _AgentsMethods:
 
     async def identity(self, call: Call) -> dict[str, Any]:
         """`agent.identity.get`."""
-        roster, caller, params = self._services.roster, call.client.welcome.caller, call.params
+        roster, caller, params = self._services.roster, call.caller, call.params
         agent_id = params.get("agentId")
         if agent_id is None and (key := params.get("sessionKey")):
             agent_id = roster.agent_of(key)

@@ -16,7 +16,7 @@ class _ModelMethods:
 
     async def index(self, call: Call) -> dict[str, Any]:
         """`models.list`."""
-        params, roster, caller = call.params, self._services.roster, call.client.welcome.caller
+        params, roster, caller = call.params, self._services.roster, call.caller
         agent_id = params.get("agentId")
         if agent_id is not None:
             agent_id = roster.find(caller, agent_id, "models.list").id
@@ -30,7 +30,7 @@ class _ModelMethods:
     async def auth_status(self, call: Call) -> dict[str, Any]:
         """`models.authStatus`: which providers there is a key for, never the key."""
         services = self._services
-        roster, caller = services.roster, call.client.welcome.caller
+        roster, caller = services.roster, call.caller
         used = dict.fromkeys(name.partition("/")[0] for name in roster.models(caller))
         return {"ts": services.now(), "providers": [self._provider(name) for name in used]}
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from ...model.caller import Caller
 from ...model.session import SessionInfo
+from ...sessions.keys import scoped
 from ..health import RECENT, View
 from ..method import ADMIN, READ, Call, Method, satisfied
 from ..services import Services
+from ..sessions import MAIN
 
 __all__ = ["methods"]
 
@@ -30,11 +33,11 @@ class _SystemMethods:
         self._services = services
 
     async def health(self, call: Call) -> dict[str, Any]:
-        return await self._services.health.payload(call.client.welcome.caller)
+        return await self._services.health.payload(call.caller)
 
     async def status(self, call: Call) -> dict[str, Any]:
         services = self._services
-        roster, caller = services.roster, call.client.welcome.caller
+        roster, caller = services.roster, call.caller
         view = await services.health.view(caller)
         agents, default = roster.agents(caller), roster.default(caller)
         admin = satisfied(ADMIN, call.client.welcome.scopes)
@@ -46,7 +49,7 @@ class _SystemMethods:
             "runtimeVersion": services.version,
             "heartbeat": {"defaultAgentId": default.id if default else "", "agents": heartbeats},
             "channelSummary": [],
-            "queuedSystemEvents": [],
+            "queuedSystemEvents": [text for entry in agents for text in self._waiting(caller, entry.id)],
             "tasks": _TASKS,
             "taskAudit": _TASK_AUDIT,
             "sessions": {
@@ -96,8 +99,13 @@ class _SystemMethods:
             "contextTokens": services.roster.context(model) if model else None, "flags": [],
         }  # fmt: skip
 
-    async def presence(self, _: Call) -> list[dict[str, Any]]:
-        return self._services.presence.entries()
+    def _waiting(self, caller: Caller, agent_id: str) -> list[str]:
+        """The system events in the main session of an agent."""
+        key = f"agent:{agent_id}:{MAIN}"
+        return self._services.wakes.queued(scoped(caller.id, key) if caller.id else key)
+
+    async def presence(self, call: Call) -> list[dict[str, Any]]:
+        return self._services.presence.entries(call.caller.id)
 
 
 def methods(services: Services) -> list[Method]:
