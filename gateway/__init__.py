@@ -18,10 +18,12 @@ Layout, from the lowest floor to the highest; each imports only from lower ones:
     errors             every error that is raised on purpose
     model              what travels between the floors: requests, runs, events
     addresses          what an IP address means to a limit
+    json_limits        how much a JSON text may hold
     ports, deadlines   contracts where floors meet; many time limits on one timer
     throttle           failed authentications, counted
     messages           messages as OpenAI's API has them
     targets            what a configuration names as `module:function`
+    logring            the end of the log, in memory
     processes          programs that are started, and ended with all they have started
     wire               protocols without I/O: HTTP/1.1, WebSocket, server-sent events
     config             the JSON5 reader, the option table
@@ -30,10 +32,11 @@ Layout, from the lowest floor to the highest; each imports only from lower ones:
     providers          models behind HTTP APIs
     tools              what agents can do besides talking
     agents             the registry of agents, the run, its session
-    api                HTTP handlers
+    api, control       HTTP handlers; OpenClaw's protocol over WebSockets
     listening          where a gateway listens, by its configuration
     bounds             what peers are held to, by its configuration
-    assembly           agents, models and sessions, by its configuration
+    assembly, extras   agents, models and sessions, by its configuration; what is loaded where it asks for it
+    switchboard        the WebSocket protocol of a gateway, put together
     app                the Gateway, which joins them all
     cli, testing       the command `gateway`; doubles for tests
 
@@ -51,6 +54,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Agent": ".ports",
     "AgentError": ".errors",
+    "Call": ".control.method",
     "Caller": ".model.caller",
     "ChatRequest": ".model.chat",
     "ConfigError": ".errors",
@@ -64,6 +68,7 @@ _HOMES = {
     "Rate": ".model.key",
     "ReasoningDelta": ".model.run",
     "RequestError": ".errors",
+    "RpcError": ".control.problem",
     "RunDone": ".model.run",
     "RunFailed": ".model.run",
     "RunInput": ".model.run",

@@ -15,14 +15,13 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from ssl import SSLContext
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from .agents.run import Runs
 from .api.chat import Chat
 from .api.guard import Guard, KeyCheck
 from .api.health import Health
 from .api.hosts import Hosts
-from .api.images import ImageLimits
 from .api.models import PREFIX, Models
 from .api.origins import Origins
 from .api.planning import Planner
@@ -32,10 +31,11 @@ from .api.router import Route, Router, link_route
 from .assembly import Assembly, keys_of
 from .bounds import connection_limits, throttle_limits
 from .config.schema import Config
-from .errors import ConfigError, GatewayError
-from .listening import Listen, addresses_of, own_names, require_local, require_named_origins
+from .errors import GatewayError
+from .extras import certificate, fetcher, image_limits, proxies
+from .listening import Listen, addresses_of, own_names, require_guarded
 from .model.key import Key
-from .ports import Agent, Exchange, GatewayTool, Handler, Ids, LinkHandler, SessionStore
+from .ports import Agent, Event, Exchange, GatewayTool, Handler, Ids, LinkHandler, SessionStore
 from .server.connection import Connection
 from .server.limits import Limits
 from .server.listeners import Listener, SocketFile, UnixAddress, open_listener
@@ -44,6 +44,8 @@ from .server.services import LinkOpener, Options
 from .throttle import Throttle
 
 __all__ = ["Gateway", "random_ids"]
+
+AnyMethod = TypeVar("AnyMethod", bound=Callable[..., Awaitable[Any]])
 
 
 _THIRTY_TWO = re.compile(".{32}")
@@ -72,7 +74,9 @@ class Gateway:
     (`loop.create_server(gw.protocol, sock=s)`).  `token` is the token or password that clients have to show, `keys`
     those of single clients: secret to key, or a lookup (`api.keys.Lookup`), in place of those of `config`.  Without
     both, only this machine may be listened to.  `links`: path to WebSocket handler; `compression`: of their messages,
-    where the client can do it too, with permessage-deflate.  Without `config` the chat endpoint is on.
+    where the client can do it too, with permessage-deflate.  Without `config` the chat endpoint is on.  For those who
+    connect as operators: `source` gives the `config.ConfigSource` that `config` came from, which they may change then;
+    `logs` is a `logring.LogRing`, whose lines they see.
 
     Raises ConfigError where the parts do not make a gateway.
     """
@@ -95,46 +99,43 @@ class Gateway:
         clock: Callable[[], float] = time.time,
         environ: Mapping[str, str] | None = None,
         drain: float | None = None,
+        source: Callable[[], Any] | None = None,
+        logs: Any = None,
     ) -> None:
         self.config = config or Config()
         settings = self.config.gateway
+        self._environ = dict(environ or {})
         self._enabled = config is None or settings.http.endpoints.chat_completions.enabled
-        self._token = token
-        self._clock = clock
+        self._token, self._clock = token, clock
         self._ids = ids or random_ids()
         self._limits = limits or connection_limits(self.config)
         self._drain = settings.shutdown.drain_ms / 1000 if drain is None else drain
         self._addresses = addresses_of(self.config, listen)
-        self._certificate = None if tls else _certificate(self.config)
+        self._certificate = None if tls else certificate(self.config)
         self._tls: Callable[[], SSLContext] | None = (lambda: tls) if tls else self._certificate
-        self._proxies = _proxies(self.config)
-        self._image_limits = _image_limits(self.config)
-        self._fetcher = _fetcher(self.config, self._image_limits)
-        self._links = dict(links or {})
+        self._proxies = proxies(self.config)
+        self._image_limits = image_limits(self.config)
+        self._fetcher = fetcher(self.config, self._image_limits)
+        self._source, self._logs, self._links = source, logs, dict(links or {})
         self._compression = settings.ws.compression if compression is None else compression
-        if token is not None:
-            _require_usable(token)
-        elif keys is None and not settings.auth.keys:
-            require_local(self._addresses)
-            require_named_origins(self.config)
-        self._assembly = Assembly(self.config, agents or {}, environ or {}, tools=tools, ids=self._ids, clock=clock)
+        require_guarded(self.config, self._addresses, token, has_keys=keys is not None)
+        self._assembly = Assembly(self.config, agents or {}, self._environ, tools=tools, ids=self._ids, clock=clock)
         self.registry = self._assembly.registry
         self._given = keys is not None
-        self._keys: Any = keys_of(self.config, self.registry, environ or {}, token) if keys is None else keys
+        self._keys: Any = keys_of(self.config, self.registry, self._environ, token) if keys is None else keys
         self._rates: Any = None
         self._answers: Any = None
         self._guard: Guard | None = None
-        conversations = self._assembly.conversations(store, clock)
-        interceptor = None
-        if self.config.session.slash_commands:
-            from .agents.slash import Commands
-
-            interceptor = Commands(self.registry, conversations, time.monotonic)
-        self.runs = Runs(self.registry, conversations, self.config.agents.max_concurrent_runs, interceptor)
+        self._conversations = self._assembly.conversations(store, clock)
+        interceptor = self._assembly.interceptor(self._conversations)
+        self.runs = Runs(self.registry, self._conversations, self.config.agents.max_concurrent_runs, interceptor)
         sessions = self.config.session
         self.planner = Planner(self.registry, self._ids, sessions.sources, sessions.chat_id_headers)
         self._listeners: list[Listener] = []
         self._server: Server | None = None
+        self._control: Any = None  # from the first WebSocket on
+        self._extensions: Any = None
+        self._since = clock()
         self._state = "new"
         self._closed: asyncio.Event | None = None
 
@@ -198,6 +199,11 @@ class Gateway:
         if keys is not None and self._guard is not None:
             self._keys = keys
             self._guard.replace_keys(self._key_check(keys))
+            if config is not None:
+                auth = self.config.gateway.auth.replace(keys=config.gateway.auth.keys)
+                self.config = self.config.replace(gateway=self.config.gateway.replace(auth=auth))
+            if self._control is not None:
+                self._control.reconfigured(self.config)
             done.append("keys")
         return tuple(done)
 
@@ -208,6 +214,8 @@ class Gateway:
         self._state = "draining"
         for listener in self._listeners:
             await listener.close()
+        if self._control is not None:
+            self._control.drain()
         waiting = asyncio.ensure_future(self._server.drain())
         try:
             await asyncio.wait({waiting}, timeout=self._drain if deadline is None else deadline)
@@ -224,6 +232,8 @@ class Gateway:
         self._state = "closed"
         for listener in self._listeners:
             await listener.close()
+        if self._control is not None:
+            await self._control.aclose()
         if self._server is not None:
             await self._server.close()
         if self._answers is not None:
@@ -263,6 +273,28 @@ class Gateway:
         if self._server is None:
             raise GatewayError("the gateway has not been started")
         return self._server.protocol()
+
+    # -- what its WebSocket protocol has besides
+
+    def rpc(
+        self, name: str, *, scope: str | None = "operator.admin", params: Mapping[str, Any] | None = None
+    ) -> Callable[[AnyMethod], AnyMethod]:
+        """Decorator: clients with `scope` (None: all) can ask a coroutine function by this name.
+
+        It is given its parameters by name, checked against `params`, a JSON Schema, or else against its type hints; and
+        the call itself as a parameter with the type `gateway.Call`.  What it returns is told as JSON, and so is a
+        `gateway.RpcError` that it raises.  Raises ConfigError for names that are taken, and hints without schema.
+        """
+        registered: Callable[[AnyMethod], AnyMethod] = self._extend().method(name, scope, params)
+        return registered
+
+    def event(self, name: str, *, scope: str | None = "operator.read", droppable: bool = False) -> Event:
+        """An event of this name, with a method `send(payload)` that tells it to all clients with `scope` (None: all).
+
+        `droppable`: a client that reads too slowly does without.  Raises ConfigError for a name that is taken.
+        """
+        made: Event = self._extend().event(name, scope, droppable=droppable)
+        return made
 
     # -- how it is put together
 
@@ -343,13 +375,36 @@ class Gateway:
         if self._assembly.toolbox is not None:
             from .api.invoke import BODY_BYTES, Invoke
 
-            tools = self.config.tools
-            everything, offers = self._assembly.toolbox.all, self._assembly.offers
-            invoke = Invoke(everything, offers, tools.max_invocations, tools.timeout_ms / 1000 or None)
+            invoke = Invoke(self._assembly.invoker())
             routes["/tools/invoke"] = self._post(invoke.create, BODY_BYTES, "tools")
         root = Root(routes)
         routes = {"/": Route({"GET": root.index, "OPTIONS": root.options}, guarded=False), **routes, **links}
-        return Router(guard, routes, trees)
+        return Router(guard, routes, trees, self._serve_socket if self.config.gateway.ws.enabled else None)
+
+    async def _serve_socket(self, exchange: Exchange) -> None:
+        if self._control is None:
+            # Loaded on demand: a gateway of which only HTTP is asked needs none of it.
+            from .switchboard import control
+
+            assert self._guard is not None, "it guards the router that calls this"
+            self._control = control(
+                self._assembly, self.runs, self._conversations, self._guard,
+                config=self.config, clock=self._clock, ids=self._ids, since=self._since, environ=self._environ,
+                source=self._source, reload=self.reload, logs=self._logs,
+            )  # fmt: skip
+            if self._extensions is not None:
+                self._extensions.attach(self._control)
+        await self._control.serve(exchange)
+
+    def _extend(self) -> Any:
+        if self._extensions is None:
+            # Loaded on demand: most gateways have the protocol's methods only.
+            from .control.extension import Extensions
+
+            self._extensions = Extensions()
+            if self._control is not None:
+                self._extensions.attach(self._control)
+        return self._extensions
 
     def _post(self, handler: Handler, body_limit: int, scope: str) -> Route:
         """A route for requests of which those with an `Idempotency-Key` are answered once each."""
@@ -368,52 +423,7 @@ class Gateway:
         return {"started": [], "new": ["starting"], "starting": ["starting"]}.get(self._state, ["draining"])
 
 
-def _certificate(config: Config) -> Any:
-    settings = config.gateway.tls
-    if not settings.enabled or settings.cert_path is None:
-        return None
-    from .server.tls import TlsFiles, TlsSource
-
-    optional = settings.client_certificates == "optional"
-    return TlsSource(TlsFiles(settings.cert_path, settings.key_path, settings.ca_path, optional))
-
-
-def _proxies(config: Config) -> Any:
-    settings = config.gateway
-    if not settings.trusted_proxies:
-        return None
-    from .server.proxies import TrustedProxies
-
-    try:
-        return TrustedProxies(settings.trusted_proxies, real_ip=settings.allow_real_ip_fallback)
-    except ValueError as error:
-        raise ConfigError(f"gateway.trustedProxies: {error}") from None
-
-
-def _image_limits(config: Config) -> ImageLimits:
-    endpoint = config.gateway.http.endpoints.chat_completions
-    images = endpoint.images
-    return ImageLimits(endpoint.max_image_parts, images.max_bytes, endpoint.max_total_image_bytes, images.allow_url)
-
-
-def _fetcher(config: Config, limits: ImageLimits) -> Any:
-    images = config.gateway.http.endpoints.chat_completions.images
-    if not images.allow_url:
-        return None
-    from .api.fetching import Fetcher
-
-    return Fetcher(images.url_allowlist, limits, images.max_redirects, images.timeout_ms / 1000)
-
-
 def _bind(address: UnixAddress) -> tuple[socket.socket, SocketFile | None]:
     from .server.unix import bind_unix
 
     return bind_unix(address)
-
-
-def _require_usable(token: str) -> None:
-    if not token or token != token.strip() or not token.isprintable():
-        raise ConfigError(
-            "the token is empty, begins or ends with a blank, or holds control characters: no header could carry it; "
-            "give another, or none"
-        )

@@ -1,11 +1,13 @@
 """The contracts where floors meet.  Above and below each of them, neither side knows the other.
 
+Visitor                what the guard looks at
 Exchange, BodyWriter   what `server` offers a handler for one HTTP request
 Link                   what `server` offers a handler for one WebSocket connection
 Refusal                how the API renders the errors that `server` has to answer by itself
 SessionStore           where the turns of sessions are kept
 Agent                  what an agent is
 GatewayTool            what an agent can do besides talking
+Event                  what an embedder tells its WebSocket clients
 Timer                  the part of an event loop that `deadlines` uses
 """
 
@@ -17,12 +19,13 @@ from typing import Any, Protocol, TypeAlias
 from .model.caller import Caller
 from .model.http import Headers, Peer, RequestHead
 from .model.run import RunEvent, RunInput
-from .model.session import Session, SessionInfo, Turn
+from .model.session import Session, SessionInfo, Turn, UsageRow
 
 __all__ = [
     "Agent",
     "BodyWriter",
     "Encode",
+    "Event",
     "Exchange",
     "GatewayTool",
     "Handler",
@@ -34,6 +37,7 @@ __all__ = [
     "SessionStore",
     "Timer",
     "TimerHandle",
+    "Visitor",
 ]
 
 
@@ -72,6 +76,16 @@ class BodyWriter(Protocol):
 
     async def end(self) -> None:
         """Complete the body."""
+
+
+class Visitor(Protocol):
+    """Somebody at the door: what was asked, and from where."""
+
+    @property
+    def head(self) -> RequestHead: ...
+
+    @property
+    def peer(self) -> Peer: ...
 
 
 class Exchange(Protocol):
@@ -129,6 +143,22 @@ class Link(Protocol):
     async def send(self, message: str | bytes) -> None:
         """Send one message; waits while the peer reads too slowly.  Raises PeerGone when the connection is over."""
 
+    @property
+    def full(self) -> bool:
+        """Whether the peer reads too slowly: more than it should hold waits to be sent."""
+
+    def write(self, frames: bytes) -> None:
+        """Send whole messages, already framed (`wire.websocket.text_head`), without waiting.
+
+        What is `full` takes more, and holds it; a sender looks before.  Raises PeerGone when the connection is over.
+        """
+
+    async def drain(self) -> None:
+        """Wait until it is not `full`.  Raises PeerGone when the peer left or did not read in time."""
+
+    def limit(self, max_message: int) -> None:
+        """The size that messages of the peer may have from now on, in bytes; larger ones close with 1009."""
+
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Send a close frame and wait, for a limited time, for the peer's."""
 
@@ -171,11 +201,29 @@ class SessionStore(Protocol):
     async def sessions(self) -> tuple[SessionInfo, ...]:
         """All there are, the last used first."""
 
+    async def describe(self, key: str) -> SessionInfo | None:
+        """One of them; None where there is none."""
+
+    async def configure(self, key: str, change: Mapping[str, Any]) -> SessionInfo:
+        """Keep these settings with a session, which begins where there was none; None for what is to be forgotten.
+
+        Raises AgentError (400, `session_settings_too_large`).
+        """
+
+    async def usage(self, since: int, until: int, *, apart: bool = False) -> tuple[UsageRow, ...]:
+        """The tokens of the days from `since` to `until`, themselves included; `apart`: for each session.
+
+        Counted is what was kept, and stays counted when the session is reset or deleted.
+        """
+
+    async def trim(self, key: str, drop: int) -> int:
+        """Let go of the first `drop` turns of a session; how many are left."""
+
     async def delete(self, key: str) -> bool:
         """Forget a session; false where there was none."""
 
     async def reset(self, key: str) -> bool:
-        """Forget what was said in a session, but not the model chosen for it; false where there was none."""
+        """Forget what was said in a session, but not its model and settings; false where there was none."""
 
     async def aclose(self) -> None:
         """Give back what it holds; what was committed is kept."""
@@ -216,6 +264,18 @@ Offer: TypeAlias = Callable[[], Awaitable[Mapping[str, GatewayTool]]]
 
 Ids: TypeAlias = Callable[[int], str]
 """n -> n random lower-case hexadecimal digits that nobody can guess."""
+
+
+class Event(Protocol):
+    """An event that clients of the WebSocket protocol are told."""
+
+    name: str
+
+    def send(self, payload: Mapping[str, Any]) -> None:
+        """Tell those there are, without waiting for them.  To be called in the gateway's event loop.
+
+        Raises TypeError or ValueError for what is not JSON; dataclasses, enums and the like are told as JSON.
+        """
 
 
 class TimerHandle(Protocol):

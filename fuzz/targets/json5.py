@@ -111,7 +111,7 @@ def _place(text: str, fault: Json5Error) -> None:
 
 
 def _marks(document: Document, text: str) -> None:
-    """Where a value is said to stand, it can be read; where a key is said to stand, it begins."""
+    """From where a value is said to stand to where it ends, it can be read; where a key is said to stand, it begins."""
     left: list[tuple[Mark, Any, Key | None]] = [(document.root, document.value, None)]
     read = 0
     while left and read < 100:
@@ -123,6 +123,7 @@ def _marks(document: Document, text: str) -> None:
         else:
             assert mark.key == mark.value
         char = text[mark.value]
+        assert same(loads(text[mark.value : mark.end]), value), "it ends elsewhere"
         if isinstance(value, dict | list):
             assert char == ("{" if isinstance(value, dict) else "[")
             assert mark.inner is not None

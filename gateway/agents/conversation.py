@@ -10,15 +10,26 @@ from logging import getLogger
 from ..errors import AgentError
 from ..model.caller import Caller
 from ..model.chat import Message, ToolCall
-from ..model.run import INSTRUCTIONS, RunDone, RunEvent, RunFailed, RunInput, Step, ToolCallDelta
+from ..model.run import (
+    INSTRUCTIONS,
+    NO_USAGE,
+    ModelChange,
+    RunDone,
+    RunEvent,
+    RunFailed,
+    RunInput,
+    Step,
+    ToolCallDelta,
+    Usage,
+)
 from ..model.session import Session, Turn
 from ..ports import SessionStore
-from ..sessions.history import Bounds, coherent, kept, messages_of, overgrown, recent, size, stray
+from ..sessions.history import Bounds, coherent, following, kept, messages_of, overgrown, recent, size, stray
 from ..sessions.keys import owns
 from ..sessions.lanes import Lanes, Visit
 from ..sessions.overlap import addition
 
-__all__ = ["ANSWER_CHARACTERS", "TOO_LONG", "Conversations", "calls_of", "failed"]
+__all__ = ["ANSWER_CHARACTERS", "STOPPED", "TOO_LONG", "Conversations", "calls_of", "failed"]
 
 # Of an answer that is held in memory, for its session or to be sent in one piece: a multiple of what models can say,
 # and an end for agents that have none.
@@ -28,6 +39,9 @@ TOO_LONG = RunFailed(f"the agent said more than {ANSWER_CHARACTERS} characters",
 
 # Not 409, which SDKs try again: two clients of one session would end each other's runs for ever.
 _INTERRUPTED = RunFailed("the run was ended for a newer one, or by request", "interrupted", 410)
+
+STOPPED = frozenset({"run_aborted", "interrupted"})
+"""How a run fails that somebody has ended."""
 
 # How often a turn is looked for that was elsewhere by the time its session was free; it goes elsewhere only with it.
 LOOKS = 3
@@ -39,6 +53,7 @@ class Conversations:
     """The sessions of all agents.
 
     `characters` and `turns` are what is kept of each, and given to a model.  `clock` gives seconds since the epoch.
+    `own_model` tells what an agent answers with where nothing else is said, as `provider/model`.
     """
 
     def __init__(
@@ -48,11 +63,19 @@ class Conversations:
         clock: Callable[[], float],
         characters: int = 400_000,
         turns: int = 200,
+        *,
+        own_model: Callable[[str], str | None] = lambda _: None,
     ) -> None:
         self._store = store
         self._lanes = lanes
         self._clock = clock
         self._bounds = Bounds(characters, turns)
+        self._own_model = own_model
+
+    @property
+    def store(self) -> SessionStore:
+        """Where they are kept."""
+        return self._store
 
     def interrupt(self, key: str) -> bool:
         """End the run under way in a session, which gets RunFailed (410, `interrupted`); false where there is none."""
@@ -80,6 +103,33 @@ class Conversations:
         async with self._lanes.enter(key, waits=True):
             return await self._store.reset(key)
 
+    async def delete(self, key: str) -> bool:
+        """Forget a session, when the runs before this are over; false where there was none.  Raises AgentError."""
+        async with self._lanes.enter(key, waits=True):
+            return await self._store.delete(key)
+
+    async def trim(self, key: str, messages: int) -> int:
+        """Keep the last so many messages of a session, and the whole of their turns; how many are left.
+
+        Raises AgentError.
+        """
+        async with self._lanes.enter(key, waits=True):
+            sizes = [len(turn.asked) + len(turn.answered) for turn in (await self._store.load(key)).turns]
+            drop, left = 0, sum(sizes)
+            while drop < len(sizes) and left - sizes[drop] >= messages:
+                left -= sizes[drop]
+                drop += 1
+            await self._store.trim(key, drop)
+            return left
+
+    async def add(self, key: str, turn: Turn) -> Turn:
+        """Add what no run said to a session, when the runs before this are over; what was kept.  Raises AgentError."""
+        async with self._lanes.enter(key, waits=True):
+            session = await self._store.load(key)
+            drop, turn = kept(session.turns, turn._replace(first=following(session.turns)), self._bounds)
+            await self._store.commit(key, turn, drop=drop)
+            return turn
+
     async def choose_model(self, key: str, model: str | None) -> None:
         """Have the session's runs use a model; None for the agent's own.  Raises AgentError."""
         await self._store.choose_model(key, model)
@@ -104,16 +154,18 @@ class Conversations:
         was under way.
         """
         ending: RunDone | RunFailed = TOO_LONG
+        began = self._clock()
         try:
             async with self._entered(run) as stay:
                 run, keep, asked = self._planned(run, stay)
                 if stay.visit is not None:
                     stay.visit.end = partial(end, run.run_id, _INTERRUPTED)
-                said = _Said()
+                said = _Said(run.model or self._own_model(run.agent_id))
                 async with aclosing(attempt(run)) as events:
                     async for event in events:
-                        if isinstance(event, RunDone):  # kept before it is told
-                            await self._keep(stay, keep, Turn(run.run_id, asked, said.messages(), self._clock()))
+                        # Kept before it is told.
+                        if isinstance(event, RunDone) or (run.keeps and isinstance(event, RunFailed)):
+                            await self._keep(stay, keep, said.turn(run, asked, began, self._clock(), event))
                         if isinstance(event, RunDone | RunFailed):
                             ending = event
                             break
@@ -204,6 +256,7 @@ class Conversations:
         if stay.visit is None:
             return
         turns = stay.session.turns
+        turn = turn._replace(first=following(turns[:keep]))
         drop, turn = kept(turns[:keep], turn, self._bounds)
         await self._store.commit(stay.visit.key, turn, drop=drop, keep=keep if keep < len(turns) else None)
         stay.kept = True
@@ -234,7 +287,9 @@ def _up_to(turns: Sequence[Turn], run_id: str) -> tuple[Turn, ...]:
 class _Said:
     """Gathers what a run says, for its session."""
 
-    def __init__(self) -> None:
+    def __init__(self, model: str | None) -> None:
+        self._model = model
+        self._usage = NO_USAGE
         self._steps: list[Message] = []
         self._texts: list[str] = []
         self._calls: list[ToolCallDelta] = []
@@ -256,13 +311,26 @@ class _Said:
                 self._steps += event.messages
                 self._size += sum(map(size, event.messages))
                 self._texts.clear()  # they are part of the step
+            case Usage():
+                self._usage = self._usage.plus(event)
+            case ModelChange():
+                self._model = event.model
             case _:
                 pass
         return self._size <= ANSWER_CHARACTERS
 
-    def messages(self) -> tuple[Message, ...]:
-        """What was said, as messages."""
-        return (*self._steps, Message("assistant", "".join(self._texts), tool_calls=calls_of(self._calls)))
+    def turn(
+        self, run: RunInput, asked: tuple[Message, ...], began: float, now: float, ending: RunDone | RunFailed
+    ) -> Turn:
+        """What the run adds to its session."""
+        text = "".join(self._texts)
+        if isinstance(ending, RunDone):
+            finish = ending.finish_reason
+            said = (*self._steps, Message("assistant", text, tool_calls=calls_of(self._calls)))
+        else:  # its last calls may not be whole, and nobody will answer them
+            finish = "aborted" if ending.code in STOPPED else "error"
+            said = (*self._steps, Message("assistant", text)) if text else tuple(self._steps)
+        return Turn(run.run_id, asked, said, now, began, 0, run.agent_id, self._model, self._usage, finish)
 
 
 def calls_of(deltas: list[ToolCallDelta]) -> tuple[ToolCall, ...]:

@@ -84,6 +84,11 @@ class Registry:
             return self.by_id[MAIN]
         return next(iter(self.by_id.values())) if len(self.by_id) == 1 else None
 
+    def own_model(self, agent_id: str) -> str | None:
+        """What an agent answers with where nothing else is said; None for one without, or that there is not."""
+        entry = self.by_id.get(agent_id)
+        return None if entry is None else entry.own_model
+
     @property
     def models(self) -> list[str]:
         """The values of `model` that are listed: the default agent under two names, then each agent."""

@@ -1,4 +1,4 @@
-"""The one way in which an agent is run, whoever asks: HTTP, the command line, later the WebSocket protocol.
+"""The one way in which an agent is run, whoever asks: HTTP, the WebSocket protocol, the command line.
 
 A run is pulled: nothing happens in it that its caller does not wait for, and it ends with its caller.  Whatever the
 agent does, the last event is exactly one of RunDone and RunFailed; only a caller that leaves gets none.
@@ -34,7 +34,7 @@ from .conversation import ANSWER_CHARACTERS, TOO_LONG, Conversations, calls_of, 
 from .limits import MOST_RUNS, ActiveRun, AgentRuns, too_many
 from .registry import Registry
 
-__all__ = ["Interceptor", "Runs"]
+__all__ = ["Interceptor", "Observer", "Runs"]
 
 _logger = getLogger(__name__)
 _new = tuple.__new__  # see api/parse.py
@@ -55,6 +55,13 @@ class Interceptor(Protocol):
 
     def take(self, runs: Runs, run: RunInput, /) -> RunInput | AsyncGenerator[RunEvent, None]:
         """The answer to a message that is not for the agent; else the run, as the agent is to see it."""
+
+
+class Observer(Protocol):
+    """Sees runs as they happen."""
+
+    def watch(self, run: RunInput, events: AsyncGenerator[RunEvent, None], /) -> AsyncGenerator[RunEvent, None]:
+        """The events, as they are; the observer sees each of them before the caller does."""
 
 
 class _RefusedError(Exception):
@@ -82,6 +89,8 @@ class Runs:
         self._conversations = conversations
         self._most = most
         self._interceptor = interceptor
+        self.observer: Observer | None = None
+        """Who is shown the runs that begin from now on."""
         self._stopped = False
         # For runs in a session, which are kept account of where they are pulled, below their session.
         self._elsewhere = elsewhere = ActiveRun()
@@ -120,6 +129,10 @@ class Runs:
 
         Raises AgentError (429, `too_many_runs`) where it could not begin now, so that a stream can still be refused.
         """
+        events = self._events(run)
+        return events if self.observer is None else self.observer.watch(run, events)
+
+    def _events(self, run: RunInput) -> AsyncGenerator[RunEvent, None]:
         if self._interceptor is not None:
             taken = self._interceptor.take(self, run)
             if not isinstance(taken, RunInput):
@@ -141,7 +154,8 @@ class Runs:
         source: Any = None
         active = self._elsewhere
         try:
-            if self._interceptor is not None or run.session is not None or run.after is not None:
+            seen = self.observer is not None or self._interceptor is not None
+            if seen or run.session is not None or run.after is not None:
                 source = self.run(run)
             else:
                 active = self._begin(run)

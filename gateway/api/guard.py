@@ -10,10 +10,10 @@ from typing import NamedTuple, Protocol
 
 from ..addresses import network_of
 from ..errors import RequestError
-from ..model.caller import OPERATOR
+from ..model.caller import OPERATOR, Caller
 from ..model.http import Headers
 from ..model.key import Key, Rate
-from ..ports import Exchange
+from ..ports import Exchange, Visitor
 from ..throttle import Throttle
 from .hosts import Hosts, authority
 from .origins import FORWARDED, Origins, is_origin
@@ -92,6 +92,33 @@ class Guard:
                 return
         exchange.admit(OPERATOR)
 
+    @property
+    def open(self) -> bool:
+        """Whether nobody is asked for a secret."""
+        return self._open
+
+    def identify(self, secret: str, visitor: Visitor) -> Caller | None:
+        """Who shows this secret; None for one that is none, or no longer.  Counts nothing: see `failed`.
+
+        Raises RequestError (429) after too many wrong ones, and for a key over its rate.
+        """
+        key = self._find(visitor, secret.encode("utf-8", "surrogatepass"))
+        if isinstance(key, Caller):
+            return key
+        keys = self._keys
+        if key is None or keys is None or (key.expires is not None and keys.clock() >= key.expires):
+            return None
+        if key.rate is not None:
+            keys.rates.take(key.caller.id, key.rate)
+        return key.caller
+
+    def failed(self, visitor: Visitor) -> bool:
+        """Count a wrong secret.  False for a peer of whom none are counted: a program of this machine."""
+        peer = self._guesser(visitor)
+        if peer is not None and (seconds := self._throttle.failed(peer)):
+            _logger.warning("%s is locked out for %.0f s: it has shown too many wrong secrets", peer, seconds)
+        return peer is not None
+
     def check_origin(self, exchange: Exchange) -> None:
         """Raises RequestError (403) for a web page that must not open a WebSocket (RFC 6455, 10.2).
 
@@ -101,28 +128,34 @@ class Guard:
 
     def _authenticate(self, exchange: Exchange, given: bytes) -> Key | None:
         """The key that was shown; None for the secret."""
-        throttle = self._throttle
-        peer = self._guesser(exchange) if throttle.busy else None
-        if peer is not None and (seconds := throttle.wait(peer)):
-            raise _locked_out(seconds)  # the right secret too: it would tell a guesser that it is the one
         scheme, _, given = given.partition(b" ")
-        given = given.strip()
-        if scheme.lower() != b"bearer" or not given:
+        given = given.strip() if scheme.lower() == b"bearer" else b""
+        found = self._find(exchange, given)
+        if found is None and not given:
             raise _unauthorized(
                 "You didn't provide an API key. You need to provide the gateway's token or password in an "
                 "Authorization header using Bearer auth (i.e. Authorization: Bearer YOUR_TOKEN)."
             )
+        if found is None:
+            self.failed(exchange)
+            # The wording is OpenAI's: some clients know this error by it.  What was given is not repeated.
+            raise _unauthorized("Incorrect API key provided: it is not the token or password of this gateway.")
+        return None if isinstance(found, Caller) else found
+
+    def _find(self, visitor: Visitor, given: bytes) -> Caller | Key | None:
+        """The operator or the key that a secret is of."""
+        throttle = self._throttle
+        peer = self._guesser(visitor) if throttle.busy else None
+        if peer is not None and (seconds := throttle.wait(peer)):
+            raise _locked_out(seconds)  # the right secret too: it would tell a guesser that it is the one
+        if not given:
+            return None
         if self._secret is not None and compare_digest(given, self._secret):
             if peer is not None:
                 throttle.succeeded(peer)
-            return None
+            return OPERATOR
         # A key does not make good for wrong secrets before it: who has one could guess at others without end.
-        key = None if self._keys is None else self._keys.keys.find(given)
-        if key is None:
-            self._count(exchange)
-            # The wording is OpenAI's: some clients know this error by it.  What was given is not repeated.
-            raise _unauthorized("Incorrect API key provided: it is not the token or password of this gateway.")
-        return key
+        return None if self._keys is None else self._keys.keys.find(given)
 
     def _judge(self, exchange: Exchange, key: Key, scope: str) -> None:
         """Let a key in, as far as it goes."""
@@ -138,12 +171,7 @@ class Guard:
             message = f"This API key may not do that: it has no scope `{scope}`."
             raise RequestError(403, message, type="permission_error", code="insufficient_scope")
 
-    def _count(self, exchange: Exchange) -> None:
-        peer = self._guesser(exchange)
-        if peer is not None and (seconds := self._throttle.failed(peer)):
-            _logger.warning("%s is locked out for %.0f s: it has shown too many wrong secrets", peer, seconds)
-
-    def _guesser(self, exchange: Exchange) -> str | None:
+    def _guesser(self, exchange: Visitor) -> str | None:
         """Under which name the failures of this peer count; None where they do not.
 
         Programs of this machine are exempt, but not those outside that a browser or a proxy here stands for: they count

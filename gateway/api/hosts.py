@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from re import fullmatch
 
 from ..errors import RequestError
-from ..ports import Exchange
+from ..ports import Exchange, Visitor
 
 __all__ = ["Hosts", "authority"]
 
@@ -21,7 +21,7 @@ _IPV4 = rb"[0-9]{1,3}(?:\.[0-9]{1,3}){3}"  # compiled when one comes
 MEMO = 64
 
 
-def authority(exchange: Exchange) -> bytes:
+def authority(exchange: Visitor) -> bytes:
     """`host` or `host:port` as the client wrote it, in lower case; empty for a request of HTTP/1.0 without a Host.
 
     What a trusted proxy says that it was asked for, else that of an absolute target (RFC 9112, 3.2.2), else Host.

@@ -73,7 +73,7 @@ class Planner:
             routed = head.known[self] = not self.routing.isdisjoint(head.fields)
         if not routed and keep == "named" and request.user is conversation is after is None:
             entry = registry.by_model(request.model, caller)
-            return entry, _new(RunInput, (run_id, entry.id, None, request, (), None, caller, None))
+            return entry, _new(RunInput, (run_id, entry.id, None, request, (), None, caller, None, False))
         if routed:
             agent = _first(head, _AGENT_HEADERS)
             model = _first(head, _MODEL_HEADERS)
@@ -95,7 +95,7 @@ class Planner:
             if key is not None and caller.id:
                 key = scoped(caller.id, key)
         wanted = None if model is None else entry.model(model[1], caller, model[0])
-        return entry, _new(RunInput, (run_id, agent_id, key, request, (), wanted, caller, after))
+        return entry, _new(RunInput, (run_id, agent_id, key, request, (), wanted, caller, after, False))
 
     def _key(
         self, head: RequestHead, agent_id: str, user: str | None, conversation: str | None, namespace: str

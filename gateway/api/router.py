@@ -9,6 +9,7 @@ from ..agents.conversation import failed
 from ..errors import AgentError, RequestError
 from ..model.http import RequestHead
 from ..ports import Exchange, Handler, LinkHandler
+from ..wire.upgrade import is_websocket as asks
 from .guard import Guard
 from .problem import render, run_error
 
@@ -21,13 +22,15 @@ class Route(NamedTuple):
     """`methods` by name; a GET also serves HEAD.
 
     A guarded route asks for the gateway's secret first, or for a key with `scope` (`model.key.SCOPES`).  `once` serves
-    its requests with an `Idempotency-Key`, where they are served otherwise than those without.
+    its requests with an `Idempotency-Key`, where they are served otherwise than those without.  `link`: it serves
+    WebSockets.
     """
 
     methods: Mapping[str, Handler]
     guarded: bool = True
     scope: str = "operator"
     once: Handler | None = None
+    link: bool = False
 
     @property
     def allow(self) -> bytes:
@@ -47,20 +50,24 @@ def link_route(handler: LinkHandler, check: Callable[[Exchange], None]) -> Route
         check(exchange)
         await handler(await exchange.accept_websocket())
 
-    return Route({"GET": get})
+    return Route({"GET": get}, link=True)
 
 
 class Router:
     """`route` is the handler of a whole gateway.
 
-    `routes` go by the exact path, `trees` by what the path begins with.  Checks are made in this order: path (404),
+    `routes` go by the exact path, `trees` by what the path begins with; `socket` takes the WebSockets that no route
+    is for, on any path.  Checks are made in this order: path (404),
     method (405), what the guard checks (421, 403, 429, 401), and then whatever the handler checks.
     """
 
-    def __init__(self, guard: Guard, routes: Mapping[str, Route], trees: Mapping[str, Route]) -> None:
+    def __init__(
+        self, guard: Guard, routes: Mapping[str, Route], trees: Mapping[str, Route], socket: Handler | None = None
+    ) -> None:
         self._guard = guard
         self._routes = routes
         self._trees = trees
+        self._socket = socket
 
     async def route(self, exchange: Exchange) -> None:
         """Answer one request."""
@@ -93,6 +100,8 @@ class Router:
         if head.target == "*":  # RFC 9110, 9.3.7: about the server as a whole
             return _server_options, None
         route = self._routes.get(head.path) or self._tree(head.path)
+        if self._socket is not None and head.method == "GET" and (route is None or not route.link) and asks(head):
+            return self._socket, None
         if route is None:
             raise RequestError(404, f"There is nothing at `{head.path}`.", code="not_found")
         method = "GET" if head.method == "HEAD" else head.method

@@ -5,32 +5,26 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import math
-import os
-import signal
 import sys
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from collections.abc import Coroutine, Mapping
-from contextlib import aclosing, suppress
+from argparse import ArgumentParser, Namespace
+from contextlib import aclosing
 from typing import Any
 
 from ..app import Gateway
-from ..config import Config, load, resolve_auth
-from ..errors import ConfigError
-from .ask import Post, Question, UnansweredError, ask_stream, ask_whole, text_of
-from .console import WRONG_USAGE, complain, write
+from .ask import Post, Question, ask_stream, ask_whole, text_of
+from .build import find_agents_here
+from .console import UnansweredError, complain, given, write
 from .local import local
-from .remote import address, pinned, remote
-from .setup import add_config, find_agents_here, load_config, log_to_stderr
+from .place import add_credential, find_place, seconds
+from .remote import remote
+from .setup import load_config, log_to_stderr
+from .signals import until_signal
 from .terminal import Spinner, View
 
 __all__ = ["add_arguments", "execute"]
 
 TIMEOUT = 600.0
 """Seconds; as in OpenAI's SDKs."""
-
-MESSAGE_BYTES = 64 << 20
-"""Read from standard input: more than a gateway takes by default, and not a whole disk by mistake."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -47,71 +41,24 @@ def add_arguments(parser: ArgumentParser) -> None:
     place = parser.add_mutually_exclusive_group()
     place.add_argument("--url", help="the gateway, http://HOST:PORT; default: as the configuration says")
     place.add_argument("--local", action="store_true", help="run the agent in this process, without a gateway")
-    parser.add_argument("--token", help="the gateway's token or password; default: as the configuration says")
-    add_config(parser)
+    add_credential(parser)
     parser.add_argument(
         "--timeout",
         metavar="S",
-        type=_seconds,
+        type=seconds,
         default=TIMEOUT,
         help="how long the answer may take; 0 for no limit. Default: %(default)g seconds.",
     )
 
 
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1
-    if not math.isfinite(seconds) or seconds < 0:
-        raise ArgumentTypeError(f"{text!r} is not a number of seconds, 0 or more")
-    return seconds
-
-
 def execute(options: Namespace) -> int:
     """Ask; returns the exit code.  Raises ConfigError."""
     try:
-        question = Question(_message(options.message), options.agent, options.session_key)
-        return asyncio.run(_until_signal(_ask(_place(options), question, options)))
+        question = Question(given(options.message, "--message"), options.agent, options.session_key)
+        return asyncio.run(until_signal(_ask(_place(options), question, options)))
     except UnansweredError as error:
         complain(str(error))
         return error.exit_code
-
-
-async def _until_signal(asking: Coroutine[Any, Any, None]) -> int:
-    """The exit code.  Another signal than Ctrl-C ends the run as well, and what its agent has started."""
-    loop = asyncio.get_running_loop()
-    task = loop.create_task(asking)
-    received: list[int] = []
-
-    def end(number: int) -> None:
-        received.append(number)
-        task.cancel()
-
-    for name in ("SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) == signal.SIG_DFL:  # `nohup` wants it ignored
-            with suppress(NotImplementedError, ValueError, RuntimeError):  # on Windows, or beside the main thread
-                loop.add_signal_handler(number, end, number)
-    try:
-        await task
-    except asyncio.CancelledError:
-        if not received:
-            raise
-        return 128 + received[0]
-    return 0
-
-
-def _message(text: str) -> str:
-    if text != "-":
-        return text
-    data = sys.stdin.buffer.read(MESSAGE_BYTES + 1)
-    if len(data) > MESSAGE_BYTES:
-        raise UnansweredError(f"--message: standard input has more than {MESSAGE_BYTES >> 20} MiB", WRONG_USAGE)
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise UnansweredError(f"--message: standard input is not UTF-8: {error.reason}", WRONG_USAGE) from None
 
 
 def _place(options: Namespace) -> Post:
@@ -122,26 +69,7 @@ def _place(options: Namespace) -> Post:
         find_agents_here()
         loaded = load_config(options)
         return local(Gateway(loaded.config, listen=(), environ=loaded.environ))
-    if options.url and options.token:
-        return remote(options.url, options.token)
-    loaded = load(options.config, environ=os.environ)
-    config = loaded.config
-    if options.url:
-        return remote(options.url, _secret(config, loaded.environ))
-    url = address(config)
-    settings = config.gateway.tls
-    tls = pinned(settings.cert_path) if settings.enabled and settings.cert_path else None
-    secret = options.token or resolve_auth(config.gateway, loaded.environ).secret
-    if secret is None and config.gateway.auth.keys:
-        raise ConfigError("gateway.auth: there are keys and no token. Give the secret of one with --token")
-    return remote(url, secret, tls)
-
-
-def _secret(config: Config, environ: Mapping[str, str]) -> str | None:
-    """What the configuration would have clients show; None where it has nothing: another gateway may not ask."""
-    with suppress(ConfigError):
-        return resolve_auth(config.gateway, environ).secret
-    return None
+    return remote(find_place(options))
 
 
 async def _ask(post: Post, question: Question, options: Namespace) -> None:

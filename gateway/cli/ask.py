@@ -8,13 +8,12 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
-from ..errors import GatewayError
 from ..model.http import Headers, Malformed
 from ..model.names import PUBLIC, headers
 from ..wire.sse import SseDecoder
-from .console import FAILED
+from .console import UnansweredError
 
-__all__ = ["CHAT_PATH", "Post", "Question", "Reply", "UnansweredError", "ask_stream", "ask_whole", "text_of"]
+__all__ = ["CHAT_PATH", "Post", "Question", "Reply", "ask_stream", "ask_whole", "text_of"]
 
 CHAT_PATH = "/v1/chat/completions"
 
@@ -23,14 +22,6 @@ ANSWER_BYTES = 64 << 20
 
 REFUSAL_BYTES = 64 << 10
 """Of what a server says that does not answer 200; it may be no gateway at all."""
-
-
-class UnansweredError(GatewayError):
-    """There was no answer, or not a whole one.  `exit_code` is what the program ends with."""
-
-    def __init__(self, message: str, exit_code: int = FAILED) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
 
 
 class Reply(Protocol):

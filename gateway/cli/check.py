@@ -6,8 +6,9 @@ import json
 from argparse import ArgumentParser, Namespace
 
 from ..config import Credential, effective
+from .build import build
 from .console import say, write
-from .setup import add_config, build, load_config
+from .setup import add_config, load_config
 
 __all__ = ["add_arguments", "execute"]
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
+import time
 from contextlib import suppress
 from io import TextIOWrapper
 from typing import TextIO
 
-from ..errors import ConfigError
+from ..errors import ConfigError, GatewayError
 
 __all__ = [
     "EXIT_CODES",
@@ -19,9 +21,13 @@ __all__ = [
     "WRONG_CONFIG",
     "WRONG_USAGE",
     "StartError",
+    "UnansweredError",
     "abandon_output",
     "complain",
+    "given",
     "legible",
+    "line",
+    "moment",
     "say",
     "tolerate_any_text",
     "write",
@@ -32,6 +38,9 @@ WRONG_USAGE = 2
 UNAVAILABLE = 69
 WRONG_CONFIG = 78
 INTERRUPTED = 130
+
+INPUT_BYTES = 64 << 20
+"""Read from standard input: more than a gateway takes by default, and not a whole disk by mistake."""
 
 EXIT_CODES = """\
 exit codes:
@@ -49,6 +58,14 @@ class StartError(ConfigError):
     """The address cannot be listened at: unlike a wrong configuration, that may be different the next time."""
 
 
+class UnansweredError(GatewayError):
+    """There was no answer, or not a whole one.  `exit_code` is what the program ends with."""
+
+    def __init__(self, message: str, exit_code: int = FAILED) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 # C0 and C1 without tab and line feed, and DEL: what an agent says must not move the cursor or recolour the terminal.
 # And what turns the direction of writing by force: it would show another text than there is (CVE-2021-42574).
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -60,6 +77,29 @@ _UNPRINTABLE = "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\
 def legible(text: str) -> str:
     r"""A text of others on one line, with what does not show, or shows as something else, as in `\x1b`."""
     return re.sub(_UNPRINTABLE, lambda found: ascii(found[0])[1:-1], text)
+
+
+def given(text: str, flag: str) -> str:
+    """The value of a flag; `-` reads standard input.  Raises UnansweredError where that is no text, or too much."""
+    if text != "-":
+        return text
+    data = sys.stdin.buffer.read(INPUT_BYTES + 1)
+    if len(data) > INPUT_BYTES:
+        raise UnansweredError(f"{flag}: standard input has more than {INPUT_BYTES >> 20} MiB", WRONG_USAGE)
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise UnansweredError(f"{flag}: standard input is not UTF-8: {error.reason}", WRONG_USAGE) from None
+
+
+def line(value: object) -> str:
+    """JSON on one line, in ASCII: nothing in it can do anything to a terminal, or break a pipe."""
+    return json.dumps(value, separators=(",", ":")) + "\n"
+
+
+def moment(seconds: float) -> str:
+    """A time in seconds since the epoch, for people, where they are."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
 def write(text: str, stream: TextIO | None = None) -> None:

@@ -12,9 +12,9 @@ from ..errors import ConfigError, StoreError
 from ..model.session import SessionInfo
 from ..sessions.place import file_of, identity
 from ..sessions.sqlite import SqliteStore
-from .console import FAILED, WRONG_USAGE, complain, legible, say, write
+from .console import FAILED, WRONG_USAGE, complain, legible, line, moment, say, write
 from .setup import add_config, load_config
-from .transcript import document, line, moment, readable
+from .transcript import document, readable
 
 __all__ = ["add_arguments", "execute"]
 

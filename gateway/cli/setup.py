@@ -1,20 +1,16 @@
-"""From flags to a configuration and a gateway."""
+"""From flags to a configuration."""
 
 from __future__ import annotations
 
 import logging
 import os
-import socket
-import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-from ..app import Gateway
-from ..config import Credential, Loaded, load, options, resolve_auth
-from ..errors import ConfigError
+from .. import config  # whose parts are loaded when they are asked for
 from ..model.names import DEFAULT_CONFIG_PATHS, environment
 
-__all__ = ["add_config", "add_mirrors", "build", "find_agents_here", "load_config", "log_to_stderr", "port"]
+__all__ = ["add_config", "add_mirrors", "load_config", "log_to_stderr", "port"]
 
 _MIRRORS = {
     "port": ("gateway.port", "N"),
@@ -36,7 +32,7 @@ def add_config(parser: ArgumentParser) -> None:
 
 def add_mirrors(parser: ArgumentParser, names: Iterable[str]) -> None:
     """Flags that stand in for options, with the help of the option table."""
-    rows = {row.path: row for row in options()}
+    rows = {row.path: row for row in config.options()}
     for name in names:
         path, metavar = _MIRRORS[name]
         row = rows[path]
@@ -52,52 +48,25 @@ def port(text: str) -> int:
     return int(text)
 
 
-def load_config(given: Namespace, *, verbose: bool = False) -> Loaded:
-    """The configuration with the flags in it.  Raises ConfigError."""
+def load_config(
+    given: Namespace, *, verbose: bool = False, path: str | None = None, text: str | None = None
+) -> config.Loaded:
+    """The configuration with the flags in it.  `text` stands in for what the file, which is `path` then, holds.
+
+    Raises ConfigError.
+    """
     flags = {path: getattr(given, name, None) for name, (path, _) in _MIRRORS.items()}
     overrides: dict[str, object] = {path: value for path, value in flags.items() if value is not None}
     if "gateway.auth.token" in overrides:
         overrides["gateway.auth.mode"] = "token"  # whoever gives a token means it, whatever the file says
     if verbose:
         overrides["gateway.http.accessLog"] = True
-    loaded = load(given.config, environ=os.environ, overrides=overrides)
+    loaded = config.load(path or given.config, environ=os.environ, overrides=overrides, text=text)
     session = loaded.config.session
     if session.store is None:  # commands keep sessions; programs that embed a gateway say so if they want that
-        config = loaded.config.replace(session=session.replace(store="sqlite"))
-        loaded = loaded._replace(config=config)
+        kept = loaded.config.replace(session=session.replace(store="sqlite"))
+        loaded = loaded._replace(config=kept)
     return loaded
-
-
-def build(loaded: Loaded, sockets: Sequence[socket.socket] = ()) -> tuple[Gateway, Credential]:
-    """The gateway of a configuration, not started, and what its clients must show.  Raises ConfigError.
-
-    `sockets` that listen already stand in for the addresses of the configuration.
-    """
-    find_agents_here()
-    problems: list[str] = []
-    credential = gateway = None
-    try:
-        credential = resolve_auth(loaded.config.gateway, loaded.environ)
-    except ConfigError as error:
-        problems += error.problems
-    try:
-        secret = credential.secret if credential else "unset"  # after a fault above, only to find the other faults
-        gateway = Gateway(loaded.config, listen=sockets or None, token=secret, environ=loaded.environ)
-    except ConfigError as error:
-        problems += error.problems
-    if credential is None or gateway is None:
-        if loaded.path is None:
-            places = ", ".join(DEFAULT_CONFIG_PATHS)
-            problems.append(f"no configuration was found ({places}). Give one with --config, or try `gateway demo`")
-        raise ConfigError(*problems)
-    return gateway, credential
-
-
-def find_agents_here() -> None:
-    """Let the modules of Python agents be found in the working folder; after all others, so that they hide none."""
-    folder = os.getcwd()  # noqa: PTH109 - sys.path holds text
-    if folder not in sys.path:
-        sys.path.append(folder)
 
 
 def log_to_stderr(level: int) -> None:

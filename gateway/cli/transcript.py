@@ -6,27 +6,15 @@ and `turns`, each with `run_id`, `at` and `messages` in the form of OpenAI's cha
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Iterator
 from typing import Any
 
 from ..messages import document_of
 from ..model.chat import Image, Message
 from ..model.session import Session, SessionInfo, Turn
-from .console import legible
+from .console import legible, moment
 
-__all__ = ["document", "line", "moment", "readable"]
-
-
-def line(value: object) -> str:
-    """JSON on one line, in ASCII: nothing in it can do anything to a terminal, or break a pipe."""
-    return json.dumps(value, separators=(",", ":")) + "\n"
-
-
-def moment(seconds: float) -> str:
-    """A time in seconds since the epoch, for people, where they are."""
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+__all__ = ["document", "readable"]
 
 
 def document(info: SessionInfo, session: Session) -> dict[str, Any]:

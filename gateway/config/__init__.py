@@ -1,6 +1,8 @@
 """The configuration: read, checked, and shown.
 
 json5     a reader of JSON5 that keeps places; imports nothing of the rest
+style     how a JSON5 text is written
+edit      changes to a JSON5 text that leave the rest as it was written
 tree      values that know their file, line and column
 env       ${VAR} in values, and .env files
 fields    the parts an option table is made of
@@ -12,6 +14,10 @@ checks    what options must hold together
 auth      which secret clients must show
 loader    from a file name, or none, to a configuration
 show      the option table and a configuration, for people
+redact    a configuration without its secrets
+patch     a part of a configuration laid over the whole
+source    the file, for those who change it
+json_schema  the option table as a JSON Schema
 
 Nothing here reads the process environment: it is handed in.
 
@@ -32,6 +38,7 @@ _HOMES = {
     "Auth": ".schema_auth",
     "ChatCompletions": ".schema",
     "Config": ".schema",
+    "ConfigSource": ".source",
     "ControlUi": ".schema",
     "Cors": ".schema",
     "Credential": ".auth",
@@ -62,6 +69,7 @@ _HOMES = {
     "options": ".show",
     "resolve_auth": ".auth",
     "resolve_keys": ".auth",
+    "secrets": ".show",
 }
 __all__ = [*_HOMES]  # noqa: PLE0604 - the keys are strings
 

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar, NoReturn, Protocol, Self, dataclass_transform
 
 from .env import ExpansionError, expand
-from .tree import NO_INDEX, Node, Path, Place, show_path
+from .tree import NO_INDEX, Node, Path, Place, Problem, show_path
 
 __all__ = [
     "MISSING",
@@ -100,13 +100,9 @@ class Reading:
         self._problems.append((place, path, message))
 
     @property
-    def problems(self) -> tuple[str, ...]:
-        """A line for each problem, in the order of the text."""
-        lines = []
-        for place, path, message in sorted(self._problems, key=lambda problem: problem[0]):
-            shown = show_path(path)
-            lines.append(f"{place}: {shown}: {message}" if shown else f"{place}: {message}")
-        return tuple(lines)
+    def problems(self) -> tuple[Problem, ...]:
+        """All problems, in the order of the text."""
+        return tuple(Problem(*problem) for problem in sorted(self._problems, key=lambda problem: problem[0]))
 
     def is_clean(self, path: Path) -> bool:
         """Whether there was no problem at this path or below: what is missing there has not been written either."""

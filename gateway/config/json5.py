@@ -20,7 +20,7 @@ import re
 from typing import Any, NamedTuple, NoReturn, TypeAlias
 from unicodedata import category
 
-__all__ = ["MAX_DEPTH", "MAX_INTEGER_DIGITS", "Document", "Json5Error", "Key", "Mark", "Path", "loads", "parse"]
+__all__ = ["MAX_DEPTH", "MAX_INTEGER_DIGITS", "Document", "Json5Error", "Key", "Mark", "Path", "loads", "parse", "skip"]
 
 MAX_DEPTH = 500
 """Arrays and objects inside one another.  Far above any configuration; low enough that plain recursion over the value,
@@ -73,11 +73,16 @@ class Json5Error(ValueError):
 
 
 class Mark(NamedTuple):
-    """Where a member or an element stands.  `key` equals `value` for elements; `inner` holds a container's marks."""
+    """Where a member or an element stands.  `key` equals `value` for elements; `inner` holds a container's marks.
+
+    `end` is behind the value's last character.  `hidden` is a member of the same key that this one stands for.
+    """
 
     key: int
     value: int
     inner: dict[Key, Mark] | None
+    end: int
+    hidden: Mark | None
 
 
 class Document(NamedTuple):
@@ -132,8 +137,9 @@ class _Level:
         self.key: Key = 0
         self.key_pos: int | None = None
 
-    def put(self, value: Any, pos: int, inner: dict[Key, Mark] | None) -> None:
-        self.marks[self.key] = Mark(pos if self.key_pos is None else self.key_pos, pos, inner)
+    def put(self, value: Any, pos: int, end: int, inner: dict[Key, Mark] | None) -> None:
+        start = pos if self.key_pos is None else self.key_pos
+        self.marks[self.key] = Mark(start, pos, inner, end, self.marks.get(self.key))
         if isinstance(self.key, str):
             self.value[self.key] = value
         else:
@@ -142,7 +148,7 @@ class _Level:
 
 def _read(src: str, levels: list[_Level], max_depth: int) -> None:
     """Read the document into `levels[0]`, an array made for it, so that it is stored as any other value is."""
-    pos = _skip(src, 0)
+    pos = skip(src, 0)
     while True:
         level = levels[-1]
         char = src[pos : pos + 1]
@@ -151,13 +157,13 @@ def _read(src: str, levels: list[_Level], max_depth: int) -> None:
             if len(levels) > max_depth:
                 _fail(f"more than {max_depth} arrays and objects inside one another", pos)
             inner = _Level({} if char == "{" else [])
-            level.put(inner.value, pos, inner.marks)
+            level.put(inner.value, pos, pos, inner.marks)
             levels.append(inner)
-            pos = _skip(src, pos + 1)
+            pos = skip(src, pos + 1)
         else:
             after, value = _scalar(src, pos)
-            level.put(value, pos, None)
-            pos = _skip(src, after)
+            level.put(value, pos, after, None)
+            pos = skip(src, after)
         pos = _next(src, pos, levels, opened)
         if len(levels) == 1:
             if pos < len(src):
@@ -176,12 +182,14 @@ def _next(src: str, pos: int, levels: list[_Level], opened: bool) -> int:
         close = "}" if is_object else "]"
         char = src[pos : pos + 1]
         if char == "," and not opened:
-            pos = _skip(src, pos + 1)
+            pos = skip(src, pos + 1)
             char = src[pos : pos + 1]
             opened = True
         if char == close:
             levels.pop()
-            pos = _skip(src, pos + 1)
+            outer = levels[-1]
+            outer.marks[outer.key] = outer.marks[outer.key]._replace(end=pos + 1)
+            pos = skip(src, pos + 1)
             opened = False
             continue
         if not opened:
@@ -191,14 +199,14 @@ def _next(src: str, pos: int, levels: list[_Level], opened: bool) -> int:
             return pos
         level.key_pos = pos
         pos, level.key = _key(src, pos)
-        pos = _skip(src, pos)
+        pos = skip(src, pos)
         if src[pos : pos + 1] != ":":
             _fail(f"expected ':' after the key but found {_shown(src, pos)}", pos)
-        return _skip(src, pos + 1)
+        return skip(src, pos + 1)
     return pos
 
 
-def _skip(src: str, pos: int) -> int:
+def skip(src: str, pos: int) -> int:
     """Past white space and comments."""
     match = _SKIP.match(src, pos)
     assert match, "nothing at all matches too"

@@ -13,7 +13,7 @@ from .checks import finish
 from .env import DotEnvError, expand_home, parse_dotenv
 from .fields import MISSING, Reading, Section
 from .schema import Config
-from .tree import Node, Place, merge, show_path
+from .tree import Node, Place, Problem, merge
 
 __all__ = ["MAX_FILES", "MAX_FILE_BYTES", "MAX_INCLUDE_DEPTH", "MAX_NESTING", "Loaded", "load"]
 
@@ -48,18 +48,24 @@ class Loaded(NamedTuple):
         return f"Loaded(config={self.config!r}, warnings={self.warnings!r}, path={self.path!r})"
 
 
-def load(path: str | None = None, *, environ: Mapping[str, str], overrides: Mapping[str, Any] | None = None) -> Loaded:
+def load(
+    path: str | None = None,
+    *,
+    environ: Mapping[str, str],
+    overrides: Mapping[str, Any] | None = None,
+    text: str | None = None,
+) -> Loaded:
     """Read the configuration, or take the defaults where there is no file.
 
     The file is `path`, else what the first set variable for CONFIG_PATH names, else that of the first default place
     which has one.  `overrides` are values of flags by dotted path (`gateway.port`); they win over the file, and None
-    is a flag that was not given.
+    is a flag that was not given.  `text` is taken in place of what the file holds, but for what it includes.
     Raises ConfigError with all problems, each `FILE:LINE:COLUMN: path: message. remedy`.
     """
     source = path or _find(environ)
     root = Node({}, Place(source or "the defaults"), _FLAG)
     if source is not None:
-        files = _Files()
+        files = _Files(text)
         root = files.read(Path(expand_home(source, environ)), (), None, 0) or root
         environ = {**files.dotenv(Path(expand_home(source, environ)).parent / ".env"), **environ}
         if files.problems:
@@ -104,22 +110,23 @@ class _Unreadable(Exception):
 class _Files:
     """Reads configuration files and what they include.  Notes problems and goes on with the next file."""
 
-    def __init__(self) -> None:
+    def __init__(self, text: str | None) -> None:
         self.problems: list[str] = []
+        self._text = text
         self._count = 0
 
     def read(self, path: Path, chain: tuple[Path, ...], place: Place | None, depth: int) -> Node | None:
         """The tree of a file, `depth` levels down in another; None after a problem.  `chain` led here, from `place`."""
         try:
             real = self._enter(path, chain)
-            document = json5.parse(_bytes(path), MAX_NESTING)
+            source = _bytes(path) if chain or self._text is None else self._text
+            document = json5.parse(source, MAX_NESTING)
         except _Unreadable as error:
             self.problems.append(f"{place}: {_INCLUDE}: {error}" if place else str(error))
             return None
         except json5.Json5Error as error:
             where = Place(str(path), error.line, error.column)
-            shown = show_path(error.path)
-            self.problems.append(f"{where}: {shown}: {error.msg}" if shown else f"{where}: {error.msg}")
+            self.problems.append(Problem(where, error.path, error.msg))
             return None
         return self._resolve(_build(document, str(path)), path.parent, (*chain, real), depth)
 

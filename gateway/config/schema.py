@@ -179,6 +179,7 @@ class ControlUi(SectionClass):
 
 
 class Ws(SectionClass):
+    enabled: bool = option(True, "Serve OpenClaw's gateway protocol to WebSockets, on any path.", Boolean())
     compression: bool = option(
         False,
         "Compress WebSocket messages (permessage-deflate) for clients that offer it: less traffic for more CPU and, "

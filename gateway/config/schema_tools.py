@@ -26,7 +26,7 @@ from .fields import (
 )
 from .tree import Node, Path
 
-__all__ = ["Mcp", "McpServer", "Tool", "ToolCommand", "ToolNames", "Tools"]
+__all__ = ["JsonSchema", "Mcp", "McpServer", "Tool", "ToolCommand", "ToolNames", "Tools"]
 
 _TOOL_NAME = r"[A-Za-z0-9_-]{1,64}"
 _SERVER_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}"
@@ -74,7 +74,7 @@ class ToolNames:
         return names
 
 
-class _Schema:
+class JsonSchema:
     """A JSON Schema, taken as it is written: `${` in it is no variable, but part of a pattern."""
 
     shown = "JSON Schema of an object"
@@ -117,7 +117,7 @@ class Tool(SectionClass):
         None, "What it does and when to use it, for the model.", Text(), shown="the function's docstring"
     )
     parameters: Mapping[str, Any] | None = option(
-        None, "Its arguments.", _Schema(), shown="from the function's type hints; of a command none"
+        None, "Its arguments.", JsonSchema(), shown="from the function's type hints; of a command none"
     )
     python: str | None = option(
         None, "A Python function, as `module:function`.", Text('"module:function"', values.target)

@@ -2,6 +2,7 @@
 
 Place      where something was written
 Node       a value and its place; objects hold nodes by key, arrays hold nodes
+Problem    a line about a fault, and what it is made of
 merge      one tree laid over another
 show_path  a path as people write it: `agents.list[2].id`
 """
@@ -10,9 +11,9 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Self, TypeAlias
 
-__all__ = ["NO_INDEX", "Key", "Node", "Path", "Place", "merge", "show_path"]
+__all__ = ["NO_INDEX", "Key", "Node", "Path", "Place", "Problem", "merge", "show_path"]
 
 Key: TypeAlias = str | int
 Path: TypeAlias = tuple[Key, ...]
@@ -41,6 +42,24 @@ class Node(NamedTuple):
     value: Any
     place: Place
     key_place: Place
+
+
+class Problem(str):
+    """`FILE:LINE:COLUMN: path: message`, as text; for programs its parts as well."""
+
+    __slots__ = ("message", "path", "place")
+
+    place: Place
+    path: Path
+    message: str
+
+    def __new__(cls, place: Place, path: Path, message: str) -> Self:
+        shown = show_path(path)
+        problem = super().__new__(cls, f"{place}: {shown}: {message}" if shown else f"{place}: {message}")
+        problem.place = place
+        problem.path = path
+        problem.message = message
+        return problem
 
 
 def merge(under: Node, over: Node) -> Node:

@@ -6,7 +6,17 @@ environment `NAME_GATEWAY_TOKEN` and so on; configuration in `~/.NAME/`.
 
 from __future__ import annotations
 
-__all__ = ["DEFAULT_CONFIG_PATHS", "DEFAULT_STATE_FOLDER", "FALLBACK", "FAMILIES", "PUBLIC", "environment", "headers"]
+__all__ = [
+    "DEFAULT_CONFIG_PATHS",
+    "DEFAULT_STATE_FOLDER",
+    "FALLBACK",
+    "FAMILIES",
+    "OWN",
+    "PUBLIC",
+    "REDACTED",
+    "environment",
+    "headers",
+]
 
 PUBLIC = "openclaw"
 """The name that answers carry: model lists, `owned_by`."""
@@ -14,7 +24,11 @@ PUBLIC = "openclaw"
 FALLBACK = f"x-{PUBLIC}-fallback".encode()
 """The response header that names the model which answers in place of an agent's first one."""
 
+REDACTED = f"__{PUBLIC.upper()}_REDACTED__"
+"""What stands in place of a secret in a configuration that is shown; a client that sends it back means the secret."""
+
 OWN = "gateway"
+"""What this program calls itself, and the provider of agents that are programs."""
 
 FAMILIES = (PUBLIC, "clawdbot", "moltbot", OWN)
 """In order of precedence."""

@@ -25,6 +25,7 @@ __all__ = [
     "ToolUse",
     "Usage",
     "fresh_key",
+    "uuid_of",
 ]
 
 TextDelta: TypeAlias = str
@@ -42,7 +43,8 @@ class RunInput(NamedTuple):
 
     `run_id` are 32 random hexadecimal digits.  `history` is the conversation that the session already holds, oldest
     first; `request` is what came now.  `model` is the model that the caller wants in place of the agent's own, as
-    `provider/model`.  `after` is the run whose answer this one goes on from, where the caller names one.
+    `provider/model`.  `after` is the run whose answer this one goes on from, where the caller names one.  `keeps`: what
+    was said is kept in the session also where the run fails, or somebody ends it.
     """
 
     run_id: str
@@ -53,6 +55,7 @@ class RunInput(NamedTuple):
     model: str | None = None
     caller: Caller = OPERATOR
     after: str | None = None
+    keeps: bool = False
 
     @property
     def session_key(self) -> str:
@@ -87,8 +90,12 @@ INSTRUCTIONS = frozenset({"system", "developer"})
 
 def fresh_key(agent_id: str, digits: str, namespace: str = "openai") -> str:
     """A session key that was never used before, from 32 random hexadecimal digits."""
-    uuid = f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:32]}"
-    return f"agent:{agent_id}:{namespace}:{uuid}"
+    return f"agent:{agent_id}:{namespace}:{uuid_of(digits)}"
+
+
+def uuid_of(digits: str) -> str:
+    """32 hexadecimal digits as a UUID is written."""
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:32]}"
 
 
 class ReasoningDelta(NamedTuple):

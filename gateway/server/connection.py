@@ -17,7 +17,7 @@ from ..wire.http1 import Http1, Http1Event
 from ..wire.response import ResponseState
 from .accesslog import log_answer
 from .exchange import HttpExchange
-from .hangup import look_for_reset
+from .hangup import hold_little, look_for_reset
 from .phase import Phase, move
 from .sender import Sender
 from .services import HostedLink, Services
@@ -339,6 +339,8 @@ class Connection(Sender):
     def become_link(self, answer: bytes, link: HostedLink) -> None:
         self._link = link
         self.phase = move(self.phase, Phase.LINK)
+        if self._transport is not None:
+            hold_little(self._transport)
         self.send(answer)
         rest = self._reader.detach()
         if rest:

@@ -185,6 +185,24 @@ class WebSocketLink:
             self._burst = 0
             await asyncio.sleep(0)
 
+    @property
+    def full(self) -> bool:
+        """See `ports.Link.full`."""
+        return self._host.full
+
+    def write(self, frames: bytes) -> None:
+        """See `ports.Link.write`."""
+        self._require_open()
+        self._host.write(frames)
+
+    async def drain(self) -> None:
+        """See `ports.Link.drain`."""
+        await self._host.drain()
+
+    def limit(self, max_message: int) -> None:
+        """See `ports.Link.limit`."""
+        self._ws.limit(max_message)
+
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Send a close frame and wait for the peer's, `close_timeout` seconds at most.  Does no more when repeated.
 

@@ -1,6 +1,7 @@
 """Turns as bytes: JSON in UTF-8, with pictures beside it.
 
-The JSON is `{"v": 1, "asked": [message, ...], "answered": [message, ...]}`.  A message has the members of `Message`
+The JSON is `{"v": 1, "asked": [message, ...], "answered": [message, ...]}`, and those of `began`, `first`, `agent`,
+`model`, `usage` and `finish` of `Turn` that differ from its defaults.  A message has the members of `Message`
 that are not empty; a picture among its `parts` is `{"image": n, "media_type": ..., "detail": ..., "url": ...}`, where n
 counts the pictures of the turn from 0.  Lone surrogates, which JSON may hold and UTF-8 may not, are written as if they
 were characters.
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 
 from ..errors import GatewayError
 from ..model.chat import Image, Message, Part, ToolCall
+from ..model.run import NO_USAGE, Usage
 from ..model.session import Turn
 
 __all__ = ["VERSION", "Encoded", "UnreadableError", "decode", "encode"]
@@ -42,11 +44,23 @@ class Encoded(NamedTuple):
 def encode(turn: Turn) -> Encoded:
     """The messages of a turn; run id and time are not part of it."""
     images: list[bytes] = []
-    document = {
+    document: dict[str, Any] = {
         "v": VERSION,
         "asked": [_packed(message, images) for message in turn.asked],
         "answered": [_packed(message, images) for message in turn.answered],
     }
+    if turn.began:
+        document["began"] = turn.began
+    if turn.first:
+        document["first"] = turn.first
+    if turn.agent:
+        document["agent"] = turn.agent
+    if turn.model is not None:
+        document["model"] = turn.model
+    if turn.usage != NO_USAGE:
+        document["usage"] = list(turn.usage)
+    if turn.finish != "stop":
+        document["finish"] = turn.finish
     return Encoded(_dump(document).encode("utf-8", "surrogatepass"), tuple(images))
 
 
@@ -58,9 +72,14 @@ def decode(payload: bytes, images: Sequence[bytes], run_id: str, at: float) -> T
             raise UnreadableError(f"a turn is in version {document['v']!r} of its format; this program knows {VERSION}")
         asked = tuple([_unpacked(message, images) for message in document["asked"]])
         answered = tuple([_unpacked(message, images) for message in document["answered"]])
+        began, first = float(document.get("began", 0.0)), int(document.get("first", 0))
+        usage = Usage(*map(_count, document.get("usage", (0, 0))))
+        agent, model, finish = document.get("agent", ""), document.get("model"), document.get("finish", "stop")
+        if not isinstance(agent, str) or not isinstance(model, str | None) or not isinstance(finish, str):
+            raise TypeError("text was expected")
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise UnreadableError(f"a turn is damaged ({type(error).__name__})") from error
-    return Turn(run_id, asked, answered, at)
+    return Turn(run_id, asked, answered, at, began, first, agent, model, usage, finish)
 
 
 def _packed(message: Message, images: list[bytes]) -> dict[str, Any]:
@@ -103,6 +122,12 @@ def _unpacked_part(part: str | dict[str, Any], images: Sequence[bytes]) -> Part:
     if isinstance(part, str):
         return part
     return Image(part["media_type"], images[part["image"]], part.get("detail"), part.get("url"))
+
+
+def _count(value: object) -> Any:
+    if value is None or isinstance(value, int):
+        return value
+    raise TypeError("a number was expected")
 
 
 def _text(value: object) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from math import inf
@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import StoreError
-from ..model.session import Session, SessionInfo, Turn
+from ..model.run import Usage
+from ..model.session import Session, SessionInfo, Turn, UsageRow
 from .codec import UnreadableError, decode, encode
 from .history import characters
 from .migrations import migrate
 from .place import create, identity
-from .store import STEP
+from .settings import merged, packed, unpacked
+from .store import DAY_SECONDS, STEP, fresh_id
 
 __all__ = ["BUSY_TIME", "Database", "Keeping", "Row"]
 
@@ -32,6 +34,9 @@ BUSY_PAUSE = 0.01
 
 WAL_BYTES = 16 << 20
 """What the write-ahead log may keep of the disk after a large transaction."""
+
+USAGE_DAYS = 400
+"""For which the tokens of each day are kept: a year, and what is needed to compare it with the one before's end."""
 
 FREE_PAGES = 256
 """Given back to the file system in one step of `tidy`."""
@@ -61,11 +66,25 @@ class Row(NamedTuple):
     turns: int
     characters: int
     bytes: int
+    uuid: str
+    settings: str
+    agent: str
+    answered_by: str | None
+    last_prompt: int
+    last_completion: int
 
     @property
     def stamp(self) -> tuple[int, int]:
         """Names this state of the session, for all time."""
         return self.id, self.used
+
+    @property
+    def info(self) -> SessionInfo:
+        """As a line of the list."""
+        return SessionInfo(
+            self.key, self.turns, self.characters, self.created_at, self.updated_at, self.model, self.uuid,
+            unpacked(self.settings), self.agent, self.answered_by, Usage(self.last_prompt, self.last_completion),
+        )  # fmt: skip
 
 
 class Keeping(NamedTuple):
@@ -80,10 +99,22 @@ _COLUMNS = ", ".join(Row._fields)
 _FIND = f"SELECT {_COLUMNS} FROM sessions WHERE key = ?"  # noqa: S608 - names of columns
 _LIST = f"SELECT {_COLUMNS} FROM sessions WHERE updated_at >= ? ORDER BY used DESC"  # noqa: S608 - the same
 _OLDEST = f"SELECT {_COLUMNS} FROM sessions ORDER BY used LIMIT 1"  # noqa: S608 - the same
-_ADD = "INSERT INTO sessions (key, used, created_at, updated_at) VALUES (?, ?, ?, ?)"
+_ADD = "INSERT INTO sessions (key, used, created_at, updated_at, uuid) VALUES (?, ?, ?, ?, ?)"
 _TOUCH = (
-    "UPDATE sessions SET used = ?, model = ?, trimmed = ?, updated_at = ?, turns = ?, characters = ?, bytes = ? "
-    "WHERE id = ?"
+    "UPDATE sessions SET used = ?, model = ?, trimmed = ?, updated_at = ?, turns = ?, characters = ?, bytes = ?, "
+    "settings = ?, agent = ?, answered_by = ?, last_prompt = ?, last_completion = ? WHERE id = ?"
+)
+_COUNT = (
+    "INSERT INTO usage VALUES (?, ?, ?, ?, 1, ?, ?, ?, ?) ON CONFLICT (session, day, agent, model) DO UPDATE SET "
+    "turns = turns + 1, prompt = prompt + excluded.prompt, completion = completion + excluded.completion, "
+    "cached = cached + excluded.cached, reasoning = reasoning + excluded.reasoning"
+)
+_SUMS = "sum(usage.turns), sum(prompt), sum(completion), sum(cached), sum(reasoning)"
+_USAGE = f"SELECT '', day, agent, model, {_SUMS} FROM usage WHERE day BETWEEN ? AND ? GROUP BY day, agent, model"  # noqa: S608 - names of columns
+_USAGE_APART = (
+    f"SELECT coalesce(key, ''), day, usage.agent, usage.model, {_SUMS} FROM usage "  # noqa: S608 - the same
+    "LEFT JOIN sessions ON sessions.id = session WHERE day BETWEEN ? AND ? "
+    "GROUP BY session, day, usage.agent, usage.model"
 )
 _ADD_TURN = "INSERT INTO turns (session, run_id, at, characters, bytes, payload) VALUES (?, ?, ?, ?, ?, ?)"
 _COPY_TURN = (
@@ -197,10 +228,19 @@ class Database:
         """See `ports.SessionStore.sessions`."""
         oldest = self._clock() - self._keeping.idle
         rows = self.connection.execute(_LIST, (oldest if oldest > -inf else 0,))
+        return tuple(row.info for row in map(_row, rows) if row)
+
+    def describe(self, key: str) -> SessionInfo | None:
+        """See `ports.SessionStore.describe`."""
+        row = self.find(key)
+        return None if row is None or self.is_over(row) else row.info
+
+    def usage(self, since: int, until: int, *, apart: bool) -> tuple[UsageRow, ...]:
+        """See `ports.SessionStore.usage`."""
+        rows = self.connection.execute(_USAGE_APART if apart else _USAGE, (since, until))
         return tuple(
-            SessionInfo(row.key, row.turns, row.characters, row.created_at, row.updated_at, row.model)
-            for row in map(_row, rows)
-            if row
+            UsageRow(_text(key), day, _text(agent), _text(model) or None, turns, Usage(*counts))
+            for key, day, agent, model, turns, *counts in rows
         )
 
     # -- writing, within a transaction
@@ -224,7 +264,11 @@ class Database:
         # Not `living`: a run that takes longer than sessions are kept goes on with the one it began in.
         before = self.find(key)
         row = self._let_go(before or self._add(key), drop, keep)
-        row = row._replace(trimmed=row.trimmed or drop > 0)
+        answered_by = row.answered_by if turn.model is None else turn.model
+        row = row._replace(trimmed=row.trimmed or drop > 0, agent=turn.agent or row.agent, answered_by=answered_by)
+        if turn.agent:
+            row = row._replace(last_prompt=turn.usage.prompt_tokens, last_completion=turn.usage.completion_tokens)
+            self._count(row, turn)
         execute = self.connection.execute
         added = execute(_ADD_TURN, (row.id, _column(turn.run_id), turn.at, length, coded.size, coded.payload)).lastrowid
         for number, data in enumerate(coded.images):
@@ -239,6 +283,21 @@ class Database:
         """See `ports.SessionStore.choose_model`."""
         self._touch((self.living(key) or self._add(key))._replace(model=model))
         self.make_room()
+
+    def configure(self, key: str, change: Mapping[str, Any]) -> SessionInfo:
+        """See `ports.SessionStore.configure`."""
+        row = self.living(key) or self._add(key)
+        settings = packed(merged(unpacked(row.settings), change))
+        row = self._touch(row._replace(settings=settings, bytes=row.bytes + len(settings) - len(row.settings)))
+        self.make_room()
+        return row.info
+
+    def trim(self, key: str, drop: int) -> int:
+        """See `ports.SessionStore.trim`."""
+        row = self.living(key)
+        if row is None:
+            return 0
+        return self._touch(self._let_go(row, drop, None)._replace(trimmed=True)).turns if drop else row.turns
 
     def fork(self, key: str, turns: int, new_key: str) -> None:
         """See `ports.SessionStore.fork`."""
@@ -269,7 +328,7 @@ class Database:
         """See `ports.SessionStore.reset`."""
         row = self.living(key)
         if row is not None:
-            self._touch(self._let_go(row, 0, 0)._replace(trimmed=False))
+            self._touch(self._let_go(row, 0, 0)._replace(trimmed=False, last_prompt=0, last_completion=0))
         return row is not None
 
     def living(self, key: str) -> Row | None:
@@ -304,7 +363,7 @@ class Database:
 
     def _add(self, key: str) -> Row:
         now = self._clock()
-        self.connection.execute(_ADD, (_column(key), self._next(), now, now))
+        self.connection.execute(_ADD, (_column(key), self._next(), now, now, fresh_id()))
         row = self.find(key)
         assert row is not None, "it was added"
         return row
@@ -312,9 +371,23 @@ class Database:
     def _touch(self, row: Row) -> Row:
         """Write the session as `row` tells; it is the one used last."""
         row = row._replace(used=self._next(), updated_at=self._clock())
-        values = (_column(row.model), row.trimmed, row.updated_at, row.turns, row.characters, row.bytes, row.id)
-        self.connection.execute(_TOUCH, (row.used, *values))
+        values = (
+            row.used, _column(row.model), row.trimmed, row.updated_at, row.turns, row.characters, row.bytes,
+            row.settings, _column(row.agent), _column(row.answered_by), row.last_prompt, row.last_completion, row.id,
+        )  # fmt: skip
+        self.connection.execute(_TOUCH, values)
         return row
+
+    def _count(self, row: Row, turn: Turn) -> None:
+        """Add a turn to what was used on its day."""
+        day, usage = int(turn.at // DAY_SECONDS), turn.usage
+        counts = (usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens or 0, usage.reasoning_tokens or 0)
+        self.connection.execute(_COUNT, (row.id, day, _column(turn.agent), _column(turn.model or ""), *counts))
+
+    def forget_usage(self) -> None:
+        """Let go of days that nobody asks for any more."""
+        oldest = int(self._clock() // DAY_SECONDS) - USAGE_DAYS
+        self.connection.execute("DELETE FROM usage WHERE day < ?", (oldest,))
 
     def _next(self) -> int:
         most: int | None = self.connection.execute("SELECT max(used) FROM sessions").fetchone()[0]
@@ -360,6 +433,8 @@ def _row(found: Any) -> Row | None:
     if found is None:
         return None
     row = Row(*found)
+    answered_by = None if row.answered_by is None else _text(row.answered_by)
+    model = None if row.model is None else _text(row.model)
     return row._replace(
-        key=_text(row.key), model=None if row.model is None else _text(row.model), trimmed=bool(row.trimmed)
+        key=_text(row.key), model=model, trimmed=bool(row.trimmed), agent=_text(row.agent), answered_by=answered_by
     )

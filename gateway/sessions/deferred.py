@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from ..model.session import Session, SessionInfo, Turn
+from ..model.session import Session, SessionInfo, Turn, UsageRow
 from ..ports import SessionStore
 
 __all__ = ["DeferredStore"]
@@ -41,6 +42,22 @@ class DeferredStore:
     async def sessions(self) -> tuple[SessionInfo, ...]:
         """See `ports.SessionStore.sessions`."""
         return await (self._store or await self._open()).sessions()
+
+    async def describe(self, key: str) -> SessionInfo | None:
+        """See `ports.SessionStore.describe`."""
+        return await (self._store or await self._open()).describe(key)
+
+    async def configure(self, key: str, change: Mapping[str, Any]) -> SessionInfo:
+        """See `ports.SessionStore.configure`."""
+        return await (self._store or await self._open()).configure(key, change)
+
+    async def usage(self, since: int, until: int, *, apart: bool = False) -> tuple[UsageRow, ...]:
+        """See `ports.SessionStore.usage`."""
+        return await (self._store or await self._open()).usage(since, until, apart=apart)
+
+    async def trim(self, key: str, drop: int) -> int:
+        """See `ports.SessionStore.trim`."""
+        return await (self._store or await self._open()).trim(key, drop)
 
     async def delete(self, key: str) -> bool:
         """See `ports.SessionStore.delete`."""

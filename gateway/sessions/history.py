@@ -18,6 +18,7 @@ __all__ = [
     "Bounds",
     "characters",
     "coherent",
+    "following",
     "kept",
     "messages_of",
     "overgrown",
@@ -48,6 +49,14 @@ class Bounds(NamedTuple):
 def messages_of(turns: Sequence[Turn]) -> tuple[Message, ...]:
     """The conversation, oldest message first."""
     return tuple(message for turn in turns for message in (*turn.asked, *turn.answered))
+
+
+def following(turns: Sequence[Turn]) -> int:
+    """The number of the message that comes after these, among all that were ever said in their session."""
+    number = 1
+    for turn in turns:  # the older ones do not tell
+        number = (turn.first or number) + len(turn.asked) + len(turn.answered)
+    return number
 
 
 def size(message: Message) -> int:
@@ -98,7 +107,9 @@ def kept(turns: Sequence[Turn], turn: Turn, bounds: Bounds) -> tuple[int, Turn]:
         cut -= len(one.asked) + len(one.answered)
         if cut < 0:
             return number, turn
-    return len(turns), turn._replace(asked=turn.asked[cut:]) if cut else turn
+    if not cut:
+        return len(turns), turn
+    return len(turns), turn._replace(asked=turn.asked[cut:], first=turn.first and turn.first + cut)
 
 
 def coherent(messages: Sequence[Message]) -> list[Message | None]:

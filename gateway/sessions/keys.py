@@ -10,7 +10,7 @@ from hashlib import sha256
 
 from ..errors import RequestError
 
-__all__ = ["chat_key", "explicit_key", "owns", "scoped", "user_key"]
+__all__ = ["bare", "chat_key", "explicit_key", "owns", "scoped", "user_key"]
 
 # Namespaces of the product's own sessions, and of callers; a client that could name them would speak in their place.
 _OWNED = "key:"
@@ -76,6 +76,11 @@ def scoped(caller_id: str, key: str) -> str:
 def owns(caller_id: str, key: str) -> bool:
     """Whether a session with this key was made by this caller."""
     return key.startswith(_prefix(caller_id)) if caller_id else not key.startswith(_OWNED)
+
+
+def bare(caller_id: str, key: str) -> str:
+    """The key of a session as its caller knows it: what `scoped` was given."""
+    return key.removeprefix(_prefix(caller_id)) if caller_id else key
 
 
 def _prefix(caller_id: str) -> str:

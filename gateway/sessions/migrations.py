@@ -86,7 +86,50 @@ def _create_sessions(database: sqlite3.Connection) -> None:
         database.execute(statement)
 
 
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_create_sessions,)
+_DETAILS = (
+    "ALTER TABLE sessions ADD COLUMN uuid TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE sessions ADD COLUMN settings TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE sessions ADD COLUMN agent NOT NULL DEFAULT ''",
+    "ALTER TABLE sessions ADD COLUMN answered_by",
+    "ALTER TABLE sessions ADD COLUMN last_prompt INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE sessions ADD COLUMN last_completion INTEGER NOT NULL DEFAULT 0",
+    """
+    UPDATE sessions SET uuid = lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-4' ||
+        substr(hex(randomblob(2)), 2) || '-a' || substr(hex(randomblob(2)), 2) || '-' || hex(randomblob(6)))""",
+    """
+    CREATE TABLE usage (
+        session INTEGER NOT NULL,
+        day INTEGER NOT NULL,
+        agent NOT NULL,
+        model NOT NULL,
+        turns INTEGER NOT NULL,
+        prompt INTEGER NOT NULL,
+        completion INTEGER NOT NULL,
+        cached INTEGER NOT NULL,
+        reasoning INTEGER NOT NULL,
+        PRIMARY KEY (session, day, agent, model)
+    ) WITHOUT ROWID""",
+    """
+    CREATE TRIGGER keep_usage AFTER DELETE ON sessions
+    BEGIN
+        INSERT INTO usage SELECT 0, day, agent, model, turns, prompt, completion, cached, reasoning
+            FROM usage WHERE session = OLD.id
+            ON CONFLICT (session, day, agent, model) DO UPDATE SET
+            turns = turns + excluded.turns, prompt = prompt + excluded.prompt,
+            completion = completion + excluded.completion, cached = cached + excluded.cached,
+            reasoning = reasoning + excluded.reasoning;
+        DELETE FROM usage WHERE session = OLD.id;
+    END""",
+)
+
+
+def _describe_sessions(database: sqlite3.Connection) -> None:
+    """What lists of sessions show, and the tokens of each day; those of sessions that are gone are of session 0."""
+    for statement in _DETAILS:
+        database.execute(statement)
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_create_sessions, _describe_sessions)
 
 
 def migrate(database: sqlite3.Connection) -> None:

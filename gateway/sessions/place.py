@@ -15,7 +15,7 @@ from pathlib import Path
 from ..errors import ConfigError, StoreError
 from ..model.names import DEFAULT_STATE_FOLDER, environment
 
-__all__ = ["FILE_NAME", "check", "create", "explained", "file_of", "identity"]
+__all__ = ["FILE_NAME", "check", "create", "explained", "file_of", "identity", "state_folder"]
 
 FILE_NAME = "sessions.sqlite3"
 
@@ -41,17 +41,24 @@ def file_of(store: str, environ: Mapping[str, str]) -> str:
     """
     if store != "sqlite":
         return str(Path(store).absolute())
-    variables = environment("STATE_DIR")
-    folder = next((environ[name] for name in variables if environ.get(name)), DEFAULT_STATE_FOLDER)
+    folder = state_folder(environ)
+    if folder is None:
+        raise ConfigError(
+            f"session.store: there is no home directory to keep sessions in. Set {environment('STATE_DIR')[0]} to a "
+            'folder, or session.store to a file, or to "memory"'
+        )
+    return str(Path(folder) / FILE_NAME)
+
+
+def state_folder(environ: Mapping[str, str]) -> str | None:
+    """The folder for what is kept from one start to the next; None where the environment tells none."""
+    folder = next((environ[name] for name in environment("STATE_DIR") if environ.get(name)), DEFAULT_STATE_FOLDER)
     if folder.startswith("~/"):
         home = environ.get("HOME") or environ.get("USERPROFILE")
         if not home:
-            raise ConfigError(
-                f"session.store: there is no home directory to keep sessions in. Set {variables[0]} to a folder, or "
-                'session.store to a file, or to "memory"'
-            )
+            return None
         folder = f"{home}/{folder[2:]}"
-    return str(Path(folder).absolute() / FILE_NAME)
+    return str(Path(folder).absolute())
 
 
 def check(path: str) -> bool:

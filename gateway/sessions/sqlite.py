@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from logging import getLogger
 from math import inf
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import ConfigError, StoreError
-from ..model.session import Session, SessionInfo, Turn
+from ..model.session import Session, SessionInfo, Turn, UsageRow
 from .cache import Cache, Cached
 from .database import Database, Keeping, Row
 from .place import explained, identity
@@ -117,6 +117,22 @@ class SqliteStore:
     async def sessions(self) -> tuple[SessionInfo, ...]:
         """See `ports.SessionStore.sessions`."""
         return await self._ask(lambda database: database.sessions(), ())
+
+    async def describe(self, key: str) -> SessionInfo | None:
+        """See `ports.SessionStore.describe`."""
+        return await self._ask(lambda database: database.describe(key), None)
+
+    async def configure(self, key: str, change: Mapping[str, Any]) -> SessionInfo:
+        """See `ports.SessionStore.configure`."""
+        return await self._writer.do(lambda database: database.configure(key, change))
+
+    async def usage(self, since: int, until: int, *, apart: bool = False) -> tuple[UsageRow, ...]:
+        """See `ports.SessionStore.usage`."""
+        return await self._ask(lambda database: database.usage(since, until, apart=apart), ())
+
+    async def trim(self, key: str, drop: int) -> int:
+        """See `ports.SessionStore.trim`."""
+        return await self._writer.do(lambda database: database.trim(key, drop)) if self._exists else 0
 
     async def delete(self, key: str) -> bool:
         """See `ports.SessionStore.delete`."""
@@ -229,6 +245,7 @@ class SqliteStore:
         try:
             self._writing.begin()
             more = self._writing.make_room()
+            self._writing.forget_usage()
             self._writing.end()
             return more or self._writing.give_back()
         except sqlite3.Error as error:

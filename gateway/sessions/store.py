@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import inf
+from os import urandom
+from typing import Any, TypeAlias
 
 from ..model.chat import Image
-from ..model.session import Session, SessionInfo, Turn
+from ..model.run import NO_USAGE, Usage, uuid_of
+from ..model.session import NO_SETTINGS, Session, SessionInfo, Turn, UsageRow
 from .history import characters, picture
+from .settings import merged, packed
 
-__all__ = ["MemoryStore"]
+__all__ = ["DAY_SECONDS", "MemoryStore", "fresh_id"]
+
+DAY_SECONDS = 86_400
+
+USAGE_ROWS = 400
+"""Of the tokens of each day, of a session, and of all that are gone: those of the oldest go first."""
+
+_Counts: TypeAlias = dict[tuple[int, str, str | None], tuple[int, Usage]]
+"""By day, agent and model: turns, and tokens."""
 
 # Sessions that one addition may end: a limit that was passed by far is reached in steps, none of which takes long.
 STEP = 4
@@ -19,13 +31,21 @@ STEP = 4
 class _Kept:
     """One session."""
 
-    __slots__ = ("created", "model", "trimmed", "turns", "updated")
+    __slots__ = (
+        "agent", "answered_by", "created", "id", "last", "model", "settings", "trimmed", "turns", "updated", "usage",
+    )  # fmt: skip
 
     def __init__(self, now: float) -> None:
         self.turns: list[Turn] = []
         self.trimmed = False
         self.model: str | None = None
         self.created = self.updated = now
+        self.id = fresh_id()
+        self.settings = NO_SETTINGS
+        self.agent = ""
+        self.answered_by: str | None = None
+        self.last = NO_USAGE
+        self.usage: _Counts = {}
 
 
 class MemoryStore:
@@ -50,6 +70,7 @@ class MemoryStore:
         self._sessions: dict[str, _Kept] = {}  # the longest unused first
         self._places: dict[str, dict[str, None]] = {}  # run_id to the keys of the sessions that hold its turn
         self._size = 0
+        self._gone: _Counts = {}  # what sessions have used that are there no more
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -65,6 +86,11 @@ class MemoryStore:
         kept = self._touch(key, self._sessions.get(key))
         self._replace(key, kept, drop, keep, turn)
         kept.trimmed = kept.trimmed or drop > 0
+        kept.agent = turn.agent or kept.agent
+        kept.answered_by = turn.model or kept.answered_by
+        if turn.agent:
+            kept.last = turn.usage
+            _add(kept.usage, (int(turn.at // DAY_SECONDS), turn.agent, turn.model), 1, turn.usage)
         self._make_room()
 
     async def choose_model(self, key: str, model: str | None) -> None:
@@ -92,11 +118,46 @@ class MemoryStore:
 
     async def sessions(self) -> tuple[SessionInfo, ...]:
         """See `ports.SessionStore.sessions`."""
+        return tuple(_info(key, kept) for key, kept in reversed(self._sessions.items()) if not self._is_over(kept))
+
+    async def describe(self, key: str) -> SessionInfo | None:
+        """See `ports.SessionStore.describe`."""
+        kept = self._find(key)
+        return None if kept is None else _info(key, kept)
+
+    async def configure(self, key: str, change: Mapping[str, Any]) -> SessionInfo:
+        """See `ports.SessionStore.configure`."""
+        kept = self._find(key)
+        before = NO_SETTINGS if kept is None else kept.settings
+        settings = merged(before, change)
+        kept = self._touch(key, kept)
+        self._size += len(packed(settings)) - len(packed(before))
+        kept.settings = settings
+        self._make_room()
+        return _info(key, kept)
+
+    async def usage(self, since: int, until: int, *, apart: bool = False) -> tuple[UsageRow, ...]:
+        """See `ports.SessionStore.usage`."""
+        found: dict[str, _Counts] = {}
+        for key, counts in (*((key, kept.usage) for key, kept in self._sessions.items()), ("", self._gone)):
+            for place, (turns, usage) in counts.items():
+                if since <= place[0] <= until:
+                    _add(found.setdefault(key if apart else "", {}), place, turns, usage)
         return tuple(
-            SessionInfo(key, len(kept.turns), sum(map(characters, kept.turns)), kept.created, kept.updated, kept.model)
-            for key, kept in reversed(self._sessions.items())
-            if not self._is_over(kept)
+            UsageRow(key, *place, *found[key][place])
+            for key in sorted(found)
+            for place in sorted(found[key], key=lambda place: (*place[:2], place[2] or ""))
         )
+
+    async def trim(self, key: str, drop: int) -> int:
+        """See `ports.SessionStore.trim`."""
+        kept = self._find(key)
+        if kept is None:
+            return 0
+        if drop:
+            self._replace(key, self._touch(key, kept), drop, None)
+            kept.trimmed = True
+        return len(kept.turns)
 
     async def delete(self, key: str) -> bool:
         """See `ports.SessionStore.delete`."""
@@ -111,6 +172,7 @@ class MemoryStore:
         if kept is not None:
             self._replace(key, self._touch(key, kept), 0, 0)
             kept.trimmed = False
+            kept.last = NO_USAGE
         return kept is not None
 
     async def aclose(self) -> None:
@@ -158,7 +220,31 @@ class MemoryStore:
 
     def _forget(self, key: str, kept: _Kept) -> None:
         self._replace(key, kept, 0, 0)
+        self._size -= len(packed(kept.settings))
         del self._sessions[key]
+        for place, (turns, usage) in kept.usage.items():
+            _add(self._gone, place, turns, usage)
+
+
+def fresh_id() -> str:
+    """A UUID (RFC 9562, version 4) for a session."""
+    digits = urandom(16).hex()
+    return uuid_of(f"{digits[:12]}4{digits[13:16]}a{digits[17:]}")
+
+
+def _info(key: str, kept: _Kept) -> SessionInfo:
+    size = sum(map(characters, kept.turns))
+    return SessionInfo(
+        key, len(kept.turns), size, kept.created, kept.updated, kept.model, kept.id, kept.settings, kept.agent,
+        kept.answered_by, Usage(kept.last.prompt_tokens, kept.last.completion_tokens),
+    )  # fmt: skip
+
+
+def _add(counts: _Counts, place: tuple[int, str, str | None], turns: int, usage: Usage) -> None:
+    before, used = counts.get(place, (0, Usage(0, 0, 0, 0)))
+    counts[place] = before + turns, used.plus(usage)
+    if len(counts) > USAGE_ROWS:
+        del counts[next(iter(counts))]
 
 
 def _size(turn: Turn) -> int:

@@ -260,13 +260,15 @@ def read_request_head(
     return request_head(scanner.start, scanner.fields, raw)
 
 
-def read_response_head(raw: bytes, request_method: str) -> ResponseHead | Malformed:
+def read_response_head(raw: bytes, request_method: str, *, upgrade: bool = False) -> ResponseHead | Malformed:
     """A whole response head, from the status line through the empty line; interim (1xx) heads too.
 
-    `request_method` decides about the body (RFC 9112, 6.3).  The status of a Malformed is always 502.
+    `request_method` decides about the body (RFC 9112, 6.3), `upgrade`, whether the request asked for one, about 101.
+    The status of a Malformed is always 502.
     """
     connection = Connection(CLIENT, max_incomplete_event_size=_ONE_WAY)
-    connection.send(Request(method=request_method, target="/", headers=[("Host", "upstream")]))
+    asked = [("Connection", "upgrade"), ("Upgrade", "any")] if upgrade else []
+    connection.send(Request(method=request_method, target="/", headers=[("Host", "upstream"), *asked]))
     connection.receive_data(raw)
     try:
         event = connection.next_event()

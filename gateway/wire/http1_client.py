@@ -32,7 +32,7 @@ class _State(Enum):
     HEAD = auto()
     SIZED = auto()
     CHUNKED = auto()
-    UNTIL_EOF = auto()
+    UNTIL_EOF = auto()  # also the other protocol, after a 101
     OVER = auto()  # no other request may follow
 
 
@@ -43,7 +43,18 @@ class Http1Client:
     is always 502.  Interim responses are skipped.
     """
 
-    __slots__ = ("_buffer", "_chunks", "_head_left", "_keep_alive", "_left", "_limit", "_method", "_scanned", "_state")
+    __slots__ = (
+        "_buffer",
+        "_chunks",
+        "_head_left",
+        "_keep_alive",
+        "_left",
+        "_limit",
+        "_method",
+        "_scanned",
+        "_state",
+        "_upgrade",
+    )
 
     def __init__(self, head_bytes: int = HEAD_BYTES) -> None:
         self._limit = head_bytes
@@ -55,15 +66,19 @@ class Http1Client:
         self._left = 0
         self._method = "GET"
         self._scanned = 0
+        self._upgrade = False
 
     @property
     def reusable(self) -> bool:
         """Whether another request may be sent on this connection now."""
         return self._state is _State.IDLE
 
-    def request(self, method: str, target: str, headers: Headers, body: bytes = b"") -> bytes:
+    def request(
+        self, method: str, target: str, headers: Headers, body: bytes = b"", *, upgrade: bytes | None = None
+    ) -> bytes:
         """The bytes of a request.  `headers` hold Host; the body's length is added.
 
+        `upgrade` asks for another protocol, a token; after a 101 the chunks of the body are what is said in that one.
         Raises MisuseError while a request is under way, and ValueError for whatever could not be sent as it is, or
         would change the framing; its text names the header but never shows a value, which may be a secret.
         """
@@ -83,9 +98,12 @@ class Http1Client:
             pieces.append(b"%s: %s\r\n" % (name, value))
         if body or method not in {"GET", "HEAD", "DELETE", "OPTIONS"}:  # RFC 9110, 8.6
             pieces.append(b"content-length: %d\r\n" % len(body))
+        if upgrade is not None:
+            pieces.append(b"connection: upgrade\r\nupgrade: %s\r\n" % upgrade)
         pieces.append(b"\r\n")
         pieces.append(body)
         self._state = _State.HEAD
+        self._upgrade = upgrade is not None
         self._method = method
         self._head_left = self._limit
         self._scanned = 0
@@ -136,14 +154,16 @@ class Http1Client:
                 self._buffer = buffer
                 self._scanned = len(buffer)
                 return []
-            head = read_response_head(buffer[:end], self._method)
+            head = read_response_head(buffer[:end], self._method, upgrade=self._upgrade)
             self._head_left -= end
             self._scanned = 0
             buffer = buffer[end:]
             if isinstance(head, Malformed):
                 return [self._malformed(head.reason)]
             if head.status == 101:
-                return [self._malformed("the server changes the protocol although nobody asked it to")]
+                self._buffer = b""
+                self._state = _State.UNTIL_EOF
+                return [head, *self.receive(buffer)]
             if head.status >= 200:
                 self._buffer = b""
                 return [head, *self._body(head, buffer)]

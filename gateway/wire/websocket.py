@@ -37,7 +37,7 @@ from .deflate import Deflater, Inflater
 from .extensions import Agreement
 from .message import Assembly, Fault
 
-__all__ = ["Binary", "Closed", "Event", "Ping", "Pong", "State", "Text", "WebSocket"]
+__all__ = ["Binary", "Closed", "Event", "Ping", "Pong", "State", "Text", "WebSocket", "text_head"]
 
 # Pings that may wait for their pong; of more, the oldest go unanswered, which section 5.5.3 allows.  8 KiB at most.
 _MAX_PONGS = 64
@@ -128,6 +128,10 @@ class WebSocket:
         self._message: Assembly | None = None  # the one that is not complete
         self._pongs: deque[bytes] | None = None
         self._reply = b""
+
+    def limit(self, max_message: int) -> None:
+        """The size that messages may have from now on, in bytes."""
+        self._max_message = max_message
 
     def receive(self, data: bytes) -> list[Event]:
         """The events in `data`.  A message that was good before a bad frame comes before the Closed of that frame."""
@@ -322,18 +326,23 @@ class WebSocket:
 
     def _frame(self, first: int, payload: bytes) -> bytes:
         """Section 5.2.  Our own: wsproto copies a payload five times where once is enough."""
-        length = len(payload)
-        masked = 0 if self._mask is None else 0x80
-        if length < 126:
-            header = bytes((first, masked | length))
-        elif length < 65_536:
-            header = pack("!BBH", first, masked | 126, length)
-        else:
-            header = pack("!BBQ", first, masked | 127, length)
         if self._mask is None:
-            return header + payload
+            return _head(first, 0, len(payload)) + payload
         key = self._mask()
-        return b"".join((header, key, XorMaskerSimple(key).process(bytearray(payload))))
+        return b"".join((_head(first, 0x80, len(payload)), key, XorMaskerSimple(key).process(bytearray(payload))))
+
+
+def text_head(length: int) -> bytes:
+    """What goes before `length` bytes of UTF-8 to make them a text message of a server, for `Link.write`."""
+    return _head(0x80 | Opcode.TEXT, 0, length)
+
+
+def _head(first: int, masked: int, length: int) -> bytes:
+    if length < 126:
+        return bytes((first, masked | length))
+    if length < 65_536:
+        return pack("!BBH", first, masked | 126, length)
+    return pack("!BBQ", first, masked | 127, length)
 
 
 class _Rsv1(Extension):

@@ -37,7 +37,7 @@ def answer(text: str, *calls: ToolCall) -> Message:
 class Talk:
     """Runs of one agent in one store; `seen` are the runs as the agent got them."""
 
-    def __init__(self, agent: Agent | None = None, lanes: Lanes | None = None, **bounds: int) -> None:
+    def __init__(self, agent: Agent | None = None, lanes: Lanes | None = None, **bounds: Any) -> None:
         self.store = MemoryStore()
         self.seen: list[RunInput] = []
         self._agent = agent

@@ -10,6 +10,8 @@ from asking import CHAT, ask, serving
 from gateway import Gateway, __version__
 from gateway.agents.function import echo
 from gateway.config import AgentEntry, Agents, Config, Runtime
+from gateway.config import Gateway as GatewayConfig
+from gateway.config.schema import Ws
 from gateway.ports import Link
 
 UPGRADE = {
@@ -73,7 +75,7 @@ def test_a_websocket_is_told_that_there_is_none() -> None:
         answer = await ask(gateway, "/", method="GET", headers=headers)
         assert (answer.status, answer.headers["sec-websocket-version"]) == (426, "13")
 
-    serving(test, agents={"main": echo})
+    serving(test, agents={"main": echo}, config=Config(gateway=GatewayConfig(ws=Ws(enabled=False))))
 
 
 def test_a_link_may_have_the_bare_address() -> None:

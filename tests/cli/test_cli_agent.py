@@ -199,7 +199,7 @@ def test_standard_input(ask: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     code, _, err = ask("--message", "-")
     assert code == WRONG_USAGE
     assert "UTF-8" in err
-    monkeypatch.setattr("gateway.cli.agent.MESSAGE_BYTES", 1 << 20)
+    monkeypatch.setattr("gateway.cli.console.INPUT_BYTES", 1 << 20)
     monkeypatch.setattr(sys, "stdin", Pipe(io.BytesIO(b"x" * (1 << 20) + b"x")))
     code, _, err = ask("--message", "-")
     assert code == WRONG_USAGE

@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 from gateway.cli import main
-from gateway.cli.console import FAILED, WRONG_CONFIG, WRONG_USAGE, legible
-from gateway.cli.transcript import moment
+from gateway.cli.console import FAILED, WRONG_CONFIG, WRONG_USAGE, legible, moment
 from gateway.model.chat import Image, Message, ToolCall
 from gateway.model.session import Turn
 from gateway.sessions.sqlite import SqliteStore

@@ -150,6 +150,36 @@ assert code == 0, code
 print(json.dumps(sorted(set(sys.modules) - before)))
 """
 
+CALL = """
+import json, sys
+import asyncio, argparse
+before = set(sys.modules)
+import gateway.cli
+code = gateway.cli.main(["call", "health", "--url", "ws://127.0.0.1:1", "--token", "t"])
+assert code == 69, code
+print(json.dumps(sorted(set(sys.modules) - before)))
+"""
+
+NOT_FOR_CALLING = {
+    "gateway.app": "the gateway is elsewhere",
+    "gateway.agents": "the gateway is elsewhere",
+    "gateway.api": "the gateway is elsewhere",
+    "gateway.providers.upstream": "is a client for HTTP",
+    "gateway.config.json5": "--url and --token leave nothing to read",
+    "gateway.config.schema": "--url and --token leave nothing to read",
+    "gateway.config.show": "nobody asked for the option table",
+    "gateway.cli.chat": "belongs to another command",
+    "gateway.cli.terminal": "belongs to other commands",
+    "gateway.messages": "belongs to other commands",
+    "uuid": "ids come from the system",
+    "random": "ids come from the system",
+    "urllib.request": "the client is ours",
+    "http.client": "the client is ours",
+    "sqlite3": "belongs to the gateway",
+    "pathlib": "three functions of os do, in a tenth of the time",
+}
+"""Modules that a command which asks a gateway does not load, and why."""
+
 NOT_FOR_SERVING = {
     "sqlite3": "belongs to the SQLite store, which loads on demand",
     "unittest": "belongs to tests",
@@ -185,11 +215,14 @@ NOT_FOR_EMBEDDING = {
     "uvloop": "is the embedder's choice",
 }
 
-SERVING_MODULES = 110
+SERVING_MODULES = 113
 """Loaded until an embedded gateway listens, beyond asyncio.  Each costs start-up and memory."""
 
-RUN_MODULES = 125
+RUN_MODULES = 130
 """Loaded until `gateway run` listens, beyond asyncio, argparse, dataclasses, logging and pathlib."""
+
+CALL_MODULES = 58
+"""Loaded until `gateway call` has asked, beyond asyncio and argparse.  Each is time that somebody waits."""
 
 
 def judge(what: str, loaded: list[str], forbidden: dict[str, str], limit: int) -> None:
@@ -206,3 +239,7 @@ def test_the_command_loads_what_it_needs(tmp_path: Path) -> None:
     config = tmp_path / "gateway.json5"
     config.write_text('{agents: {list: [{id: "main", runtime: {type: "echo"}}]}}', encoding="utf-8")
     judge("`gateway run`", python(RUN, str(config)), NOT_FOR_SERVING, RUN_MODULES)
+
+
+def test_a_command_that_asks_loads_what_it_needs() -> None:
+    judge("`gateway call`", python(CALL), NOT_FOR_CALLING, CALL_MODULES)

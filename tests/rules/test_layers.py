@@ -17,9 +17,11 @@ RANK = {
     "errors": 0,
     "model": 1,
     "addresses": 1,
+    "json_limits": 1,
     "ports": 2,
     "deadlines": 2.5,  # a tool that the rooms above share, sessions among them
     "throttle": 3,
+    "logring": 3,
     "messages": 3,
     "processes": 3,
     "targets": 3,
@@ -35,6 +37,8 @@ RANK = {
     "listening": 5,
     "bounds": 5,
     "assembly": 5,
+    "extras": 5.5,
+    "switchboard": 5.5,
     "app": 6,
     "cli": 7,
     # Doors to the building: they may look at every floor, and no floor looks at them.
@@ -56,7 +60,7 @@ HOME = {"h11": "wire/heads.py", "wsproto": "wire/websocket.py"}
 """The one file that may import a dependency: the one line that a vendorer edits."""
 
 STANDARD = sys.stdlib_module_names
-LAZY = {"app.py", "assembly.py"}
+LAZY = {"app.py", "assembly.py", "extras.py"}
 """Where an import may stand in a function: the tables of kinds that load a provider or a store on demand."""
 
 
