@@ -103,8 +103,7 @@ class Gateway:
         settings = self.config.gateway
         self._environ = dict(environ or {})
         self._enabled = config is None or settings.http.endpoints.chat_completions.enabled
-        self._token = token
-        self._clock = clock
+        self._token, self._clock = token, clock
         self._ids = ids or random_ids()
         self._limits = limits or connection_limits(self.config)
         self._drain = settings.shutdown.drain_ms / 1000 if drain is None else drain
@@ -114,7 +113,7 @@ class Gateway:
         self._proxies = proxies(self.config)
         self._image_limits = image_limits(self.config)
         self._fetcher = fetcher(self.config, self._image_limits)
-        self._links = dict(links or {})
+        self._source, self._logs, self._links = source, logs, dict(links or {})
         self._compression = settings.ws.compression if compression is None else compression
         require_guarded(self.config, self._addresses, token, has_keys=keys is not None)
         self._assembly = Assembly(self.config, agents or {}, self._environ, tools=tools, ids=self._ids, clock=clock)
@@ -124,16 +123,15 @@ class Gateway:
         self._rates: Any = None
         self._answers: Any = None
         self._guard: Guard | None = None
-        self._conversations = conversations = self._assembly.conversations(store, clock)
-        interceptor = self._assembly.interceptor(conversations)
-        self.runs = Runs(self.registry, conversations, self.config.agents.max_concurrent_runs, interceptor)
+        self._conversations = self._assembly.conversations(store, clock)
+        interceptor = self._assembly.interceptor(self._conversations)
+        self.runs = Runs(self.registry, self._conversations, self.config.agents.max_concurrent_runs, interceptor)
         sessions = self.config.session
         self.planner = Planner(self.registry, self._ids, sessions.sources, sessions.chat_id_headers)
         self._listeners: list[Listener] = []
         self._server: Server | None = None
         self._control: Any = None  # from the first WebSocket on
         self._extensions: Any = None
-        self._source, self._logs = source, logs
         self._since = clock()
         self._state = "new"
         self._closed: asyncio.Event | None = None

@@ -98,17 +98,19 @@ def control(
     )
     book.listeners.append(lambda _, begins: None if begins else health.touched())
     paired = _devices(environ, hub, services.now)
-    given = [method for family in FAMILIES for method in family.methods(services)]
-    methods = [of_protocol(method) for method in (*given, *devices.methods(services, paired))]
-    connects = Connects(
-        guard,
-        paired,
-        Origins(config.gateway.http.cors.allowed_origins),
-        clock=services.now,
-        penalties=Penalties(loop.time),
-        mode=_mode(config, environ),
-    )
+    families = [family.methods(services) for family in FAMILIES]
+    methods = [of_protocol(method) for family in (*families, devices.methods(services, paired)) for method in family]
+    connects = _connects(guard, paired, config, environ, services.now)
     return Control(services, connects, methods, loop)
+
+
+def _connects(
+    guard: Guard, paired: Devices, config: Config, environ: Mapping[str, str], now: Callable[[], int]
+) -> Connects:
+    """What judges who may come in."""
+    origins = Origins(config.gateway.http.cors.allowed_origins)
+    penalties = Penalties(asyncio.get_running_loop().time)
+    return Connects(guard, paired, origins, clock=now, penalties=penalties, mode=_mode(config, environ))
 
 
 def _devices(environ: Mapping[str, str], hub: Hub, now: Callable[[], int]) -> Devices:

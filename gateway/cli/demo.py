@@ -11,8 +11,8 @@ from ..app import Gateway
 from ..config import Config
 from ..model.names import PUBLIC
 from .console import StartError, say, write
-from .serve import serve
-from .setup import keep_log, log_to_stderr, port
+from .serve import keep_log, serve
+from .setup import log_to_stderr, port
 
 __all__ = ["add_arguments", "execute"]
 

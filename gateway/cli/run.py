@@ -9,8 +9,8 @@ from argparse import ArgumentParser, Namespace
 from ..config import Loaded
 from .build import build
 from .console import say
-from .serve import serve
-from .setup import add_config, add_mirrors, keep_log, load_config, log_to_stderr
+from .serve import keep_log, serve
+from .setup import add_config, add_mirrors, load_config, log_to_stderr
 from .systemd import inherited_sockets
 
 __all__ = ["add_arguments", "execute"]

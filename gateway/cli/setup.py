@@ -8,10 +8,9 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Iterable
 
 from .. import config  # whose parts are loaded when they are asked for
-from ..logring import LogRing
 from ..model.names import DEFAULT_CONFIG_PATHS, environment
 
-__all__ = ["add_config", "add_mirrors", "keep_log", "load_config", "log_to_stderr", "port"]
+__all__ = ["add_config", "add_mirrors", "load_config", "log_to_stderr", "port"]
 
 _MIRRORS = {
     "port": ("gateway.port", "N"),
@@ -68,13 +67,6 @@ def load_config(
         kept = loaded.config.replace(session=session.replace(store="sqlite"))
         loaded = loaded._replace(config=kept)
     return loaded
-
-
-def keep_log() -> LogRing:
-    """Keep the end of the log in memory, for operators that ask for it."""
-    ring = LogRing()
-    logging.getLogger().addHandler(ring)
-    return ring
 
 
 def log_to_stderr(level: int) -> None:

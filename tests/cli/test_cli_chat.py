@@ -284,6 +284,47 @@ def test_an_answer_that_was_completed_meanwhile() -> None:
     assert "[the connection to the gateway was lost" in err
 
 
+def test_an_answer_that_waits_for_its_turn() -> None:
+    """The connection was lost, and the gateway goes on with another run of the session first."""
+
+    def first(wire: Wire) -> None:
+        open_session(wire)
+        runs.append(said(wire, "hi"))
+        wire.connection.socket.close()
+
+    def second(wire: Wire) -> None:
+        open_session(wire, inFlightRun={"runId": "other", "text": "Theirs"})
+        request = wire.request("chat.send")
+        assert request["params"]["idempotencyKey"] == runs[0]
+        wire.answer(request, {"runId": runs[0], "status": "in_flight"})
+        tell(wire, "other", "Theirs")
+        tell(wire, runs[0], "Mine")
+        wire.connection.recv()
+
+    runs: list[str] = []
+    with scripted(first, second) as gateway:
+        assert chat(gateway, "hi\n")[:2] == (0, "Theirs\nMine\n")
+
+
+def test_an_answer_that_is_not_kept() -> None:
+    def first(wire: Wire) -> None:
+        open_session(wire)
+        runs.append(said(wire, "hi"))
+        wire.connection.socket.close()
+
+    def second(wire: Wire) -> None:
+        open_session(wire)
+        wire.answer(wire.request("chat.send"), {"runId": runs[0], "status": "ok"})
+        wire.answer(wire.request("chat.history"), {"messages": [user("hi", runs[0])]})
+        wire.connection.recv()
+
+    runs: list[str] = []
+    with scripted(first, second) as gateway:
+        code, out, err = chat(gateway, "hi\n")
+    assert (code, out) == (FAILED, "")
+    assert err.endswith("[the answer is not kept; say it again]\n")
+
+
 def test_an_answer_that_is_lost() -> None:
     def first(wire: Wire) -> None:
         open_session(wire)
@@ -291,7 +332,8 @@ def test_an_answer_that_is_lost() -> None:
         wire.close(1012, "service restart")
 
     def second(wire: Wire) -> None:
-        open_session(wire)
+        wire.greet(snapshot={"uptimeMs": 1})
+        wire.answer(wire.request("chat.history"), {"messages": []})
         tell(wire, said(wire, "next"), "here")
         wire.connection.recv()
 

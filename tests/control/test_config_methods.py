@@ -202,18 +202,32 @@ def test_nothing_to_change(path: Path) -> None:
     with_file(path, ask)
 
 
+async def status_of(gateway: Gateway, key: str) -> int:
+    """What a request with this key is answered: 401 where it is none."""
+    host, _, port = gateway.urls[0].removeprefix("http://").partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(
+        f"GET /v1/models HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\nconnection: close\r\n\r\n".encode()
+    )
+    answer = await reader.read()
+    writer.close()
+    return int(answer.split()[1])
+
+
 def test_keys_are_taken_over_at_once(path: Path) -> None:
     async def ask(client: Peer, gateway: Gateway) -> None:
         found = await client.get("config.get")
-        patch = {"gateway": {"auth": {"keys": [{"id": "b", "secret": "key-of-b", "scopes": ["operator"]}]}}}
+        patch = {"gateway": {"auth": {"keys": [{"id": "b", "secret": "key-of-b"}]}}}
+        assert await status_of(gateway, "key-of-b") == 401
         answer = await client.get("config.patch", raw=json.dumps(patch), baseHash=found["hash"])
         assert answer["applied"] == ["keys"]
         assert "restart" not in answer
-        async with peer(gateway, "key-of-b", ("operator.read",)) as other:
-            again = await other.get("config.get")
+        assert await status_of(gateway, "key-of-b") == 200
+        again = await client.get("config.get")
         assert again["appliedConfigHash"] == again["hash"] == answer["hash"]
 
-    with_file(path, ask)
+    enabled = "http: { endpoints: { chatCompletions: { enabled: true } } },"
+    with_file(path, ask, TEXT.replace("gateway: {", f"gateway: {{ {enabled}", 1))
 
 
 def test_keys_of_agents_that_are_to_come_need_a_restart(path: Path) -> None:
@@ -355,7 +369,7 @@ def test_scopes(path: Path) -> None:
 
 def test_keys_for_single_agents_see_neither_configuration_nor_log() -> None:
     async def main() -> None:
-        key = Key(Caller("a", frozenset({"main"}), frozenset({"operator"})))
+        key = Key(Caller("a", frozenset({"main"}), frozenset({"operator.admin"})))
         async with (
             Gateway(agents={"main": echo}, listen="127.0.0.1:0", keys={"secret-of-a": key}, logs=LogRing()) as gateway,
             peer(gateway, "secret-of-a") as client,

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
+from logging import getLogger
 from typing import Any, NamedTuple
 
 from ...config.edit import MAX_DEPTH, edit
@@ -36,6 +37,10 @@ from ..services import Services
 
 __all__ = ["methods"]
 
+_logger = getLogger(__name__)
+
+NOTE_CHARACTERS = 200
+"""Of the reason that a client gives for a change: it stands in the log."""
 MOST_SHOWN = 20
 """Problems that the message of a refusal tells; its details have them all."""
 
@@ -51,8 +56,12 @@ Make = Callable[[Snapshot], str]
 
 
 class _Written(NamedTuple):
-    before: Snapshot
+    """`config` is the new document without its secrets, `paths` the options that differ from before."""
+
+    changed: bool
     after: Snapshot
+    config: Any
+    paths: list[str]
 
 
 class _ConfigMethods:
@@ -102,7 +111,7 @@ class _ConfigMethods:
             raise RpcError(INVALID_REQUEST, _NO_FILE)
         if len(call.params["raw"]) > MAX_FILE_BYTES:
             raise RpcError(INVALID_REQUEST, f"invalid {method} params: raw: at most {MAX_FILE_BYTES} characters")
-        work = self._change(source, (call.params.get("baseHash") or "").strip(), method, make)
+        work = self._change(source, call, method, make)
         task = asyncio.get_running_loop().create_task(work, name=method)
         self._writes.add(task)
         task.add_done_callback(self._written)
@@ -113,22 +122,24 @@ class _ConfigMethods:
         if not task.cancelled():
             task.exception()  # whoever waited for it has it
 
-    async def _change(self, source: ConfigSource, base_hash: str, method: str, make: Make) -> dict[str, Any]:
+    async def _change(self, source: ConfigSource, call: Call, method: str, make: Make) -> dict[str, Any]:
+        base_hash = (call.params.get("baseHash") or "").strip()
         async with self._lock:
-            written = await _in_thread(partial(_make_and_write, source, base_hash, make))
-            before, after = written
+            written: _Written = await _in_thread(partial(_make_and_write, source, base_hash, make))
+            after = written.after
             assert after.loaded is not None, "it was written"
-            answer: dict[str, Any] = {"ok": True}
-            if before.exists and before.text == after.text:
-                answer["noop"] = True
             applied, problems = self._take_over(after)
         services = self._services
-        if "noop" not in answer:
+        if written.changed:
+            paths, note = ", ".join(written.paths) or "no option", call.params.get("note", "")[:NOTE_CHARACTERS]
+            who = call.client.conn_id
+            _logger.info("%s of connection %s changed %s: %s; note: %r", method, who, after.path, paths, note)
             event = {"path": after.path, "hash": after.hash, "ts": services.now()}
             services.hub.broadcast("config.changed", event, scope=READ, droppable=True)
-        assert after.document is not None, "it was written"
-        answer |= {"path": after.path, "hash": after.hash, "config": redact(after.document.value)}
-        answer["changedPaths"] = _changed_paths(before, after)
+        answer = {
+            "ok": True, **({} if written.changed else {"noop": True}), "path": after.path, "hash": after.hash,
+            "config": written.config, "changedPaths": written.paths,
+        }  # fmt: skip
         if applied:
             answer["applied"] = applied
         pending = [*differences(self._services.config, after.loaded.config)]
@@ -186,12 +197,16 @@ def _make_and_write(source: ConfigSource, base_hash: str, make: Make) -> _Writte
         raise RpcError(INVALID_REQUEST, str(error)) from None
     except Json5Error as error:
         raise RpcError(INVALID_REQUEST, f"invalid config: raw:{error.line}:{error.column}: {error.msg}") from None
+    changed = not before.exists or text != before.text
     try:
-        return _Written(before, before if before.exists and text == before.text else source.replace(before, text))
+        after = source.replace(before, text) if changed else before
     except SourceChangedError:
         raise RpcError(INVALID_REQUEST, _CHANGED) from None
     except ConfigError as error:
         raise _invalid(error.problems) from None
+    if after.loaded is None or after.document is None:  # as it was, and it was none
+        raise _invalid(after.problems)
+    return _Written(changed, after, redact(after.document.value), _changed_paths(before, after))
 
 
 def _replaced(raw: str, before: Snapshot, *, keeps_agents: bool) -> str:
