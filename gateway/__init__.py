@@ -18,10 +18,12 @@ Layout, from the lowest floor to the highest; each imports only from lower ones:
     errors             every error that is raised on purpose
     model              what travels between the floors: requests, runs, events
     addresses          what an IP address means to a limit
+    json_limits        how much a JSON text may hold
     ports, deadlines   contracts where floors meet; many time limits on one timer
     throttle           failed authentications, counted
     messages           messages as OpenAI's API has them
     targets            what a configuration names as `module:function`
+    logring            the end of the log, in memory
     processes          programs that are started, and ended with all they have started
     wire               protocols without I/O: HTTP/1.1, WebSocket, server-sent events
     config             the JSON5 reader, the option table
@@ -52,6 +54,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Agent": ".ports",
     "AgentError": ".errors",
+    "Call": ".control.method",
     "Caller": ".model.caller",
     "ChatRequest": ".model.chat",
     "ConfigError": ".errors",
@@ -65,6 +68,7 @@ _HOMES = {
     "Rate": ".model.key",
     "ReasoningDelta": ".model.run",
     "RequestError": ".errors",
+    "RpcError": ".control.problem",
     "RunDone": ".model.run",
     "RunFailed": ".model.run",
     "RunInput": ".model.run",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from . import __version__
@@ -13,26 +13,49 @@ from .api.guard import Guard
 from .assembly import Assembly
 from .config.auth import resolve_auth
 from .config.schema import Config
+from .config.source import ConfigSource
 from .control.connect import Connects, Penalties
 from .control.devicefile import FILE_NAME, DeviceFile
 from .control.devices import Devices
 from .control.feed import Feed
+from .control.health import Health
 from .control.hub import Hub
-from .control.method import of_protocol
-from .control.methods import agent, chat, devices, session_changes, sessions, system
+from .control.method import Method, of_protocol
+from .control.methods import (
+    absent,
+    agent,
+    agents,
+    chat,
+    devices,
+    models,
+    session_changes,
+    sessions,
+    system,
+    tools,
+    wakes,
+)
+from .control.methods import config as config_methods
+from .control.methods import logs as log_methods
 from .control.origins import Origins
 from .control.presence import Presence
+from .control.roster import Roster
 from .control.rows import Rows
 from .control.runs import RunBook
 from .control.scopes import PAIRING
 from .control.sending import Sending
 from .control.service import Control
 from .control.services import Services
+from .control.wakes import Wakes
 from .errors import ConfigError
-from .ports import Ids
-from .sessions.place import state_folder
+from .logring import LogRing
+from .ports import Ids, SessionStore
+from .sessions.deferred import DeferredStore
+from .sessions.place import file_of, state_folder
+from .sessions.store import MemoryStore
 
 __all__ = ["control"]
+
+FAMILIES = (agent, agents, models, config_methods, log_methods, system, tools, wakes, absent)
 
 
 def control(
@@ -46,6 +69,9 @@ def control(
     ids: Ids,
     since: float,
     environ: Mapping[str, str],
+    source: Callable[[], ConfigSource] | None = None,
+    reload: Callable[[Config, Mapping[str, str]], Sequence[str]] | None = None,
+    logs: LogRing | None = None,
 ) -> Control:
     """The protocol of a gateway.  From now on its runs are watched.  To be called in its event loop."""
     loop = asyncio.get_running_loop()
@@ -53,44 +79,68 @@ def control(
     registry = assembly.registry
     book = RunBook(runs, hub, loop, clock, lambda agent_id: registry.by_id[agent_id].shows_reasoning)
     runs.observer = book
+    roster = Roster(registry, config, assembly.models)
+    presence = Presence(hub, loop, clock, __version__, ids(32))
+    health = Health(
+        conversations.store,
+        roster,
+        hub,
+        loop,
+        clock,
+        path=_place(conversations.store, config, environ),
+        state_version=lambda: services.state_version,
+    )
     services = Services(
         registry=registry,
         conversations=conversations,
         store=conversations.store,
         hub=hub,
         book=book,
-        presence=Presence(hub, loop, clock, __version__, ids(32)),
+        presence=presence,
+        roster=roster,
+        health=health,
+        wakes=Wakes(book, hub, clock, ids),
         config=config,
         clock=clock,
         ids=ids,
         since=since,
         version=__version__,
         environ=environ,
+        source=None if source is None else source(),
+        reload=reload,
+        logs=logs,
+        tools=assembly.invoker(),
     )
+    book.listeners.append(lambda _, begins: None if begins else health.touched())
     paired = _devices(environ, hub, services.now)
+    families = [family.methods(services) for family in FAMILIES]
+    families += [devices.methods(services, paired), _talk(services, loop)]
+    methods = [of_protocol(method) for family in families for method in family]
+    connects = _connects(guard, paired, config, environ, services.now)
+    return Control(services, connects, methods, loop)
+
+
+def _talk(services: Services, loop: asyncio.AbstractEventLoop) -> list[Method]:
+    """The methods of sessions, and of what is said in them; from now on clients are told what happens there."""
     rows = Rows(services)
     feed = Feed(services, rows, loop)
-    conversations.scribe = feed
-    book.listeners.append(feed.listen)
+    services.conversations.scribe = feed
+    services.book.listeners.append(feed.listen)
     sending = Sending(services, feed, loop)
-    families = [
-        agent.methods(services),
-        chat.methods(services, rows, feed, sending),
-        sessions.methods(services, rows),
-        session_changes.methods(services, rows, feed, sending),
-        system.methods(services),
-        devices.methods(services, paired),
+    return [
+        *chat.methods(services, rows, feed, sending),
+        *sessions.methods(services, rows),
+        *session_changes.methods(services, rows, feed, sending),
     ]
-    methods = [of_protocol(method) for family in families for method in family]
-    connects = Connects(
-        guard,
-        paired,
-        Origins(config.gateway.http.cors.allowed_origins),
-        clock=services.now,
-        penalties=Penalties(loop.time),
-        mode=_mode(config, environ),
-    )
-    return Control(services, connects, methods, loop)
+
+
+def _connects(
+    guard: Guard, paired: Devices, config: Config, environ: Mapping[str, str], now: Callable[[], int]
+) -> Connects:
+    """What judges who may come in."""
+    origins = Origins(config.gateway.http.cors.allowed_origins)
+    penalties = Penalties(asyncio.get_running_loop().time)
+    return Connects(guard, paired, origins, clock=now, penalties=penalties, mode=_mode(config, environ))
 
 
 def _devices(environ: Mapping[str, str], hub: Hub, now: Callable[[], int]) -> Devices:
@@ -106,3 +156,15 @@ def _mode(config: Config, environ: Mapping[str, str]) -> str:
         return resolve_auth(config.gateway, environ).mode
     except ConfigError:  # the secret was given by an embedder, who has no name for it
         return "token"
+
+
+def _place(store: SessionStore, config: Config, environ: Mapping[str, str]) -> str:
+    """Where sessions are kept, in words."""
+    if isinstance(store, MemoryStore):
+        return "memory"
+    if isinstance(store, DeferredStore):
+        try:
+            return file_of(config.session.store or "", environ)
+        except ConfigError:
+            return "nowhere"  # each request with a session tells why
+    return str(getattr(store, "path", type(store).__name__))

@@ -1,5 +1,5 @@
-"""Fixtures for all tests.  The ones that start gateway processes stand in `e2e/processes.py`, and for those that are attacked in
-`attacks/siege.py`.
+"""Fixtures for all tests.  The ones that start gateway processes stand in `e2e/processes.py`, for those that are attacked in
+`attacks/siege.py`, and for the clients of OpenClaw in `e2e/openclaw_product.py`.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ FOLDERS = (
     "wire",
 )
 sys.path[:0] = [str(HERE / folder) for folder in FOLDERS]
-pytest_plugins = ["processes", "siege"]
+pytest_plugins = ["processes", "siege", "openclaw_product"]  # the first one is what the others import
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -11,7 +11,7 @@ from ..app import Gateway
 from ..config import Config
 from ..model.names import PUBLIC
 from .console import StartError, say, write
-from .serve import serve
+from .serve import keep_log, serve
 from .setup import log_to_stderr, port
 
 __all__ = ["add_arguments", "execute"]
@@ -31,11 +31,18 @@ def add_arguments(parser: ArgumentParser) -> None:
 def execute(options: Namespace) -> int:
     """Serve; returns the exit code.  Raises StartError."""
     log_to_stderr(logging.INFO)
+    logs = keep_log()
     token = os.urandom(TOKEN_BYTES).hex()
 
+    logs.hide([token])
+
     def attempt(number: int) -> int:
-        gateway = Gateway(agents={"main": echo}, listen=f"127.0.0.1:{number}", token=token)
-        return serve(gateway, lambda urls: write(_introduction(urls[0], token)))
+        gateway = Gateway(agents={"main": echo}, listen=f"127.0.0.1:{number}", token=token, logs=logs)
+        return serve(gateway, lambda urls: announce(urls[0]))
+
+    def announce(url: str) -> None:
+        logs.note(f"listening on {url}")
+        write(_introduction(url, token))
 
     if options.port is not None:
         try:

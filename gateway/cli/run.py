@@ -6,9 +6,10 @@ import logging
 import os
 from argparse import ArgumentParser, Namespace
 
+from ..config import Loaded
 from .build import build
 from .console import say
-from .serve import serve
+from .serve import keep_log, serve
 from .setup import add_config, add_mirrors, load_config, log_to_stderr
 from .systemd import inherited_sockets
 
@@ -26,12 +27,19 @@ def execute(options: Namespace) -> int:
     """Serve; returns the exit code.  Raises ConfigError."""
     loaded = load_config(options, verbose=options.verbose)
     log_to_stderr(logging.DEBUG if options.verbose else logging.INFO)
+    logs = keep_log()
     say(*(f"warning: {warning}" for warning in loaded.warnings))
-    gateway, credential = build(loaded, inherited_sockets(os.environ))
+
+    def reread(text: str | None = None) -> Loaded:
+        return load_config(options, verbose=options.verbose, path=loaded.path, text=text)
+
+    gateway, credential = build(loaded, inherited_sockets(os.environ), reread=reread, logs=logs)
     chat = loaded.config.gateway.http.endpoints.chat_completions.enabled
 
     def announce(urls: list[str]) -> None:
-        say(*(f"listening on {url}" for url in urls))
+        listening = [f"listening on {url}" for url in urls]
+        say(*listening)
+        logs.note(*listening)
         if credential.mode == "none":
             say("without authentication: every program on this machine may use the agents")
         if not chat:
@@ -40,4 +48,4 @@ def execute(options: Namespace) -> int:
                 f"the chat endpoint is off; gateway.http.endpoints.chatCompletions.enabled: true in {where} turns it on"
             )
 
-    return serve(gateway, announce, lambda: load_config(options, verbose=options.verbose))
+    return serve(gateway, announce, reread)

@@ -16,6 +16,7 @@ from typing import Any
 from ..app import Gateway
 from ..config import Loaded
 from ..errors import ConfigError
+from ..logring import LogRing
 from ..server.cuts import LOG_PAUSE
 from .console import StartError, say
 from .systemd import Notifier
@@ -23,7 +24,7 @@ from .systemd import Notifier
 if sys.platform != "win32":
     import resource
 
-__all__ = ["serve"]
+__all__ = ["keep_log", "serve"]
 
 _logger = getLogger(__name__)
 
@@ -44,6 +45,13 @@ def serve(gateway: Gateway, announce: Callable[[list[str]], None], reread: Calla
     finally:
         notifier.close()
     return 0
+
+
+def keep_log() -> LogRing:
+    """Keep the end of the log in memory, for operators that ask for it."""
+    ring = LogRing()
+    getLogger().addHandler(ring)
+    return ring
 
 
 class _Service:

@@ -48,15 +48,20 @@ def port(text: str) -> int:
     return int(text)
 
 
-def load_config(given: Namespace, *, verbose: bool = False) -> config.Loaded:
-    """The configuration with the flags in it.  Raises ConfigError."""
+def load_config(
+    given: Namespace, *, verbose: bool = False, path: str | None = None, text: str | None = None
+) -> config.Loaded:
+    """The configuration with the flags in it.  `text` stands in for what the file, which is `path` then, holds.
+
+    Raises ConfigError.
+    """
     flags = {path: getattr(given, name, None) for name, (path, _) in _MIRRORS.items()}
     overrides: dict[str, object] = {path: value for path, value in flags.items() if value is not None}
     if "gateway.auth.token" in overrides:
         overrides["gateway.auth.mode"] = "token"  # whoever gives a token means it, whatever the file says
     if verbose:
         overrides["gateway.http.accessLog"] = True
-    loaded = config.load(given.config, environ=os.environ, overrides=overrides)
+    loaded = config.load(path or given.config, environ=os.environ, overrides=overrides, text=text)
     session = loaded.config.session
     if session.store is None:  # commands keep sessions; programs that embed a gateway say so if they want that
         kept = loaded.config.replace(session=session.replace(store="sqlite"))

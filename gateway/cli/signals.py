@@ -13,17 +13,20 @@ from .console import UnansweredError, complain
 __all__ = ["concluded", "until_signal"]
 
 
-def concluded(work: Coroutine[Any, Any, None]) -> int:
+def concluded(work: Coroutine[Any, Any, int | None]) -> int:
     """Do the work of a command that asks a gateway; returns the exit code, after a word about what went wrong."""
     try:
         return asyncio.run(until_signal(work))
     except UnansweredError as error:
-        complain(str(error))
+        complain(*str(error).split("\n"))
         return error.exit_code
 
 
-async def until_signal(work: Coroutine[Any, Any, None]) -> int:
-    """The exit code.  Another signal than Ctrl-C ends the work as well, and what it has started."""
+async def until_signal(work: Coroutine[Any, Any, int | None]) -> int:
+    """The exit code, 0 where the work gives none.
+
+    Another signal than Ctrl-C ends the work as well, and what it has started.
+    """
     loop = asyncio.get_running_loop()
     task = loop.create_task(work)
     received: list[int] = []
@@ -38,9 +41,8 @@ async def until_signal(work: Coroutine[Any, Any, None]) -> int:
             with suppress(NotImplementedError, ValueError, RuntimeError):  # on Windows, or beside the main thread
                 loop.add_signal_handler(number, end, number)
     try:
-        await task
+        return await task or 0
     except asyncio.CancelledError:
         if not received:
             raise
         return 128 + received[0]
-    return 0

@@ -14,6 +14,10 @@ checks    what options must hold together
 auth      which secret clients must show
 loader    from a file name, or none, to a configuration
 show      the option table and a configuration, for people
+redact    a configuration without its secrets
+patch     a part of a configuration laid over the whole
+source    the file, for those who change it
+json_schema  the option table as a JSON Schema
 
 Nothing here reads the process environment: it is handed in.
 
@@ -34,6 +38,7 @@ _HOMES = {
     "Auth": ".schema_auth",
     "ChatCompletions": ".schema",
     "Config": ".schema",
+    "ConfigSource": ".source",
     "ControlUi": ".schema",
     "Cors": ".schema",
     "Credential": ".auth",
@@ -64,6 +69,7 @@ _HOMES = {
     "options": ".show",
     "resolve_auth": ".auth",
     "resolve_keys": ".auth",
+    "secrets": ".show",
 }
 __all__ = [*_HOMES]  # noqa: PLE0604 - the keys are strings
 

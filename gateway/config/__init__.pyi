@@ -20,7 +20,8 @@ from .schema_agents import AgentDefaults, AgentEntry, Agents, Runtime
 from .schema_auth import Auth, Key, KeyRate, RateLimit
 from .schema_models import Models, Provider, ProviderModel
 from .schema_session import Session
-from .show import OptionRow, effective, markdown, options
+from .show import OptionRow, effective, markdown, options, secrets
+from .source import ConfigSource
 from .values import BUILT_IN_PROVIDERS
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "Auth",
     "ChatCompletions",
     "Config",
+    "ConfigSource",
     "ControlUi",
     "Cors",
     "Credential",
@@ -61,4 +63,5 @@ __all__ = [
     "options",
     "resolve_auth",
     "resolve_keys",
+    "secrets",
 ]

@@ -1,8 +1,7 @@
 """Changes to a JSON5 text that leave everything else as it was written, byte for byte: comments, order, quotes, blanks.
 
-edit         the text with another value in it
-merge_patch  a value with a patch applied to it (RFC 7396)
-align        which elements of an array are those of another one; name_of, what they are known by
+edit   the text with another value in it
+align  which elements of an array are those of another one; name_of, what they are known by
 
 What is new is written as the rest of the text is.  A comment goes only with a value that it stands inside of.
 """
@@ -14,9 +13,9 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from .json5 import Mark, parse, skip
-from .style import Style, indent_at, line_start, same, starts_line, style_of
+from .style import Lines, Style, same, style_of
 
-__all__ = ["MAX_DEPTH", "align", "edit", "merge_patch", "name_of"]
+__all__ = ["MAX_DEPTH", "align", "edit", "name_of"]
 
 MAX_DEPTH = 100
 """Arrays and objects inside one another, in a text to edit: both are walked by recursion, several frames a level."""
@@ -25,9 +24,9 @@ MAX_ALIGNED = 250_000
 """Elements of an old array times those of a new one.  Beyond, elements that moved are not looked for: the time grows
 with this product."""
 
-_REST_OF_LINE = r"[ \t]*(?:/\*(?:[^*\n\r]|\*(?!/))*\*/[ \t]*)*(?://[^\n\r\u2028\u2029]*)?(?=[\n\r])"
+_REST_OF_LINE = r"[ \t]*+(?:/\*(?:[^*\n\r]|\*(?!/))*+\*/[ \t]*+)*+(?://[^\n\r\u2028\u2029]*+)?(?=[\n\r])"
 _LINE_END = r"\r\n|\n|\r"
-_BLANK_RUN = r"[ \t]*"
+_BLANK_RUN = r"[ \t]*+"
 _BLANKS = " \t"
 
 
@@ -50,30 +49,18 @@ def edit(src: str, wanted: Any) -> str:
     document = parse(src, MAX_DEPTH)
     if same(document.value, wanted):
         return src
-    editor = _Editor(src, style_of(src, document))
+    editor = _Editor(src, style_of(src, document), Lines(src, document.line_starts))
     editor.change(document.root, document.value, wanted)
     return editor.text()
-
-
-def merge_patch(value: Any, patch: Any) -> Any:
-    """What RFC 7396 makes of `value` and `patch`: null removes a member, objects merge, all else replaces."""
-    if not isinstance(patch, dict):
-        return patch
-    merged = dict(value) if isinstance(value, dict) else {}
-    for key, change in patch.items():
-        if change is None:
-            merged.pop(key, None)
-        else:
-            merged[key] = merge_patch(merged.get(key), change)
-    return merged
 
 
 class _Editor:
     """Collects replacements of pieces of the text, none of which overlap."""
 
-    def __init__(self, src: str, style: Style) -> None:
+    def __init__(self, src: str, style: Style, lines: Lines) -> None:
         self._src = src
         self._style = style
+        self._lines = lines
         self._pieces: list[tuple[int, int, str]] = []
 
     def text(self) -> str:
@@ -120,8 +107,8 @@ class _Editor:
         self._lay(mark, [*mark.inner.values()], plan, new)
 
     def _replace(self, mark: Mark, new: Any) -> None:
-        inline = mark.value > 0 and not starts_line(self._src, mark.key)
-        indent = indent_at(self._src, mark.key)
+        inline = mark.value > 0 and not self._lines.begins(mark.key)
+        indent = self._lines.indent(mark.key)
         self._pieces.append((mark.value, mark.end, self._style.value(new, indent, inline=inline)))
 
     def _lay(self, mark: Mark, members: list[Mark], plan: _Plan, new: Any) -> None:
@@ -132,7 +119,7 @@ class _Editor:
         if not kept and not self._has_comments(mark, members):
             self._replace(mark, new)
             return
-        container = _Container(self._src, members)
+        container = _Container(self._src, members, self._lines)
         if kept or not plan:
             self._pieces += container.without(kept)
         if not kept and plan:
@@ -142,7 +129,7 @@ class _Editor:
                 self._fill(mark, plan)
                 return
             # Among comments that stay: the first new one takes the place of the first old one.
-            text = self._style.member(first.name, first.value, indent_at(self._src, members[0].key), inline=True)
+            text = self._style.member(first.name, first.value, self._lines.indent(members[0].key), inline=True)
             self._pieces.append((members[0].key, members[0].end, text))
             self._pieces += container.without([0])
             plan = [0, *plan[1:]]
@@ -168,8 +155,8 @@ class _Editor:
         if not run or beside is None:
             return
         member, comma = container.members[beside], container.commas[beside]
-        own = starts_line(self._src, member.key)
-        indent = indent_at(self._src, member.key)
+        own = self._lines.begins(member.key)
+        indent = self._lines.indent(member.key)
         between = self._style.newline + indent if own else " "
         texts = [self._style.member(new.name, new.value, indent, inline=not own) for new in run]
         if after is None:
@@ -186,7 +173,7 @@ class _Editor:
     def _fill(self, mark: Mark, plan: _Plan) -> None:
         """Put the first members into a container that holds nothing but comments; behind these."""
         src, style = self._src, self._style
-        outer = indent_at(src, mark.value)
+        outer = self._lines.indent(mark.value)
         between = style.newline + outer + style.indent
         texts = [style.member(new.name, new.value, outer + style.indent) for new in plan if isinstance(new, _New)]
         comma = "," if style.trailing_comma else ""
@@ -206,8 +193,9 @@ class _Editor:
 class _Container:
     """The old members of an array or object in the order of the text, and their commas."""
 
-    def __init__(self, src: str, members: list[Mark]) -> None:
+    def __init__(self, src: str, members: list[Mark], lines: Lines) -> None:
         self._src = src
+        self._lines = lines
         self.members = members
         self.commas = [_comma(src, member) for member in members]
         self.trailing_comma = bool(members) and self.commas[-1] is not None
@@ -240,12 +228,14 @@ class _Container:
         """A piece to take out, and the blanks around it that would be too many."""
         src = self._src
         behind = _past_blanks(src, end)
-        begin = line_start(src, start)
-        if not src[begin:start].strip(_BLANKS):
+        begin = self._lines.start(start)
+        if _past_blanks(src, begin) >= start:
             if (rest := re.compile(_LINE_END).match(src, behind)) and begin > 0:
                 return begin, rest.end(), ""
             return start, behind, ""
-        before = begin + len(src[begin:start].rstrip(_BLANKS))
+        before = start
+        while src[before - 1] in _BLANKS:
+            before -= 1
         return (before, end, "") if before < start else (start, behind, "")
 
 

@@ -34,12 +34,11 @@ _REFERENCE = r"\$\{[A-Za-z_][A-Za-z0-9_]*\}"
 _URL_WITH_MORE = r"(?i)[a-z][a-z0-9+.-]*://(?:[^/?#]*@|[^?#]*\?.)"
 """A user, or a query: both carry keys."""
 
-_PIECE = (
-    r"""(?xs) (?P<text> "(?:[^"\\]|\\.)*" | '(?:[^'\\]|\\.)*' ) | (?P<comment> //[^\n\r\u2028\u2029]* | /\*.*?\*/ )"""
-)
-_ASSIGNMENT = r"""(?x)
-    (?P<key> [A-Za-z_-]+ ) (?P<between> ["']? \s* [:=] \s* ["']? )
-    (?P<value> (?<=["']) [^"'\n]+ | (?=[^\s,"'}]*[0-9]) [^\s,"'}]{8,} )"""
+_PIECE = r"""(?xs)
+    "(?:[^"\\]|\\.)*+" | '(?:[^'\\]|\\.)*+' | (?P<comment> //[^\n\r\u2028\u2029]*+ | /\*(?:[^*]|\*(?!/))*+\*/ )"""
+_ASSIGNMENT = r"""(?x) (?<![A-Za-z_-])
+    (?P<key> [A-Za-z_-]++ ) (?P<between> ["']? \s*+ [:=] \s*+ ["']? )
+    (?P<value> (?<=["']) [^"'\n]++ | (?=[^\s,"'}]{0,99}[0-9]) [^\s,"'}]{8,}+ )"""
 """In a comment: an option that is switched off.  What stands without quotes may be a word of a sentence."""
 
 LEAST_IN_COMMENTS = 4

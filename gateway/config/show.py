@@ -11,7 +11,7 @@ from .fields import ListOf, MapOf, Option, Section, SectionClass
 from .kinds import ModelChoice, NameOr
 from .schema import Config
 
-__all__ = ["OptionRow", "effective", "markdown", "options"]
+__all__ = ["OptionRow", "effective", "markdown", "options", "secrets"]
 
 HIDDEN = "***"
 
@@ -40,9 +40,28 @@ def markdown() -> str:
     return "\n".join(lines) + "\n"
 
 
-def effective(config: Config) -> dict[str, Any]:
-    """The configuration as JSON, complete with defaults, without secrets; itself a configuration but for these."""
-    return _section(config)
+def effective(config: Config, hidden: str = HIDDEN) -> dict[str, Any]:
+    """The configuration as JSON, complete with defaults and without secrets; itself a configuration but for these."""
+    return _section(config, hidden)
+
+
+def secrets(config: Config) -> frozenset[str]:
+    """All secrets of a configuration, to keep them out of what is told."""
+    return frozenset(_secrets(config))
+
+
+def _secrets(value: Any, *, secret: bool = False) -> Iterator[str]:
+    if isinstance(value, SectionClass):
+        for name, option in value.OPTIONS.items():
+            yield from _secrets(getattr(value, name), secret=option.is_secret)
+    elif isinstance(value, Mapping):
+        for member in value.values():
+            yield from _secrets(member, secret=secret)
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from _secrets(item, secret=secret)
+    elif secret and isinstance(value, str):
+        yield value
 
 
 def _rows(cls: type[SectionClass], prefix: str) -> Iterator[OptionRow]:
@@ -65,24 +84,24 @@ def _default(value: object) -> str:
     return "none" if value is None or value == () else json.dumps(value)
 
 
-def _section(section: SectionClass) -> dict[str, Any]:
+def _section(section: SectionClass, hidden: str) -> dict[str, Any]:
     members = {}
     for name, option in section.OPTIONS.items():
         value = getattr(section, name)
         if value is not None and (value not in ((), {}) or option.default):  # an empty list may be a choice
-            members[option.key] = _shown(value, option)
+            members[option.key] = _shown(value, option, hidden)
     return members
 
 
-def _shown(value: Any, option: Option) -> Any:
+def _shown(value: Any, option: Option, hidden: str) -> Any:
     if option.is_secret:
-        return dict.fromkeys(value, HIDDEN) if isinstance(value, Mapping) else HIDDEN
+        return dict.fromkeys(value, hidden) if isinstance(value, Mapping) else hidden
     if isinstance(value, SectionClass):
-        return _section(value)
+        return _section(value, hidden)
     if isinstance(value, ModelChoice) and value.fallbacks:
         return {"primary": str(value), "fallbacks": [*value.fallbacks]}
     if isinstance(value, tuple):
-        return [_shown(item, option) for item in value]
+        return [_shown(item, option, hidden) for item in value]
     if isinstance(value, Mapping):
-        return {key: _shown(item, option) for key, item in value.items()}
+        return {key: _shown(item, option, hidden) for key, item in value.items()}
     return value

@@ -24,13 +24,17 @@ from .json5 import Document, Json5Error, parse
 from .loader import MAX_FILE_BYTES, Loaded
 from .tree import Place, Problem
 
-__all__ = ["ConfigSource", "Snapshot", "SourceChangedError", "differences"]
+__all__ = ["ConfigSource", "Snapshot", "SourceChangedError", "SourceUnwritableError", "differences"]
 
 _KEY_BYTES = 32
 
 
 class SourceChangedError(Exception):
     """The file is no longer what it was when the change to it was begun."""
+
+
+class SourceUnwritableError(Exception):
+    """The file could not be written; it is as it was.  The text says why."""
 
 
 class Snapshot(NamedTuple):
@@ -49,15 +53,21 @@ class Snapshot(NamedTuple):
 
 
 class ConfigSource:
-    """A configuration file.  `load` gives the configuration that a text in its place would be, flags and all.
+    """A configuration file.
+
+    `load` gives the configuration that a text in its place would be, flags and all; `check` raises ConfigError for one
+    that a gateway could not start with.
 
     Hashes are keyed, with a key that ends with the process: whoever sees a text without its secrets, and a plain digest
     of all of it, could try out secrets until it fits.
     """
 
-    def __init__(self, path: str, load: Callable[[str], Loaded]) -> None:
+    def __init__(
+        self, path: str, load: Callable[[str], Loaded], check: Callable[[Loaded], object] | None = None
+    ) -> None:
         self.path = os.path.abspath(path)  # noqa: PTH100 - paths are text here
         self._load = load
+        self._check = check
         self._key = os.urandom(_KEY_BYTES)
 
     def read(self) -> Snapshot:
@@ -84,18 +94,21 @@ class ConfigSource:
         """Put `text`, if it is a configuration, in the place of what was there `before`; gives what is there then.
 
         The file is either the old one or the new one, whatever happens; its mode and its owner stay.
-        Raises ConfigError, with all problems; SourceChangedError.
+        Raises ConfigError, with all problems of the text; SourceChangedError; SourceUnwritableError.
         """
         data = text.encode()
         if len(data) > MAX_FILE_BYTES:
             raise ConfigError(f"{self.path}: this would be larger than {MAX_FILE_BYTES} bytes")
         loaded = self._load(text)
+        if self._check is not None:
+            self._check(loaded)
         if self._hash(self._bytes()) != before.hash:
             raise SourceChangedError(self.path)
         try:
             _replace_file(os.path.realpath(self.path), data)
         except OSError as error:
-            raise ConfigError(f"{self.path}: this file cannot be written: {error.strerror}; it is as it was") from None
+            message = f"{self.path}: this file cannot be written: {error.strerror}. It is as it was"
+            raise SourceUnwritableError(message) from None
         return Snapshot(self.path, True, text, self._hash(data), parse(text, MAX_DEPTH), loaded)
 
     def _bytes(self) -> bytes | None:

@@ -2,10 +2,13 @@
 
 Style     indentation, line ends, quotes, commas
 style_of  the style of a document
+Lines     where its lines begin, and how
+same      whether two values are the same document
 """
 
 from __future__ import annotations
 
+import bisect
 import json
 import math
 import re
@@ -15,13 +18,14 @@ from typing import Any, NamedTuple
 
 from .json5 import Document, Mark, skip
 
-__all__ = ["Style", "indent_at", "line_start", "same", "starts_line", "style_of"]
+__all__ = ["Lines", "Style", "same", "style_of"]
 
 WIDTH = 100
 """Up to so many characters an array of scalars is written on one line."""
 
 _BARE_KEY = r"[A-Za-z_$][A-Za-z0-9_$]*"
-_NOTHING = r"[ \t]*(?:/\*(?:[^*]|\*(?!/))*\*/[ \t]*)*"
+_BLANKS = r"[ \t]*+"
+_NOTHING = r"[ \t]*+(?:/\*(?:[^*]|\*(?!/))*+\*/[ \t]*+)*+"
 _QUOTES = "\"'"
 
 
@@ -80,6 +84,7 @@ def style_of(src: str, document: Document) -> Style:
     commas: Counter[bool] = Counter()
     indents: Counter[str] = Counter()
     paddings: Counter[str] = Counter()
+    lines = Lines(src, document.line_starts)
     for mark in _containers(document.root):
         inner = [*(mark.inner or {}).values()]
         if src[mark.value] == "{":
@@ -88,9 +93,9 @@ def style_of(src: str, document: Document) -> Style:
         if not inner:
             continue
         first, last = min(inner, key=_start), max(inner, key=_start)
-        if starts_line(src, first.key):
+        if lines.begins(first.key):
             commas[src[skip(src, last.end)] == ","] += 1
-            indents[src[line_start(src, first.key) : first.key].removeprefix(indent_at(src, mark.value))] += 1
+            indents[lines.indent(first.key).removeprefix(lines.indent(mark.value))] += 1
         elif src[mark.value] == "{":
             paddings[" " if src[mark.value + 1] in " \t" else ""] += 1
     newline = re.search(r"\r\n|\n|\r", src)
@@ -118,21 +123,31 @@ def same(left: Any, right: Any) -> bool:
     return bool(left == right)
 
 
-def line_start(src: str, pos: int) -> int:
-    """Where the line of `pos` begins."""
-    return max(src.rfind("\n", 0, pos), src.rfind("\r", 0, pos)) + 1
+class Lines:
+    """The lines of a text; `starts` are where they begin."""
+
+    def __init__(self, src: str, starts: tuple[int, ...]) -> None:
+        self._src = src
+        self._starts = starts
+
+    def start(self, pos: int) -> int:
+        """Where the line of `pos` begins."""
+        return self._starts[bisect.bisect_right(self._starts, pos) - 1]
+
+    def indent(self, pos: int) -> str:
+        """The blanks that begin the line of `pos`."""
+        start = self.start(pos)
+        return self._src[start : _end(_BLANKS, self._src, start, pos)]
+
+    def begins(self, pos: int) -> bool:
+        """Whether there is nothing but blanks and comments before `pos` on its line."""
+        return _end(_NOTHING, self._src, self.start(pos), pos) == pos
 
 
-def starts_line(src: str, pos: int) -> bool:
-    """Whether there is nothing but blanks and comments before `pos` on its line."""
-    return re.compile(_NOTHING).fullmatch(src, line_start(src, pos), pos) is not None
-
-
-def indent_at(src: str, pos: int) -> str:
-    """The blanks that begin the line of `pos`."""
-    start = line_start(src, pos)
-    line = src[start:pos]
-    return line[: len(line) - len(line.lstrip(" \t"))]
+def _end(pattern: str, src: str, pos: int, end: int) -> int:
+    match = re.compile(pattern).match(src, pos, end)
+    assert match, "nothing at all matches too"
+    return match.end()
 
 
 def _containers(root: Mark) -> Iterator[Mark]:

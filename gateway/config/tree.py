@@ -45,16 +45,18 @@ class Node(NamedTuple):
 
 
 class Problem(str):
-    """`FILE:LINE:COLUMN: path: message`, as text; `path` and `message` are kept apart for programs."""
+    """`FILE:LINE:COLUMN: path: message`, as text; for programs its parts as well."""
 
-    __slots__ = ("message", "path")
+    __slots__ = ("message", "path", "place")
 
+    place: Place
     path: Path
     message: str
 
     def __new__(cls, place: Place, path: Path, message: str) -> Self:
         shown = show_path(path)
         problem = super().__new__(cls, f"{place}: {shown}: {message}" if shown else f"{place}: {message}")
+        problem.place = place
         problem.path = path
         problem.message = message
         return problem

@@ -176,12 +176,12 @@ class _Entry(NamedTuple):
     @property
     def shared(self) -> bool:
         """Whether by the gateway's own secret."""
-        return self.failure is None and self.caller.scopes is None and self.method in {"token", "password"}
+        return self.failure is None and self.caller == EVERYTHING and self.method in {"token", "password"}
 
     @property
     def by_key(self) -> bool:
         """Whether by a key of the configuration."""
-        return self.failure is None and self.caller.scopes is not None
+        return self.failure is None and self.caller != EVERYTHING
 
 
 class Connects:
@@ -304,9 +304,14 @@ class Connects:
 
     @staticmethod
     def _speaks_for_machine(asked: _Asked, visit: Visit, entry: _Entry) -> bool:
-        """Whether it is a backend on this machine: its device is not asked for, and its scopes are kept."""
+        """Whether it is a program of this machine whose device is not asked for, and whose scopes are kept.
+
+        A backend; a CLI too, where nobody has a secret to show: the product asks it for a device, which shows nothing.
+        """
+        if not visit.local or visit.from_page or entry.by_key:
+            return False
         known = entry.shared or entry.method in {"none", "device-token"}
-        return asked.client.is_backend and visit.local and not visit.from_page and known and not entry.by_key
+        return (asked.client.is_backend and known) or (asked.client.is_plain_cli and entry.method == "none")
 
     def _scopes_without_device(self, asked: _Asked, visit: Visit, entry: _Entry) -> tuple[str, ...]:
         """Nobody has approved them for anything: only the programs of this machine keep theirs."""
@@ -317,7 +322,8 @@ class Connects:
 
     def _by_key(self, asked: _Asked, visit: Visit, entry: _Entry) -> Welcome:
         """As far as a key goes."""
-        granted = [scope for scope in entry.caller.scopes or () if scope.startswith(f"{OPERATOR}.")]
+        scopes = entry.caller.scopes
+        granted = [ADMIN] if scopes is None else [scope for scope in scopes if scope.startswith(f"{OPERATOR}.")]
         if not granted or asked.role != OPERATOR:
             raise self._unauthorized(asked, visit, Unauthorized("key_scope_missing", asked.provided))
         return self._welcome(asked, entry, common(asked.scopes, sorted(granted)), {})

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
+from ..addresses import is_loopback
 from ..model.http import Peer, RequestHead
 
 __all__ = ["INVALID", "REFUSED", "Origins", "is_local"]
@@ -59,10 +60,12 @@ def is_local(head: RequestHead, peer: Peer) -> bool:
     """Whether a program of this machine asks for itself, and not a proxy for somebody.
 
     A proxy says so in its headers, or leaves the name in Host that it was asked for: one that is not this machine's is
-    not taken for local, which pairs devices and keeps scopes without anybody's approval.
+    not taken for local, which pairs devices and keeps scopes without anybody's approval.  Where proxies of this machine
+    are trusted, `peer` is never local; who comes from here without their headers did not come by way of them.
     """
     fields = head.fields
-    if not peer.local or any(_is_forwarded(name) for name in fields):
+    here = peer.local or not peer.host or is_loopback(peer.host)
+    if not here or any(_is_forwarded(name) for name in fields):
         return False
     host = fields.get(b"host", b"").decode("latin-1").lower()
     return not peer.host or not host or _is_loopback(_name(host)) or _address(_name(host)) is not None

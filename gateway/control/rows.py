@@ -5,19 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..errors import ConfigError
 from ..model.caller import Caller
 from ..model.names import OWN
 from ..model.session import SessionInfo
 from ..sessions.keys import bare, plain
-from ..sessions.place import file_of
 from .record import Record
 from .services import Services
 from .sessions import MAIN, agent_of
 
 __all__ = ["Rows"]
-
-MEMORY = "memory"
 
 # Settings that are only kept, as `sessions.patch` is given them, and shown.
 _SHOWN = (
@@ -34,28 +30,28 @@ class Rows:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        store = services.config.session.store
-        self.path = MEMORY if store is None or store == MEMORY else _path(store, services.environ)
-        """Where sessions are kept, in words."""
 
-    def model(self, agent_id: str, info: SessionInfo | None = None) -> tuple[str, str]:
-        """Provider and model that answer in a session.  An agent that is a program is told as one of the gateway's."""
-        chosen = None if info is None else info.model
-        provider, _, model = (chosen or self._services.registry.own_model(agent_id) or f"{OWN}/{agent_id}").partition(
-            "/"
-        )
-        return provider, model
+    @property
+    def path(self) -> str:
+        """Where sessions are kept, in words."""
+        return self._services.health.path
+
+    def model(self, agent_id: str, info: SessionInfo | None = None) -> str:
+        """`provider/model` that answers in a session.  An agent that is a program is told as one of the gateway's."""
+        entry = self._services.registry.by_id.get(agent_id)
+        own = f"{OWN}/{agent_id}" if entry is None else self._services.roster.model(entry)
+        return (info and info.model) or own
 
     def resolved(self, agent_id: str, info: SessionInfo | None = None) -> dict[str, Any]:
         """The same, as clients read it."""
-        provider, model = self.model(agent_id, info)
+        provider, _, model = self.model(agent_id, info).partition("/")
         return {"modelProvider": provider, "model": model}
 
     def defaults(self, agent_id: str | None = None) -> dict[str, Any]:
         """What holds for sessions that say nothing else."""
         default = self._services.registry.default
         agent_id = agent_id or ("" if default is None else default.id)
-        return {**self.resolved(agent_id), "modelSelectionTarget": "session"}
+        return {**self.resolved(agent_id), **self._context(agent_id), "modelSelectionTarget": "session"}
 
     def entry(self, info: SessionInfo) -> dict[str, Any]:
         """What is kept of a session."""
@@ -105,10 +101,16 @@ class Rows:
             "updatedAt": _ms(info.updated_at),
             "lastActivityAt": _ms(info.updated_at),
             **self._tokens(info),
+            **self._context(agent_id, info),
             **self.resolved(agent_id, info),
             "modelOverrideSource": "user" if info.model else None,
             **self._activity(records),
         }
+
+    def _context(self, agent_id: str, info: SessionInfo | None = None) -> Mapping[str, int]:
+        """The tokens that the model takes, where somebody said."""
+        tokens = self._services.roster.context(self.model(agent_id, info))
+        return {} if tokens is None else {"contextTokens": tokens}
 
     def is_main(self, key: str) -> bool:
         """Whether a session is that which its agent has without being told of one."""
@@ -141,13 +143,6 @@ class Rows:
 def _class(key: str) -> str:
     """What a session is for, by its key: `main`, `explicit`, `openai-user`, `tui` ..."""
     return plain(key).removeprefix("agent:").partition(":")[2].partition(":")[0].partition("-")[0] or "direct"
-
-
-def _path(store: str, environ: Mapping[str, str]) -> str:
-    try:
-        return file_of(store, environ)
-    except ConfigError:  # there is no place: the gateway has said so when it started
-        return ""
 
 
 def _ms(seconds: float) -> int:

@@ -36,8 +36,10 @@ class Sending:
         self._feed = feed
         self._loop = loop
 
-    async def send(self, run_id: str, caller: Caller, place: Place, params: Mapping[str, Any], method: str) -> Record:
-        """Begin the run that `message` and `attachments` ask for.  Raises RpcError."""
+    async def send(
+        self, run_id: str, caller: Caller, place: Place, params: Mapping[str, Any], method: str
+    ) -> dict[str, Any]:
+        """Begin the run that `message` and `attachments` ask for; what its client is told.  Raises RpcError."""
         if len(run_id) > RUN_ID_CHARACTERS:
             fault = f"at /idempotencyKey: must not have more than {RUN_ID_CHARACTERS} characters"
             raise RpcError(INVALID_REQUEST, f"invalid {method} params: {fault}")
@@ -59,11 +61,13 @@ class Sending:
         run = RunInput(run_id, entry.id, place.key, request, caller=caller, keeps=True)
         if place.info is None:  # from now on it is there, whatever becomes of the run
             await services.store.configure(place.key, {})
+            if (record := services.book.find(run_id, caller.id)) is not None:  # it was asked for twice at once
+                return standing(record)
         record = services.book.start(run)
         if 0 < (limit := params.get("timeoutMs") or 0) < LONGEST_MS:
             self._loop.call_later(limit / 1000, services.book.abort, record, "timeout")
         self._feed.changed(place.key, "send")
-        return record
+        return {"runId": run_id, "status": "started"}
 
 
 def standing(record: Record) -> dict[str, Any]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from asyncio import AbstractEventLoop, Task, TimerHandle
+from asyncio import AbstractEventLoop, Task, TimerHandle, wait
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import uuid4
 
+from ..config.schema import Config
 from ..errors import PeerGone
 from ..model.http import Headers
 from ..ports import Exchange, Link
@@ -15,9 +16,11 @@ from .attachments import ATTACHMENT_BYTES, IMAGE_BYTES
 from .client import MAX_BUFFERED_BYTES, Client
 from .connect import Connects, Welcome
 from .connection import MAX_PAYLOAD_BYTES, Connection
-from .health import health
+from .events import EVENTS
+from .hub import Hub
 from .method import Method, table
 from .services import Services
+from .sessions import MAIN
 
 __all__ = ["TICK_SECONDS", "Control"]
 
@@ -25,11 +28,8 @@ TICK_SECONDS = 30.0
 """Between two ticks: a client that misses two takes the connection for dead (`policy.tickIntervalMs`)."""
 STRANGERS = 32
 """Connections of one address that have not said yet who they are; the product's number."""
-
-EVENTS = (
-    "connect.challenge", "agent", "chat", "session.message", "sessions.changed", "presence", "tick", "shutdown",
-    "health",
-)  # fmt: skip
+LAST_ANSWERS_SECONDS = 0.5
+"""For the answers to requests when all runs are over: those that are still not there wait for something else."""
 
 _TEXT: Headers = ((b"content-type", b"text/plain; charset=utf-8"),)
 
@@ -37,8 +37,7 @@ _TEXT: Headers = ((b"content-type", b"text/plain; charset=utf-8"),)
 class Control:
     """Serves the WebSockets of one gateway.
 
-    `connects` judges who may come in; `methods` are what clients can ask for, `events` what they may be told besides
-    those of the protocol.
+    `connects` judges who may come in; `methods` are what clients can ask for.
     """
 
     def __init__(
@@ -47,18 +46,31 @@ class Control:
         connects: Connects,
         methods: Iterable[Method],
         loop: AbstractEventLoop,
-        events: Iterable[str] = (),
     ) -> None:
         self.connects = connects
-        self.methods: Mapping[str, Method] = table(methods)
+        self.methods: dict[str, Method] = table(methods)
         self.boot_id = str(uuid4())
         self._services = services
         self._loop = loop
-        self._events = (*EVENTS, *events)
+        self._events = list(EVENTS)
         self._strangers: Counter[str] = Counter()
+        self._connections: set[Connection] = set()
         self._draining = False
         self._tick: TimerHandle | None = None
         self._goodbye: Task[None] | None = None
+
+    @property
+    def hub(self) -> Hub:
+        """The clients."""
+        return self._services.hub
+
+    def add(self, method: Method) -> None:
+        """One more method, for all requests from now on.  Raises ValueError for a name that is taken."""
+        self.methods = table((*self.methods.values(), method))
+
+    def add_event(self, name: str) -> None:
+        """One more event, for clients that connect from now on."""
+        self._events.append(name)
 
     async def serve(self, exchange: Exchange) -> None:
         """Serve one WebSocket, to its end.  Raises RequestError (400, 426) for a handshake that is no good one."""
@@ -72,11 +84,13 @@ class Control:
         link = await exchange.accept_websocket()
         self._strangers[host] += 1
         connection = Connection(self, exchange, link)
+        self._connections.add(connection)
         try:
             await connection.run()
         except PeerGone:
             pass
         finally:
+            self._connections.discard(connection)
             if not connection.known:
                 self._forget(host)
 
@@ -96,8 +110,9 @@ class Control:
     async def hello(self, client: Client) -> Mapping[str, Any]:
         """See `connection.House.hello`."""
         services = self._services
-        default = services.registry.default
-        default_id = "" if default is None else default.id
+        caller = client.welcome.caller
+        default = services.roster.default(caller)
+        defaults = {} if default is None else {"sessionDefaults": _defaults(default.id)}
         return {
             "type": "hello-ok",
             "protocol": client.welcome.protocol,
@@ -108,19 +123,13 @@ class Control:
                 "capabilities": ["published-model-catalog"],
             },
             "snapshot": {
-                "presence": services.presence.entries(),
-                "health": await health(services),
+                "presence": services.presence.entries(caller.id),
+                "health": await services.health.snapshot(caller),
                 "stateVersion": services.state_version,
                 "uptimeMs": round((services.clock() - services.since) * 1000),
-                "sessionDefaults": {
-                    "defaultAgentId": default_id,
-                    "modelConfigured": True,
-                    "mainKey": "main",
-                    "mainSessionKey": f"agent:{default_id}:main",
-                    "scope": "per-sender",
-                },
+                **defaults,
             },
-            "auth": dict(client.welcome.auth),
+            **({"auth": dict(client.welcome.auth)} if client.welcome.auth else {}),
             "policy": {
                 "maxPayload": MAX_PAYLOAD_BYTES,
                 "maxBufferedBytes": MAX_BUFFERED_BYTES,
@@ -134,6 +143,7 @@ class Control:
         services = self._services
         services.hub.add(client)
         services.presence.changed(lambda: services.state_version)
+        services.health.watch()
         if self._tick is None:
             self._tick = self._loop.call_later(TICK_SECONDS, self._ticked)
 
@@ -142,6 +152,10 @@ class Control:
         services = self._services
         services.hub.remove(client)
         services.presence.changed(lambda: services.state_version)
+
+    def reconfigured(self, config: Config) -> None:
+        """The gateway runs with this from now on."""
+        self._services.config = config
 
     # -- the life of the gateway
 
@@ -159,6 +173,9 @@ class Control:
 
     async def _take_leave(self) -> None:
         await self._services.book.drain()
+        answers = [task for connection in self._connections for task in connection.answers]
+        if answers:  # to those who waited for the runs that have just ended
+            await wait(answers, timeout=LAST_ANSWERS_SECONDS)
         self._close()
 
     def _close(self) -> None:
@@ -174,6 +191,7 @@ class Control:
         await self._services.book.aclose()
         self._close()
         self._services.presence.close()
+        self._services.health.close()
         if self._tick is not None:
             self._tick.cancel()
 
@@ -188,3 +206,11 @@ class Control:
         self._strangers[host] -= 1
         if self._strangers[host] <= 0:
             del self._strangers[host]
+
+
+def _defaults(agent_id: str) -> dict[str, Any]:
+    """Where a client that names nothing talks.  Without a model there would be no agent."""
+    return {
+        "defaultAgentId": agent_id, "modelConfigured": True, "mainKey": MAIN, "scope": "per-sender",
+        "mainSessionKey": f"agent:{agent_id}:{MAIN}",
+    }  # fmt: skip

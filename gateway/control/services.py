@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..agents.conversation import Conversations
 from ..agents.registry import Registry
 from ..config.schema import Config
-from ..ports import GatewayTool, Ids, SessionStore
+from ..config.source import ConfigSource
+from ..logring import LogRing
+from ..ports import Ids, SessionStore
+from ..tools.invoker import Invoker
+from .health import Health
 from .hub import Hub
 from .presence import Presence
+from .roster import Roster
 from .runs import RunBook
+from .wakes import Wakes
 
 __all__ = ["Services"]
 
@@ -21,8 +27,9 @@ __all__ = ["Services"]
 class Services:
     """`clock` gives seconds since the epoch, `ids` random hexadecimal digits.  `since` is when the gateway started.
 
-    `config_path` is the file that the configuration was read from, None where there is none.  `reload` takes over what
-    can be of a configuration that was read anew, and gives the names of what was renewed.
+    `config` is what the gateway runs with, `source` the file that it was read from, None where there is none.
+    `reload` takes over what can be of a configuration that was read anew, and gives the names of what was renewed.
+    `logs` is the end of the log, where it is kept.
     """
 
     registry: Registry
@@ -31,17 +38,25 @@ class Services:
     hub: Hub
     book: RunBook
     presence: Presence
+    roster: Roster
+    health: Health
+    wakes: Wakes
     config: Config
     clock: Callable[[], float]
     ids: Ids
     since: float
     version: str
-    config_path: str | None = None
     environ: Mapping[str, str] = field(default_factory=dict)
-    reload: Callable[[Config], Sequence[str]] | None = None
-    tools: Callable[[], Awaitable[Mapping[str, GatewayTool]]] | None = None
+    source: ConfigSource | None = None
+    reload: Callable[[Config, Mapping[str, str]], Sequence[str]] | None = None
+    logs: LogRing | None = None
+    tools: Invoker | None = None
     features: Callable[[], Sequence[str]] = tuple
-    health_version: int = 1
+
+    @property
+    def config_path(self) -> str | None:
+        """Where the configuration was read from."""
+        return None if self.source is None else self.source.path
 
     def now(self) -> int:
         """Milliseconds since the epoch."""
@@ -50,4 +65,4 @@ class Services:
     @property
     def state_version(self) -> dict[str, Any]:
         """The numbers that tell which presence and which health a client has seen last."""
-        return {"presence": self.presence.version, "health": self.health_version}
+        return {"presence": self.presence.version, "health": self.health.version}

@@ -42,6 +42,7 @@ NOW = 1_795_219_660_861
 KEYS = {
     "key-of-reader": Caller("reader", None, frozenset({"chat", "operator.read"})),
     "key-of-writer": Caller("writer", frozenset({"main"}), frozenset({"operator.read", "operator.write"})),
+    "key-of-all": Caller("all", frozenset({"main"}), None),
     "key-of-chat": Caller("chat", None, frozenset({"chat"})),
 }
 BASE = {

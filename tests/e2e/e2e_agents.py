@@ -7,6 +7,7 @@ proves from inside the agent that its run was started, cancelled or finished.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import re
@@ -27,6 +28,7 @@ __all__ = [
     "recall",
     "remember",
     "silent",
+    "talker",
     "tell_key",
     "thinker",
     "verbatim",
@@ -97,6 +99,20 @@ async def remember(run: RunInput) -> str:
 async def recall(run: RunInput) -> str:
     """What was asked before, without the answers."""
     return "|".join(message.text for message in run.history if message.role == "user")
+
+
+async def talker(run: RunInput) -> AsyncIterator[str]:
+    """Says what it is told, word by word.  Told to count it does, until it is stopped."""
+    text = run.request.messages[-1].text
+    if text.startswith("count"):
+        with marks(run):
+            for number in itertools.count(1):
+                yield f"{number} "
+                await asyncio.sleep(0.05)
+    yield "Echo:"
+    for word in text.split():
+        await asyncio.sleep(0.02)
+        yield f" {word}"
 
 
 async def tell_key(run: RunInput) -> str:

@@ -17,9 +17,11 @@ RANK = {
     "errors": 0,
     "model": 1,
     "addresses": 1,
+    "json_limits": 1,
     "ports": 2,
     "deadlines": 2.5,  # a tool that the rooms above share, sessions among them
     "throttle": 3,
+    "logring": 3,
     "messages": 3,
     "processes": 3,
     "targets": 3,

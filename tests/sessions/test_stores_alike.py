@@ -171,7 +171,8 @@ class Alike(RuleBasedStateMachine):
             )
             counted = "SELECT count(*), coalesce(sum(characters), 0), coalesce(sum(bytes), 0) FROM turns"
             assert database.execute(
-                "SELECT coalesce(sum(turns), 0), coalesce(sum(characters), 0), coalesce(sum(bytes), 0) FROM sessions"
+                "SELECT coalesce(sum(turns), 0), coalesce(sum(characters), 0), "
+                "coalesce(sum(bytes - length(settings)), 0) FROM sessions"
             ).fetchone() == (database.execute(counted).fetchone())
 
 

@@ -45,8 +45,7 @@ class _ChatMethods:
         if record is not None:
             return standing(record)
         place = await locate(self._services, caller, params["sessionKey"], params.get("agentId"))
-        await self._sending.send(run_id, caller, place, params, "chat.send")
-        return {"runId": run_id, "status": "started"}
+        return await self._sending.send(run_id, caller, place, params, "chat.send")
 
     async def abort(self, call: Call) -> dict[str, Any]:
         """End a run, or all of a session, whoever began them."""

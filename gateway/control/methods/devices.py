@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from asyncio import get_running_loop
-from functools import partial
 from logging import getLogger
 from typing import Any
 
 from ..client import Client
 from ..devices import Devices
 from ..method import Call, Method
-from ..params import PARAMS
 from ..problem import INVALID_REQUEST, RpcError
 from ..scopes import ADMIN, OPERATOR, PAIRING
 from ..services import Services
-from ..shapes import check
 
 __all__ = ["methods"]
 
@@ -166,4 +163,4 @@ def methods(services: Services, devices: Devices) -> list[Method]:
         "device.token.rotate": made.rotate,
         "device.token.revoke": made.revoke,
     }
-    return [Method(name, PAIRING, handler, partial(check, PARAMS[name])) for name, handler in handlers.items()]
+    return [Method(name, PAIRING, handler) for name, handler in handlers.items()]

@@ -214,8 +214,7 @@ class _ChangeMethods:
         place = await self._place(call)
         if place.info is None:
             raise RpcError(INVALID_REQUEST, f"session not found: {params['key'][:200]}")
-        await self._sending.send(run_id, caller, place, params, "sessions.send")
-        return {"runId": run_id, "status": "started"}
+        return await self._sending.send(run_id, caller, place, params, "sessions.send")
 
     async def abort(self, call: Call) -> dict[str, Any]:
         """End the run under way in a session."""
