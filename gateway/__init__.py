@@ -18,6 +18,7 @@ Layout, from the lowest floor to the highest; each imports only from lower ones:
     errors             every error that is raised on purpose
     model              what travels between the floors: requests, runs, events
     addresses          what an IP address means to a limit
+    json_limits        how much a JSON text may hold
     ports, deadlines   contracts where floors meet; many time limits on one timer
     throttle           failed authentications, counted
     messages           messages as OpenAI's API has them
@@ -53,6 +54,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Agent": ".ports",
     "AgentError": ".errors",
+    "Call": ".control.method",
     "Caller": ".model.caller",
     "ChatRequest": ".model.chat",
     "ConfigError": ".errors",
@@ -66,6 +68,7 @@ _HOMES = {
     "Rate": ".model.key",
     "ReasoningDelta": ".model.run",
     "RequestError": ".errors",
+    "RpcError": ".control.problem",
     "RunDone": ".model.run",
     "RunFailed": ".model.run",
     "RunInput": ".model.run",

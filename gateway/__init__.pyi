@@ -1,4 +1,6 @@
 from .app import Gateway
+from .control.method import Call
+from .control.problem import RpcError
 from .errors import AgentError, ConfigError, GatewayError, PeerGone, RequestError, ToolError
 from .model.caller import Caller
 from .model.chat import ChatRequest, Image, Message
@@ -11,6 +13,7 @@ __version__: str
 __all__ = [
     "Agent",
     "AgentError",
+    "Call",
     "Caller",
     "ChatRequest",
     "ConfigError",
@@ -24,6 +27,7 @@ __all__ = [
     "Rate",
     "ReasoningDelta",
     "RequestError",
+    "RpcError",
     "RunDone",
     "RunFailed",
     "RunInput",

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import socket
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from ssl import SSLContext
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from .agents.run import Runs
 from .api.chat import Chat
@@ -30,11 +31,11 @@ from .api.router import Route, Router, link_route
 from .assembly import Assembly, keys_of
 from .bounds import connection_limits, throttle_limits
 from .config.schema import Config
-from .errors import ConfigError, GatewayError
+from .errors import GatewayError
 from .extras import certificate, fetcher, image_limits, proxies
-from .listening import Listen, addresses_of, own_names, require_local, require_named_origins
+from .listening import Listen, addresses_of, own_names, require_guarded
 from .model.key import Key
-from .ports import Agent, Exchange, GatewayTool, Handler, Ids, LinkHandler, SessionStore
+from .ports import Agent, Event, Exchange, GatewayTool, Handler, Ids, LinkHandler, SessionStore
 from .server.connection import Connection
 from .server.limits import Limits
 from .server.listeners import Listener, SocketFile, UnixAddress, open_listener
@@ -43,6 +44,11 @@ from .server.services import LinkOpener, Options
 from .throttle import Throttle
 
 __all__ = ["Gateway", "random_ids"]
+
+AnyMethod = TypeVar("AnyMethod", bound=Callable[..., Awaitable[Any]])
+
+
+_THIRTY_TWO = re.compile(".{32}")
 
 
 def random_ids() -> Ids:
@@ -53,8 +59,7 @@ def random_ids() -> Ids:
         if digits != 32:
             return os.urandom((digits + 1) // 2).hex()[:digits]
         if not pool:
-            fresh = os.urandom(4096).hex()
-            pool.extend([fresh[at : at + 32] for at in range(0, len(fresh), 32)])
+            pool.extend(_THIRTY_TWO.findall(os.urandom(4096).hex()))
         return pool.pop()
 
     return draw
@@ -113,7 +118,7 @@ class Gateway:
         self._fetcher = fetcher(self.config, self._image_limits)
         self._source, self._logs, self._links = source, logs, dict(links or {})
         self._compression = settings.ws.compression if compression is None else compression
-        self._require_guarded(has_keys=keys is not None)
+        require_guarded(self.config, self._addresses, token, has_keys=keys is not None)
         self._assembly = Assembly(self.config, agents or {}, self._environ, tools=tools, ids=self._ids, clock=clock)
         self.registry = self._assembly.registry
         self._given = keys is not None
@@ -129,17 +134,10 @@ class Gateway:
         self._listeners: list[Listener] = []
         self._server: Server | None = None
         self._control: Any = None  # from the first WebSocket on
+        self._extensions: Any = None
         self._since = clock()
         self._state = "new"
         self._closed: asyncio.Event | None = None
-
-    def _require_guarded(self, *, has_keys: bool) -> None:
-        """Raises ConfigError where everybody could come in, or nobody."""
-        if self._token is not None:
-            _require_usable(self._token)
-        elif not has_keys and not self.config.gateway.auth.keys:
-            require_local(self._addresses)
-            require_named_origins(self.config)
 
     # -- life
 
@@ -276,6 +274,28 @@ class Gateway:
             raise GatewayError("the gateway has not been started")
         return self._server.protocol()
 
+    # -- what its WebSocket protocol has besides
+
+    def rpc(
+        self, name: str, *, scope: str | None = "operator.admin", params: Mapping[str, Any] | None = None
+    ) -> Callable[[AnyMethod], AnyMethod]:
+        """Decorator: clients with `scope` (None: all) can ask a coroutine function by this name.
+
+        It is given its parameters by name, checked against `params`, a JSON Schema, or else against its type hints; and
+        the call itself as a parameter with the type `gateway.Call`.  What it returns is told as JSON, and so is a
+        `gateway.RpcError` that it raises.  Raises ConfigError for names that are taken, and hints without schema.
+        """
+        registered: Callable[[AnyMethod], AnyMethod] = self._extend().method(name, scope, params)
+        return registered
+
+    def event(self, name: str, *, scope: str | None = "operator.read", droppable: bool = False) -> Event:
+        """An event of this name, with a method `send(payload)` that tells it to all clients with `scope` (None: all).
+
+        `droppable`: a client that reads too slowly does without.  Raises ConfigError for a name that is taken.
+        """
+        made: Event = self._extend().event(name, scope, droppable=droppable)
+        return made
+
     # -- how it is put together
 
     def _options(self) -> Options:
@@ -355,9 +375,7 @@ class Gateway:
         if self._assembly.toolbox is not None:
             from .api.invoke import BODY_BYTES, Invoke
 
-            tools = self.config.tools
-            everything, offers = self._assembly.toolbox.all, self._assembly.offers
-            invoke = Invoke(everything, offers, tools.max_invocations, tools.timeout_ms / 1000 or None)
+            invoke = Invoke(self._assembly.invoker())
             routes["/tools/invoke"] = self._post(invoke.create, BODY_BYTES, "tools")
         root = Root(routes)
         routes = {"/": Route({"GET": root.index, "OPTIONS": root.options}, guarded=False), **routes, **links}
@@ -374,7 +392,19 @@ class Gateway:
                 config=self.config, clock=self._clock, ids=self._ids, since=self._since, environ=self._environ,
                 source=self._source, reload=self.reload, logs=self._logs,
             )  # fmt: skip
+            if self._extensions is not None:
+                self._extensions.attach(self._control)
         await self._control.serve(exchange)
+
+    def _extend(self) -> Any:
+        if self._extensions is None:
+            # Loaded on demand: most gateways have the protocol's methods only.
+            from .control.extension import Extensions
+
+            self._extensions = Extensions()
+            if self._control is not None:
+                self._extensions.attach(self._control)
+        return self._extensions
 
     def _post(self, handler: Handler, body_limit: int, scope: str) -> Route:
         """A route for requests of which those with an `Idempotency-Key` are answered once each."""
@@ -397,11 +427,3 @@ def _bind(address: UnixAddress) -> tuple[socket.socket, SocketFile | None]:
     from .server.unix import bind_unix
 
     return bind_unix(address)
-
-
-def _require_usable(token: str) -> None:
-    if not token or token != token.strip() or not token.isprintable():
-        raise ConfigError(
-            "the token is empty, begins or ends with a blank, or holds control characters: no header could carry it; "
-            "give another, or none"
-        )

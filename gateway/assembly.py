@@ -59,6 +59,7 @@ class Assembly:
         self.toolbox = self._toolbox()
         # What the model agents may use, by their ids.
         self.offers: dict[str, Offer] = {}
+        self._invoker: Any = None
         limits = _limits(config)
         entries = [
             AgentEntry(_agent_id(agent_id), agent, limits=limits, takes=taken_by(agent))
@@ -194,6 +195,16 @@ class Assembly:
         self._closers.append(toolbox.aclose)
         return toolbox
 
+    def invoker(self) -> Any:
+        """What calls tools without a model, a `tools.invoker.Invoker`; None where there are none."""
+        if self._invoker is None and self.toolbox is not None:
+            from .tools.invoker import Invoker
+
+            settings, box = self._config.tools, self.toolbox
+            seconds = settings.timeout_ms / 1000 or None
+            self._invoker = Invoker(box.all, self.offers, settings.max_invocations, seconds, box.origin)
+        return self._invoker
+
     def _command(self, config: AgentConfig) -> Agent:
         from .agents.command import Command, CommandAgent
         from .processes import ChildLimits
@@ -223,7 +234,7 @@ class Assembly:
         choice = config.model or self._config.agents.defaults.model
         if choice is None:
             raise ConfigError(f'agents: {config.id}: has neither a model ("provider/model") nor a runtime')
-        made = self._models()
+        made = self.models()
         self._cool_down = self._cool_down or CoolDown(monotonic)
         names, prompt = models_of(choice), config.system_prompt
         own = names[0].partition("/")[0]
@@ -250,7 +261,7 @@ class Assembly:
         """
         from .providers.embeddings import Embedder
 
-        made, settings = self._models(), self._config.gateway.http.endpoints.embeddings
+        made, settings = self.models(), self._config.gateway.http.endpoints.embeddings
         for name in dict.fromkeys((*((settings.model,) if settings.model else ()), *settings.models.values())):
             made.expect(name)
 
@@ -260,7 +271,8 @@ class Assembly:
 
         return embed
 
-    def _models(self) -> Any:
+    def models(self) -> Any:
+        """The models of the providers: a `providers.catalog.Catalog`."""
         if self._catalog is None:
             self._catalog = catalog(self._config, self._environ)
             self._closers.append(self._catalog.aclose)

@@ -11,7 +11,7 @@ from .config.schema import Config
 from .errors import ConfigError
 from .server.listeners import Address, TcpAddress, UnixAddress, parse_address, require_listening
 
-__all__ = ["Listen", "addresses_of", "own_names", "require_local", "require_named_origins"]
+__all__ = ["Listen", "addresses_of", "own_names", "require_guarded"]
 
 Listen: TypeAlias = str | socket.socket
 """`host:port`, `unix:/path`, or a socket that listens already."""
@@ -45,7 +45,25 @@ def own_names(addresses: Iterable[Address]) -> list[str]:
     return [name, short, f"{short}.local", *(host for one in addresses if (host := _host(one)))]
 
 
-def require_local(addresses: Iterable[Address]) -> None:
+def require_guarded(config: Config, addresses: Iterable[Address], token: str | None, *, has_keys: bool) -> None:
+    """Raises ConfigError where everybody could come in, or nobody."""
+    if token is not None:
+        _require_usable(token)
+    elif not has_keys and not config.gateway.auth.keys:
+        _require_local(addresses)
+        _require_named_origins(config)
+
+
+def _require_usable(token: str) -> None:
+    """Raises ConfigError for a secret that no request could carry."""
+    if not token or token != token.strip() or not token.isprintable():
+        raise ConfigError(
+            "the token is empty, begins or ends with a blank, or holds control characters: no header could carry it; "
+            "give another, or none"
+        )
+
+
+def _require_local(addresses: Iterable[Address]) -> None:
     """Raises ConfigError where more than this machine can connect."""
     for host in map(_host, addresses):
         if host and not is_local(host):
@@ -55,7 +73,7 @@ def require_local(addresses: Iterable[Address]) -> None:
             )
 
 
-def require_named_origins(config: Config) -> None:
+def _require_named_origins(config: Config) -> None:
     """Raises ConfigError where every web page could connect."""
     if "*" in config.gateway.http.cors.allowed_origins:
         raise ConfigError(

@@ -7,6 +7,7 @@ Refusal                how the API renders the errors that `server` has to answe
 SessionStore           where the turns of sessions are kept
 Agent                  what an agent is
 GatewayTool            what an agent can do besides talking
+Event                  what an embedder tells its WebSocket clients
 Timer                  the part of an event loop that `deadlines` uses
 """
 
@@ -24,6 +25,7 @@ __all__ = [
     "Agent",
     "BodyWriter",
     "Encode",
+    "Event",
     "Exchange",
     "GatewayTool",
     "Handler",
@@ -262,6 +264,18 @@ Offer: TypeAlias = Callable[[], Awaitable[Mapping[str, GatewayTool]]]
 
 Ids: TypeAlias = Callable[[int], str]
 """n -> n random lower-case hexadecimal digits that nobody can guess."""
+
+
+class Event(Protocol):
+    """An event that clients of the WebSocket protocol are told."""
+
+    name: str
+
+    def send(self, payload: Mapping[str, Any]) -> None:
+        """Tell those there are, without waiting for them.  To be called in the gateway's event loop.
+
+        Raises TypeError or ValueError for what is not JSON; dataclasses, enums and the like are told as JSON.
+        """
 
 
 class TimerHandle(Protocol):

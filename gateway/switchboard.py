@@ -17,23 +17,30 @@ from .config.source import ConfigSource
 from .control.connect import Connects, Penalties
 from .control.devicefile import FILE_NAME, DeviceFile
 from .control.devices import Devices
+from .control.health import Health
 from .control.hub import Hub
 from .control.method import of_protocol
-from .control.methods import agent, devices, system
+from .control.methods import absent, agent, agents, devices, models, system, tools, wakes
 from .control.methods import config as config_methods
 from .control.methods import logs as log_methods
 from .control.origins import Origins
 from .control.presence import Presence
+from .control.roster import Roster
 from .control.runs import RunBook
 from .control.scopes import PAIRING
 from .control.service import Control
 from .control.services import Services
+from .control.wakes import Wakes
 from .errors import ConfigError
 from .logring import LogRing
-from .ports import Ids
-from .sessions.place import state_folder
+from .ports import Ids, SessionStore
+from .sessions.deferred import DeferredStore
+from .sessions.place import file_of, state_folder
+from .sessions.store import MemoryStore
 
 __all__ = ["control"]
+
+FAMILIES = (agent, agents, models, config_methods, log_methods, system, tools, wakes, absent)
 
 
 def control(
@@ -57,13 +64,27 @@ def control(
     registry = assembly.registry
     book = RunBook(runs, hub, loop, clock, lambda agent_id: registry.by_id[agent_id].shows_reasoning)
     runs.observer = book
+    roster = Roster(registry, config, assembly.models)
+    presence = Presence(hub, loop, clock, __version__, ids(32))
+    health = Health(
+        conversations.store,
+        roster,
+        hub,
+        loop,
+        clock,
+        path=_place(conversations.store, config, environ),
+        state_version=lambda: services.state_version,
+    )
     services = Services(
         registry=registry,
         conversations=conversations,
         store=conversations.store,
         hub=hub,
         book=book,
-        presence=Presence(hub, loop, clock, __version__, ids(32)),
+        presence=presence,
+        roster=roster,
+        health=health,
+        wakes=Wakes(book, hub, clock, ids),
         config=config,
         clock=clock,
         ids=ids,
@@ -73,20 +94,23 @@ def control(
         source=None if source is None else source(),
         reload=reload,
         logs=logs,
+        tools=assembly.invoker(),
     )
+    book.listeners.append(lambda _, begins: None if begins else health.touched())
     paired = _devices(environ, hub, services.now)
-    families = (agent, config_methods, log_methods, system)
-    given = [method for family in families for method in family.methods(services)]
-    methods = [of_protocol(method) for method in (*given, *devices.methods(services, paired))]
-    connects = Connects(
-        guard,
-        paired,
-        Origins(config.gateway.http.cors.allowed_origins),
-        clock=services.now,
-        penalties=Penalties(loop.time),
-        mode=_mode(config, environ),
-    )
+    families = [family.methods(services) for family in FAMILIES]
+    methods = [of_protocol(method) for family in (*families, devices.methods(services, paired)) for method in family]
+    connects = _connects(guard, paired, config, environ, services.now)
     return Control(services, connects, methods, loop)
+
+
+def _connects(
+    guard: Guard, paired: Devices, config: Config, environ: Mapping[str, str], now: Callable[[], int]
+) -> Connects:
+    """What judges who may come in."""
+    origins = Origins(config.gateway.http.cors.allowed_origins)
+    penalties = Penalties(asyncio.get_running_loop().time)
+    return Connects(guard, paired, origins, clock=now, penalties=penalties, mode=_mode(config, environ))
 
 
 def _devices(environ: Mapping[str, str], hub: Hub, now: Callable[[], int]) -> Devices:
@@ -102,3 +126,15 @@ def _mode(config: Config, environ: Mapping[str, str]) -> str:
         return resolve_auth(config.gateway, environ).mode
     except ConfigError:  # the secret was given by an embedder, who has no name for it
         return "token"
+
+
+def _place(store: SessionStore, config: Config, environ: Mapping[str, str]) -> str:
+    """Where sessions are kept, in words."""
+    if isinstance(store, MemoryStore):
+        return "memory"
+    if isinstance(store, DeferredStore):
+        try:
+            return file_of(config.session.store or "", environ)
+        except ConfigError:
+            return "nowhere"  # each request with a session tells why
+    return str(getattr(store, "path", type(store).__name__))

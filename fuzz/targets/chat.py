@@ -8,11 +8,12 @@ from typing import Any
 
 from fuzz.targets.json5 import same
 from gateway.api.chat_bytes import DONE, FALLBACK_CHARACTERS, ChunkEncoder, completion, fallback_text
-from gateway.api.json_body import DIGITS, json_body
+from gateway.api.json_body import json_body
 from gateway.api.parse import MODEL_CHARACTERS, chat_request
 from gateway.api.parse_messages import MESSAGES
 from gateway.api.parse_tools import TOOLS
 from gateway.errors import RequestError
+from gateway.json_limits import DIGITS
 from gateway.model.chat import ROLES, ChatRequest, Image, Message, ToolCall
 from gateway.model.run import Answer, ModelChange, RunDone, RunFailed, ToolCallDelta, Usage
 from gateway.wire.grammar import FIELD_VALUE

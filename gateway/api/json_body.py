@@ -8,14 +8,10 @@ from json import JSONDecodeError, JSONDecoder
 from typing import Any
 
 from ..errors import RequestError
+from ..json_limits import VALUES, limited_int, too_many_values
 from ..ports import Exchange
 
 __all__ = ["body_of", "json_body"]
-
-# Values and keys of one request: reading one takes a microsecond, in which nobody else is served, and 100 bytes.
-VALUES = 100_000
-# Of an integer: the time to read one grows with the square of its digits, and Python's own limit is 4,300.
-DIGITS = 400
 
 
 class _NoConstant(Exception):
@@ -26,13 +22,7 @@ def _no_constant(name: str) -> Any:
     raise _NoConstant(name)
 
 
-def _limited_int(digits: str) -> int:
-    if len(digits) > DIGITS:
-        raise ValueError
-    return int(digits)
-
-
-_decoder = JSONDecoder(parse_constant=_no_constant, parse_int=_limited_int)
+_decoder = JSONDecoder(parse_constant=_no_constant, parse_int=limited_int)
 _scan: Callable[[str, int], tuple[Any, int]] = _decoder.scan_once  # type: ignore[attr-defined]  # made in __init__
 _STRING_OR_CONSTANT = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|NaN|-?Infinity')
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -51,7 +41,7 @@ def json_body(body: bytes, values: int = VALUES) -> Any:
 
     `values`: the most values and keys there may be.
     """
-    if len(body) > 2 * values and _too_many_values(body, values):  # in fewer bytes there is no room for so many
+    if too_many_values(body, values):
         raise RequestError(400, f"The request body holds more than {values} values and keys.", code="invalid_json")
     try:
         text = body.decode()
@@ -81,20 +71,9 @@ def json_body(body: bytes, values: int = VALUES) -> Any:
         raise RequestError(400, what + place, code="invalid_json") from None
     except RecursionError:
         raise RequestError(400, "The request body is nested too deeply.", code="invalid_json") from None
-    except ValueError:  # of `_limited_int`
+    except ValueError:  # of `limited_int`
         raise RequestError(400, "The request body holds a number that is too long.", code="invalid_json") from None
     return value
-
-
-def _too_many_values(body: bytes, values: int) -> bool:
-    """Whether the marks before values and keys are more than `values`, up to the first fault at least."""
-    if len(body) - len(body.translate(None, b",:[{")) < values:
-        return False
-    bare = body.replace(b"\\\\", b"").replace(b'\\"', b"")  # and now without those that stand in strings
-    if bare.count(b'"') > 2 * values:
-        return True
-    outside = b"".join(bare.split(b'"')[::2])
-    return len(outside) - len(outside.translate(None, b",:[{")) >= values
 
 
 def _check_text(value: Any) -> None:

@@ -1,16 +1,21 @@
 """The command `gateway`.
 
-console   what is printed, and what a program ends with
-setup     from flags to a configuration
-build     from a configuration to a gateway in this process
-place     from flags and a configuration to the gateway that runs elsewhere
-signals   what ends a command before its time
-serve     a gateway until a signal comes
-systemd   sockets that are handed in, and messages to the service manager
-demo, run, check, agent, models, keys   the commands, each imported only when it is asked for
+console     what is printed, and what a program ends with
+signals     what ends a command before its time
+setup       from flags to a configuration
+build       from a configuration to a gateway in this process
+place       from flags and a configuration to the gateway that runs elsewhere
+serve       a gateway until a signal comes
+systemd     sockets that are handed in, and messages to the service manager
+demo, run, check, agent, models, sessions, keys, devices   commands, each imported only when it is asked for
+call, health, status, logs, chat                  those that speak the gateway protocol with a running gateway
+ask         how `agent` asks: a gateway over HTTP, or one in this process
+rpc         the gateway protocol as a client
+websocket   the connection it takes
+conversation, chat_view, lines   what is said in a `chat`, how it is shown, how it is typed
+terminal    an answer as it comes, for a person
 transcript  a session as people and programs read it
-terminal  an answer as it comes, for a person
-ask       how `agent` asks: a gateway over HTTP, or one in this process
+outline     JSON as people read it
 
 Environment, signals, log handlers and printing belong to this room; nothing below touches them.
 """
@@ -51,6 +56,7 @@ _COMMANDS = {
     "check": "check the configuration and print the effective one",
     "sessions": "list, show, export, delete or reset the sessions that are kept",
     "keys": "make a key for a client of its own",
+    "devices": "list, approve, reject, revoke or remove the devices of a running gateway",
 }
 """Command to what it does.  Each is a module of this room with `add_arguments` and `execute`."""
 

@@ -20,50 +20,49 @@ READ_BYTES = 65_536
 
 
 class Lines:
-    """Gives each line, without its end, to `deliver`, and at last None; in the event loop that runs now.
+    """Gives each line, without its end, to `deliver` of `start`, and at last None; in the event loop that runs now.
 
     A thread of its own reads: files, terminals and pipes cannot all be waited for in another way.  It does not keep the
     program from ending.
     """
 
-    def __init__(self, deliver: Callable[[str | None], None]) -> None:
-        self._deliver = deliver
+    def __init__(self) -> None:
         self._loop = get_running_loop()
         self._room = Semaphore(AHEAD)
         self._encoding = sys.stdin.encoding or "utf-8"
         # Not through sys.stdin: at its end, the interpreter would wait for the lock that a reader holds.
         self._file = sys.stdin.fileno()
 
-    def start(self) -> None:
+    def start(self, deliver: Callable[[str | None], None]) -> None:
         """Begin to read."""
-        Thread(target=self._read, daemon=True).start()
+        Thread(target=self._read, args=(deliver,), daemon=True).start()
 
     def done(self) -> None:
         """A line is dealt with: there is room for another."""
         self._room.release()
 
-    def _read(self) -> None:
+    def _read(self, deliver: Callable[[str | None], None]) -> None:
         rest = b""
         try:
             while data := os.read(self._file, READ_BYTES):
                 *lines, rest = (rest + data).split(b"\n")
                 for line in lines:
-                    self._give(line)
+                    self._give(deliver, line)
                 while len(rest) > LINE_BYTES:  # it is cut there: nobody means it
-                    self._give(rest[:LINE_BYTES])
+                    self._give(deliver, rest[:LINE_BYTES])
                     rest = rest[LINE_BYTES:]
         except OSError:  # the terminal has gone
             pass
         if rest:
-            self._give(rest)
-        self._call(None)
+            self._give(deliver, rest)
+        self._call(deliver, None)
 
-    def _give(self, line: bytes) -> None:
+    def _give(self, deliver: Callable[[str | None], None], line: bytes) -> None:
         self._room.acquire()
-        self._call(line.removesuffix(b"\r").decode(self._encoding, "replace"))
+        self._call(deliver, line.removesuffix(b"\r").decode(self._encoding, "replace"))
 
-    def _call(self, line: str | None) -> None:
+    def _call(self, deliver: Callable[[str | None], None], line: str | None) -> None:
         try:
-            self._loop.call_soon_threadsafe(self._deliver, line)
+            self._loop.call_soon_threadsafe(deliver, line)
         except RuntimeError:  # the loop is closed: nobody listens any more
             self._room.release()

@@ -18,7 +18,7 @@ def concluded(work: Coroutine[Any, Any, int | None]) -> int:
     try:
         return asyncio.run(until_signal(work))
     except UnansweredError as error:
-        complain(str(error))
+        complain(*str(error).split("\n"))
         return error.exit_code
 
 

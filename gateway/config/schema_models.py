@@ -13,7 +13,7 @@ __all__ = ["Models", "Provider", "ProviderModel"]
 
 
 class ProviderModel(SectionClass):
-    OPEN = True  # prices, context windows: descriptions that nothing here needs
+    OPEN = True  # prices and the like: descriptions that nothing here needs
 
     id: str = option(REQUIRED, "The model's id at the provider.", Text(), shown="required")
     name: str | None = option(None, "A name for people.", Text())
@@ -25,6 +25,12 @@ class ProviderModel(SectionClass):
     )
     max_tokens: int | None = option(
         None, "The most of an answer, where the request names no number.", Integer(1, 10_000_000), shown="the model's"
+    )
+    context_window: int | None = option(
+        None,
+        "The tokens of a conversation that it takes; clients show it.",
+        Integer(1, 1_000_000_000),
+        shown="not known",
     )
     reasoning: bool | None = option(None, "Whether it thinks before it answers.", Boolean(), shown="not known")
 

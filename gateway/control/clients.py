@@ -11,16 +11,16 @@ from typing import Any, NamedTuple
 
 from ..model.names import FAMILIES, PUBLIC
 
-__all__ = ["ClientInfo", "canonical"]
+__all__ = ["NAMED", "ClientInfo", "canonical"]
 
-# Ids that begin with a family's name.
-_NAMED = {
+NAMED = {
     f"{family}-{suffix}": f"{PUBLIC}-{suffix}"
     for family in FAMILIES
     for suffix in (
         "control-ui", "browser-copilot", "tui", "macos", "linux", "ios", "watchos", "android", "worker", "probe",
     )
 }  # fmt: skip
+"""Ids that begin with a family's name: in January the product had other names, and its clients have them still."""
 _CONTROL_UI = f"{PUBLIC}-control-ui"
 _BROWSERS = {_CONTROL_UI, f"{PUBLIC}-browser-copilot"}
 _SCREENS = {*_BROWSERS, f"{PUBLIC}-tui"}
@@ -29,7 +29,7 @@ _APPS = {f"{PUBLIC}-{system}" for system in ("macos", "linux", "ios", "android")
 
 def canonical(client_id: str) -> str:
     """The id that the product of today gives a client: those of all families are as good."""
-    return _NAMED.get(client_id, client_id)
+    return NAMED.get(client_id, client_id)
 
 
 class ClientInfo(NamedTuple):

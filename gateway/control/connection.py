@@ -15,10 +15,8 @@ from ..ports import Exchange, Link
 from .client import Client
 from .connect import ConnectRefusedError, Connects, Visit, Welcome
 from .frames import NotARequestError, NotJsonError, Request, event, failure, framed, read, result
-from .method import Call, Method
-from .params import PARAMS
+from .method import Call, Method, unknown_method
 from .problem import INVALID_REQUEST, UNAVAILABLE, RpcError, rpc_error
-from .shapes import check
 
 __all__ = ["HANDSHAKE_SECONDS", "MAX_PAYLOAD_BYTES", "Connection", "House"]
 
@@ -139,9 +137,6 @@ class Connection:
         try:
             if request.method != "connect":
                 raise RpcError(INVALID_REQUEST, "invalid handshake: first request must be connect")
-            wrong = check(PARAMS["connect"], request.params)
-            if wrong is not None:
-                raise RpcError(INVALID_REQUEST, f"invalid connect params: {wrong}")
             head, peer = self._exchange.head, self._exchange.peer
             welcome = await house.connects.judge(request.params, Visit(head, peer, self._nonce, self._challenged_at))
         except RpcError as error:
@@ -194,7 +189,7 @@ class Connection:
                 raise RpcError(INVALID_REQUEST, NO_PROFILE, details=_NOT_STARTED)
             method = self._house.methods.get(request.method)
             if method is None:
-                raise RpcError(INVALID_REQUEST, f"unknown method: {request.method[:200]}")
+                raise unknown_method(client, request.method)
             params = {} if request.params is None else request.params
             method.require(client, params)
             wrong = _no_object(params) if method.check is None else method.check(params)

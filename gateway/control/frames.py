@@ -11,11 +11,13 @@ Frames are closed: of a request, other members than those it may have make it no
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from math import isfinite
 from typing import Any, NamedTuple
 
 from ..errors import GatewayError
+from ..json_limits import DIGITS, VALUES, limited_int, too_many_values
 from ..wire.websocket import text_head
 from .shapes import ANY, LARGEST, Shape, check, closed, const, text
 
@@ -57,11 +59,16 @@ def _number(digits: str) -> float | None:
     return value if isfinite(value) else None
 
 
+class _NoConstant(Exception):
+    """The json module met NaN or Infinity, which it reads although they are not JSON."""
+
+
 def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
+    raise _NoConstant(name)
 
 
-_load = json.JSONDecoder(parse_float=_number, parse_constant=_no_constant).decode
+_load = json.JSONDecoder(parse_float=_number, parse_int=limited_int, parse_constant=_no_constant).decode
+_BEGINNING = re.compile(rf'\s*\{{\s*(?:"type"\s*:\s*"req"\s*,\s*)?"id"\s*:\s*"([^"\\]{{1,{LONGEST_ID}}})"')
 _dump = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
 _escape = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
@@ -90,16 +97,29 @@ class Request(NamedTuple):
 
 def read(message: str | bytes) -> Request:
     """The request that a message is.  Raises NotJsonError, NotARequestError."""
+    if len(message) > 2 * VALUES and too_many_values(message.encode() if isinstance(message, str) else message):
+        raise NotARequestError(f"more than {VALUES} values and keys", _begun(message))
     try:
         value = _load(message if isinstance(message, str) else message.decode())
-    except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
+    except (json.JSONDecodeError, UnicodeDecodeError, _NoConstant) as error:
         raise NotJsonError("not JSON") from error
+    except RecursionError:
+        raise NotARequestError("nested too deeply", _begun(message)) from None
+    except ValueError:  # of `limited_int`
+        raise NotARequestError(f"a number of more than {DIGITS} digits", _begun(message)) from None
     wrong = check(REQUEST, value)
     if wrong is not None:
         request_id = value.get("id") if isinstance(value, dict) else None
         known = isinstance(request_id, str) and 0 < len(request_id) <= LONGEST_ID
         raise NotARequestError(wrong, str(request_id) if known else "invalid")
     return Request(value["id"], value["method"], value.get("params"), value.get("expectedProfileId"))
+
+
+def _begun(message: str | bytes) -> str:
+    """The id of a request that is not read, where it stands in front, so that who waits for its answer gets one."""
+    head = message[: 2 * LONGEST_ID]
+    found = _BEGINNING.match(head if isinstance(head, str) else head.decode("utf-8", "ignore"))
+    return "invalid" if found is None else found[1]
 
 
 def encoded(value: Any) -> bytes:

@@ -8,16 +8,19 @@ be left out (deltas, presence) a slow one gets nothing, and it sees that by a ga
 from __future__ import annotations
 
 from asyncio import AbstractEventLoop
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeAlias
 
 from ..sessions.keys import bare, owns
 from .client import MAX_BUFFERED_BYTES, Audience, Client
 from .frames import Body
 from .method import satisfied
 
-__all__ = ["Hub"]
+__all__ = ["Hub", "Payload"]
+
+Payload: TypeAlias = Mapping[str, Any] | Callable[[str], Mapping[str, Any]]
+"""Of an event: the same for all, or what makes it from the id of a caller (`model.caller`)."""
 
 SLICE_SECONDS = 0.002
 """Work on deliveries in one turn of the loop: about ten requests of others wait as long."""
@@ -34,7 +37,7 @@ class _Entry:
     def __init__(
         self,
         name: str,
-        payload: Mapping[str, Any],
+        payload: Payload,
         scope: str | None,
         about: str | None,
         *,
@@ -69,10 +72,10 @@ class _Entry:
 
     def body(self, audience: Audience) -> Body:
         """As they see it: a caller with a key of its own knows its sessions without it."""
-        caller = audience.caller if self.about is not None else ""
+        caller = audience.caller if self.about is not None or callable(self._payload) else ""
         body = self._bodies.get(caller)
         if body is None:
-            payload: Any = self._payload
+            payload: Any = self._payload(audience.caller) if callable(self._payload) else self._payload
             if caller and self.about is not None:
                 payload = _renamed(payload, self.about, bare(caller, self.about))
             body = self._bodies[caller] = Body(self._name, payload, self._version)
@@ -123,7 +126,7 @@ class Hub:
     def broadcast(
         self,
         name: str,
-        payload: Mapping[str, Any],
+        payload: Payload,
         *,
         scope: str | None = None,
         about: str | None = None,
@@ -134,6 +137,8 @@ class Hub:
         state_version: Mapping[str, int] | None = None,
     ) -> None:
         """Tell an event to those with `scope`.  `payload` must not be changed afterwards.  Never waits.
+
+        Where callers see different things, `payload` is called with the id of each.
 
         `about` is the key of the session that it is about, which callers with a key of their own see only of theirs;
         with `topic` only those see it who follow that session.  `droppable`: slow clients do without.  `cap` is what a

@@ -15,9 +15,11 @@ from ..ports import Exchange, Link
 from .client import MAX_BUFFERED_BYTES, Client
 from .connect import Connects, Welcome
 from .connection import MAX_PAYLOAD_BYTES, Connection
-from .health import health
+from .events import EVENTS
+from .hub import Hub
 from .method import Method, table
 from .services import Services
+from .sessions import MAIN
 
 __all__ = ["TICK_SECONDS", "Control"]
 
@@ -30,19 +32,13 @@ LAST_ANSWERS_SECONDS = 0.5
 ATTACHMENT_BYTES = 19_464_192
 IMAGE_BYTES = 6 * 1024 * 1024
 
-EVENTS = (
-    "connect.challenge", "agent", "chat", "session.message", "sessions.changed", "presence", "tick", "shutdown",
-    "health",
-)  # fmt: skip
-
 _TEXT: Headers = ((b"content-type", b"text/plain; charset=utf-8"),)
 
 
 class Control:
     """Serves the WebSockets of one gateway.
 
-    `connects` judges who may come in; `methods` are what clients can ask for, `events` what they may be told besides
-    those of the protocol.
+    `connects` judges who may come in; `methods` are what clients can ask for.
     """
 
     def __init__(
@@ -51,19 +47,31 @@ class Control:
         connects: Connects,
         methods: Iterable[Method],
         loop: AbstractEventLoop,
-        events: Iterable[str] = (),
     ) -> None:
         self.connects = connects
-        self.methods: Mapping[str, Method] = table(methods)
+        self.methods: dict[str, Method] = table(methods)
         self.boot_id = str(uuid4())
         self._services = services
         self._loop = loop
-        self._events = (*EVENTS, *events)
+        self._events = list(EVENTS)
         self._strangers: Counter[str] = Counter()
         self._connections: set[Connection] = set()
         self._draining = False
         self._tick: TimerHandle | None = None
         self._goodbye: Task[None] | None = None
+
+    @property
+    def hub(self) -> Hub:
+        """The clients."""
+        return self._services.hub
+
+    def add(self, method: Method) -> None:
+        """One more method, for all requests from now on.  Raises ValueError for a name that is taken."""
+        self.methods = table((*self.methods.values(), method))
+
+    def add_event(self, name: str) -> None:
+        """One more event, for clients that connect from now on."""
+        self._events.append(name)
 
     async def serve(self, exchange: Exchange) -> None:
         """Serve one WebSocket, to its end.  Raises RequestError (400, 426) for a handshake that is no good one."""
@@ -103,8 +111,9 @@ class Control:
     async def hello(self, client: Client) -> Mapping[str, Any]:
         """See `connection.House.hello`."""
         services = self._services
-        default = services.registry.default
-        default_id = "" if default is None else default.id
+        caller = client.welcome.caller
+        default = services.roster.default(caller)
+        defaults = {} if default is None else {"sessionDefaults": _defaults(default.id)}
         return {
             "type": "hello-ok",
             "protocol": client.welcome.protocol,
@@ -115,17 +124,11 @@ class Control:
                 "capabilities": ["published-model-catalog"],
             },
             "snapshot": {
-                "presence": services.presence.entries(),
-                "health": await health(services),
+                "presence": services.presence.entries(caller.id),
+                "health": await services.health.snapshot(caller),
                 "stateVersion": services.state_version,
                 "uptimeMs": round((services.clock() - services.since) * 1000),
-                "sessionDefaults": {
-                    "defaultAgentId": default_id,
-                    "modelConfigured": True,
-                    "mainKey": "main",
-                    "mainSessionKey": f"agent:{default_id}:main",
-                    "scope": "per-sender",
-                },
+                **defaults,
             },
             **({"auth": dict(client.welcome.auth)} if client.welcome.auth else {}),
             "policy": {
@@ -141,6 +144,7 @@ class Control:
         services = self._services
         services.hub.add(client)
         services.presence.changed(lambda: services.state_version)
+        services.health.watch()
         if self._tick is None:
             self._tick = self._loop.call_later(TICK_SECONDS, self._ticked)
 
@@ -188,6 +192,7 @@ class Control:
         await self._services.book.aclose()
         self._close()
         self._services.presence.close()
+        self._services.health.close()
         if self._tick is not None:
             self._tick.cancel()
 
@@ -202,3 +207,11 @@ class Control:
         self._strangers[host] -= 1
         if self._strangers[host] <= 0:
             del self._strangers[host]
+
+
+def _defaults(agent_id: str) -> dict[str, Any]:
+    """Where a client that names nothing talks.  Without a model there would be no agent."""
+    return {
+        "defaultAgentId": agent_id, "modelConfigured": True, "mainKey": MAIN, "scope": "per-sender",
+        "mainSessionKey": f"agent:{agent_id}:{MAIN}",
+    }  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,10 +11,14 @@ from ..agents.registry import Registry
 from ..config.schema import Config
 from ..config.source import ConfigSource
 from ..logring import LogRing
-from ..ports import GatewayTool, Ids, SessionStore
+from ..ports import Ids, SessionStore
+from ..tools.invoker import Invoker
+from .health import Health
 from .hub import Hub
 from .presence import Presence
+from .roster import Roster
 from .runs import RunBook
+from .wakes import Wakes
 
 __all__ = ["Services"]
 
@@ -34,6 +38,9 @@ class Services:
     hub: Hub
     book: RunBook
     presence: Presence
+    roster: Roster
+    health: Health
+    wakes: Wakes
     config: Config
     clock: Callable[[], float]
     ids: Ids
@@ -43,9 +50,8 @@ class Services:
     source: ConfigSource | None = None
     reload: Callable[[Config, Mapping[str, str]], Sequence[str]] | None = None
     logs: LogRing | None = None
-    tools: Callable[[], Awaitable[Mapping[str, GatewayTool]]] | None = None
+    tools: Invoker | None = None
     features: Callable[[], Sequence[str]] = tuple
-    health_version: int = 1
 
     @property
     def config_path(self) -> str | None:
@@ -59,4 +65,4 @@ class Services:
     @property
     def state_version(self) -> dict[str, Any]:
         """The numbers that tell which presence and which health a client has seen last."""
-        return {"presence": self.presence.version, "health": self.health_version}
+        return {"presence": self.presence.version, "health": self.health.version}

@@ -11,6 +11,7 @@ __all__ = [
     "DEFAULT_STATE_FOLDER",
     "FALLBACK",
     "FAMILIES",
+    "OWN",
     "PUBLIC",
     "REDACTED",
     "environment",
@@ -27,6 +28,7 @@ REDACTED = f"__{PUBLIC.upper()}_REDACTED__"
 """What stands in place of a secret in a configuration that is shown; a client that sends it back means the secret."""
 
 OWN = "gateway"
+"""What this program calls itself, and the provider of agents that are programs."""
 
 FAMILIES = (PUBLIC, "clawdbot", "moltbot", OWN)
 """In order of precedence."""

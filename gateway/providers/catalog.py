@@ -76,6 +76,13 @@ class Catalog:
             del self._made[next(iter(self._made))]
         return made
 
+    def provider(self, name: str) -> Provider | None:
+        """What is known of a provider; None for one that is not set up, or that there is not."""
+        try:
+            return self._post(name).provider if name in self._providers else None
+        except ConfigError:
+            return None
+
     async def listed(self, provider: str) -> list[str]:
         """The ids of a provider's models, as it says itself.  Raises AgentError, or ConfigError: no such provider."""
         if provider not in self._providers:

@@ -19,7 +19,7 @@ from ..targets import find
 from .schema import check_arguments
 from .signature import described, signature_of
 
-__all__ = ["THREADS", "FunctionTool", "check_name", "load_function"]
+__all__ = ["THREADS", "FunctionTool", "check_name", "load_function", "plain"]
 
 THREADS = 16
 """Calls of one function that is no coroutine function, each in a thread of its own, at a time.  One that was given up
@@ -51,7 +51,7 @@ class FunctionTool:
         self.parameters: Mapping[str, Any] = {}
         self._convert: Callable[[Mapping[str, Any]], dict[str, Any]] = dict
         if parameters is None:
-            self.description, self.parameters, self._convert = signature_of(function, self.name)
+            self.description, self.parameters, self._convert = signature_of(function, f"tool {self.name}")
         else:
             self.description, self.parameters = described(function), parameters
         if description is not None:
@@ -123,13 +123,13 @@ def _text(result: Any) -> str:
     if isinstance(result, str):
         return result
     try:
-        return json.dumps(result, ensure_ascii=False, default=_plain)
+        return json.dumps(result, ensure_ascii=False, default=plain)
     except (TypeError, ValueError, RecursionError) as error:
         raise ToolError(f"the tool gave a result that cannot be told: {error}") from error
 
 
-def _plain(value: Any) -> Any:
-    """What stands in JSON for what JSON does not have."""
+def plain(value: Any) -> Any:
+    """What stands in JSON for what JSON does not have: `default` of `json.dumps`."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     if isinstance(value, enum.Enum):

@@ -8,13 +8,13 @@ import inspect
 import re
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..errors import ConfigError
 from .schema import problems
 
-__all__ = ["Signature", "described", "signature_of"]
+__all__ = ["Signature", "described", "hints_of", "signature_of"]
 
 _Convert = Callable[[Any], Any]
 
@@ -51,13 +51,12 @@ _PLAIN: dict[Any, _Kind] = {
 }
 
 
-def signature_of(function: Callable[..., Any], name: str) -> Signature:
-    """From type hints, defaults and docstring.  `name` is the tool's, for errors.  Raises ConfigError."""
-    try:
-        found = inspect.signature(function)
-        hints = typing.get_type_hints(_hinted(function), include_extras=True)
-    except (TypeError, ValueError, NameError) as error:
-        raise ConfigError(f"tool {name}: its signature cannot be read: {error}; give it `parameters`") from None
+def signature_of(function: Callable[..., Any], what: str, given: Container[str] = ()) -> Signature:
+    """From type hints, defaults and docstring.  `what` is how errors call it, `given` what it gets in another way.
+
+    Raises ConfigError.
+    """
+    found, hints = hints_of(function, what)
     summary, told = _docstring(inspect.getdoc(function) or "")
     properties: dict[str, Any] = {}
     required: list[str] = []
@@ -65,15 +64,17 @@ def signature_of(function: Callable[..., Any], name: str) -> Signature:
     for parameter in found.parameters.values():
         if parameter.kind in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}:
             continue  # nobody could say what to put there
+        if parameter.name in given:
+            continue
         if parameter.kind is parameter.POSITIONAL_ONLY:
-            raise ConfigError(f"tool {name}: `{parameter.name}` is positional-only; arguments come by their names")
+            raise ConfigError(f"{what}: `{parameter.name}` is positional-only; arguments come by their names")
         hint = hints.get(parameter.name, parameter.empty)
         try:
             schema, converts[parameter.name] = _kind(hint)
         except (TypeError, RecursionError) as error:  # the latter of a class that holds itself
             raise ConfigError(
-                f"tool {name}: `{parameter.name}`: {error}; use str, int, float, bool, list, dict, Optional, Literal, "
-                "an Enum, a TypedDict or a dataclass, or give the tool `parameters`"
+                f"{what}: `{parameter.name}`: {error}; use str, int, float, bool, list, dict, Optional, Literal, "
+                "an Enum, a TypedDict or a dataclass, or give its parameters as a JSON Schema"
             ) from None
         if parameter.name in told:
             schema = {**schema, "description": told[parameter.name]}
@@ -90,6 +91,15 @@ def signature_of(function: Callable[..., Any], name: str) -> Signature:
         return {key: converts[key](value) for key, value in arguments.items()}
 
     return Signature(summary or None, parameters, convert)
+
+
+def hints_of(function: Callable[..., Any], what: str) -> tuple[inspect.Signature, dict[str, Any]]:
+    """What a function takes, and the type hints of that by name.  Raises ConfigError, which begins with `what`."""
+    try:
+        return inspect.signature(function), typing.get_type_hints(_hinted(function), include_extras=True)
+    except (TypeError, ValueError, NameError) as error:
+        message = f"{what}: its signature cannot be read: {error}; give its parameters as a JSON Schema"
+        raise ConfigError(message) from None
 
 
 def described(function: Callable[..., Any]) -> str | None:

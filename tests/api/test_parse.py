@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.api import json_body
 from gateway.api.parse import chat_request
 from gateway.api.parse_messages import MESSAGES
 from gateway.api.parse_tools import TOOL_CHARACTERS
 from gateway.errors import RequestError
+from gateway.json_limits import VALUES as VALUES_OF_A_BODY
 from gateway.model.chat import ROLES, ChatRequest, Image, Message, Tool, ToolCall, ToolChoice
 
 DATA = Path(__file__).parent.parent / "data" / "chat"
@@ -115,9 +115,9 @@ def test_only_marks_outside_of_strings_are_values(text: str) -> None:
 
 def test_the_number_of_values_is_limited() -> None:
     others = 10  # the object; two keys, two arrays; the message, its two keys and two values
-    extra = [0] * (json_body.VALUES - others)
+    extra = [0] * (VALUES_OF_A_BODY - others)
     assert chat_request(json.dumps({"messages": HI, "extra": extra}).encode()).messages
-    with pytest.raises(RequestError, match=str(json_body.VALUES)):
+    with pytest.raises(RequestError, match=str(VALUES_OF_A_BODY)):
         chat_request(json.dumps({"messages": HI, "extra": [*extra, 0]}).encode())
 
 

@@ -208,12 +208,39 @@ def test_status_shows_what_it_may_know(run: Run) -> None:
     assert err.count("missing scope: operator.read") == 3
 
 
+META = {"date": "2026-11-21T18:02:05.288Z", "logLevelName": "INFO", "name": '{"subsystem": "gateway"}'}
+LOG_LINES: list[tuple[str, str]] = [
+    ("plain", "plain"),
+    ("", ""),
+    ("{", "{"),
+    ("[1]", "[1]"),
+    ('{"0": "x"}', '{"0": "x"}'),
+    (json.dumps({"_meta": META}), json.dumps({"_meta": META})),
+    (json.dumps({"0": "hi\x1b", "_meta": META, "time": "now"}), "now INFO gateway: hi\x1b"),
+    (json.dumps({"0": "hi", "_meta": {"x": 1}}), "hi"),
+    (
+        json.dumps({"0": '{"subsystem":"gateway/ws"}', "1": "open", "2": {"a": 1}, "_meta": META}),
+        '2026-11-21T18:02:05.288Z INFO gateway/ws: open {"a": 1}',
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "shown"), LOG_LINES, ids=range(len(LOG_LINES)))
+def test_lines_of_a_log(text: str, shown: str) -> None:
+    assert logs.readable(text) == shown
+
+
 def test_logs(run: Run) -> None:
-    answer = {"file": "f", "cursor": 3, "size": 3, "lines": ["one", "two \x1b[31m", 3], "truncated": True}
-    with scripted(serving(logs_tail=answer)) as gateway:
-        assert run(gateway, "logs") == (0, "one\ntwo \x1b[31m\n", "")
+    record = {"0": "\u00e9", "_meta": META}
+    lines = ["one", "two \x1b[31m", json.dumps(record), 3]
+    with scripted(
+        serving(logs_tail={"file": "f", "cursor": 3, "size": 3, "lines": lines, "truncated": True})
+    ) as gateway:
+        told = "2026-11-21T18:02:05.288Z INFO gateway: \u00e9"
+        assert run(gateway, "logs") == (0, f"one\ntwo \x1b[31m\n{told}\n", "")
         assert gateway.seen[-1]["params"] == {"limit": 200, "maxBytes": 1_000_000}
-        assert json.loads(run(gateway, "logs", "--json", "-n", "5")[1]) == answer
+        out = run(gateway, "logs", "--json", "--lines", "5")[1]
+        assert [json.loads(text) for text in out.splitlines()] == [{"line": "one"}, {"line": "two \x1b[31m"}, record]
         assert gateway.seen[-1]["params"]["limit"] == 5
         for number in ("0", "5001", "x", "-1"):
             assert run(gateway, "logs", "--lines", number)[0] == WRONG_USAGE
@@ -225,30 +252,35 @@ def test_logs_that_are_followed(run: Run, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(rpc, "PAUSES", (0.01,))
     monkeypatch.setattr(rpc, "TRIES", 3)
 
-    def asked(wire: Wire, cursor: int) -> dict[str, Any]:
+    def asked(wire: Wire, cursor: int | None) -> dict[str, Any]:
         request = wire.request("logs.tail")
-        assert request["params"]["cursor"] == cursor
+        assert request["params"].get("cursor") == cursor
         return request
 
     def first(wire: Wire) -> None:
         wire.greet()
-        wire.answer(wire.request("logs.tail"), {"cursor": 10, "lines": ["a"]})
-        wire.answer(asked(wire, 10), {"cursor": 20, "lines": ["b", "c"]})
-        wire.answer(wire.request("logs.tail"), {"cursor": 20, "lines": []})
-        wire.answer(asked(wire, 20), {"cursor": 90, "lines": ["z"], "truncated": True})
+        wire.answer(asked(wire, None), {"file": "1", "cursor": 10, "lines": ["a"], "truncated": True})
+        wire.answer(asked(wire, 10), {"file": "1", "cursor": 20, "lines": ["b", "c"]})
+        wire.answer(asked(wire, 20), {"file": "1", "cursor": 20, "lines": []})
+        wire.answer(asked(wire, 20), {"file": "1", "cursor": 90, "lines": ["z"], "truncated": True})
+        gap = {"truncated": True, "reset": True, "skippedBytes": 7}
+        wire.answer(asked(wire, 90), {"file": "1", "cursor": 95, "lines": ["y"], **gap})
+        wire.answer(asked(wire, 95), {"file": "1", "cursor": 4, "lines": ["anew"], "reset": True})
         wire.close(1012, "service restart")
 
     def second(wire: Wire) -> None:
         wire.greet()
-        wire.answer(asked(wire, 90), {"cursor": 2, "lines": ["new"], "reset": True})
-        wire.answer(wire.request("logs.tail"), {"lines": ["no cursor"]})
+        wire.answer(asked(wire, 4), {"file": "2", "cursor": 90, "lines": ["the end only"]})
+        wire.answer(asked(wire, None), {"file": "2", "cursor": 90, "lines": ["all", "of it"]})
+        wire.answer(asked(wire, 90), {"file": "2", "lines": ["no cursor"]})
         wire.connection.recv()
 
     with scripted(first, second) as gateway:
-        code, out, err = run(gateway, "logs", "--follow", "-n", "1")
-    assert out == "a\nb\nc\nz\nnew\nno cursor\n"
+        code, out, err = run(gateway, "logs", "--follow", "--lines", "1")
+    assert out == "a\nb\nc\nz\ny\nanew\nall\nof it\nno cursor\n"
     assert err.splitlines() == [
-        "[lines are missing here: more was logged than can be fetched at once]",
+        *["[lines are missing here: more was logged than can be fetched at once]"] * 2,
+        "[the log begins anew]",
         "[the gateway restarts; trying again]",
         "[the log begins anew]",
         "gateway: the gateway does not say where its log goes on",

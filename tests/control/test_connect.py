@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from judging import NONCE, Bench, matches, rows
 
+from gateway.control import proof
 from gateway.control.connect import ConnectRefusedError
 
 ROWS = rows("handshake.jsonl")
@@ -70,3 +71,15 @@ def test_a_proof_is_good_for_one_connection() -> None:
             await bench.judge({"device": {"with": {"nonce": NONCE[::-1]}}})
 
     asyncio.run(test())
+
+
+def test_no_signature_is_computed_for_who_has_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    computed = []
+    monkeypatch.setattr(proof, "verify", lambda *arguments: computed.append(arguments))
+    for row in ({"auth": {"token": "nope"}}, {"auth": None}, {"auth": {"token": None, "deviceToken": "nope"}}):
+        with pytest.raises(ConnectRefusedError, match="unauthorized"):
+            asyncio.run(Bench({}).judge({"connect": row, "device": {}}))
+    assert not computed
+    with pytest.raises(ConnectRefusedError, match="device signature invalid"):
+        asyncio.run(Bench({}).judge({"device": {}}))
+    assert len(computed) == 2, "of the two texts that a client may have signed"

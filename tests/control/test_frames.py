@@ -72,16 +72,43 @@ def test_what_it_may_have_meant_to_be_called(frame: Any, request_id: str) -> Non
         "{} {}",
         "NaN",
         '{"id":Infinity}',
-        "[" * 100_000,
-        '{"id":' + "9" * 5000 + "}",
         b"\xff\xfe",
         b"\x00",
+        b'"\xff"',
     ],
-    ids=range(10),
+    ids=range(9),
 )
 def test_no_json(message: str | bytes) -> None:
     with pytest.raises(NotJsonError):
         read(message)
+
+
+@pytest.mark.parametrize(
+    ("params", "wrong"),
+    [
+        ("[" + "1," * 100_000 + "1]", "more than 100000 values and keys"),
+        ("[" + "[]," * 100_000 + "1]", "more than 100000 values and keys"),
+        ("[" * 100_000, "nested too deeply"),
+        ('{"a":' * 40_000, "nested too deeply"),
+        ("1" * 401, "a number of more than 400 digits"),
+        ("1" * 1_000_000, "a number of more than 400 digits"),
+    ],
+    ids=range(6),
+)
+@pytest.mark.parametrize("binary", [False, True])
+def test_what_would_take_long_to_read(params: str, wrong: str, binary: bool) -> None:
+    text = '{"type":"req","id":"7","method":"health","params":' + params + "}"
+    with pytest.raises(NotARequestError) as caught:
+        read(text.encode() if binary else text)
+    assert (caught.value.message, caught.value.id) == (wrong, "7")
+    with pytest.raises(NotARequestError) as caught:
+        read('{"method":"health","type":"req","params":' + params + ',"id":"7"}')
+    assert (caught.value.message, caught.value.id) == (wrong, "invalid")
+
+
+def test_a_long_text_is_not_many_values() -> None:
+    text = json.dumps({"type": "req", "id": "7", "method": "chat.send", "params": {"message": '[{:,"\\' * 1_000_000}})
+    assert len(read(text).params["message"]) == 6_000_000
 
 
 @pytest.mark.parametrize(

@@ -208,3 +208,57 @@ def test_a_request_for_one_account_is_not_done_for_another() -> None:
         }
 
     calling(test)
+
+
+def test_what_a_run_sends() -> None:
+    async def test(caller: Caller) -> None:
+        await caller.hello("operator.read", "operator.write")
+        params = {"message": "hi there", "agentId": "main", "idempotencyKey": "run-1"}
+        await caller.link.send(json.dumps({"type": "req", "id": "2", "method": "agent", "params": params}))
+        answers: list[Any] = []
+        events: list[Any] = []
+        async for message in caller.link:
+            frame = json.loads(message)
+            (answers if frame["type"] == "res" else events).append(frame)
+            if len(answers) == 2:
+                break
+        for answer in answers:
+            conforms("ResponseFrame", answer)
+        assert [answer["payload"]["status"] for answer in answers] == ["accepted", "ok"]
+        for event in events:
+            conforms("EventFrame", event)
+            if event["event"] in {"agent", "chat"}:
+                conforms("AgentEvent" if event["event"] == "agent" else "ChatEvent", event["payload"])
+        seen = {event["event"] for event in events}
+        assert {"agent", "chat"} <= seen
+        finals = [event["payload"] for event in events if event["payload"].get("state") == "final"]
+        assert [final["message"]["content"][0]["text"] for final in finals] == ["HI THERE"]
+
+    calling(test)
+
+
+def test_what_is_told_of_those_who_are_there() -> None:
+    async def test(caller: Caller) -> None:
+        conforms("Snapshot", (await caller.hello("operator.read"))["payload"]["snapshot"])
+        present = (await caller.request("system-presence"))["payload"]
+        assert present
+        for entry in present:
+            conforms("PresenceEntry", entry)
+
+    calling(test)
+
+
+@pytest.mark.parametrize(
+    ("method", "name"),
+    [
+        ("agent.identity.get", "AgentIdentityResult"),
+        ("config.schema", "ConfigSchemaResponse"),
+        ("logs.tail", "LogsTailResult"),
+    ],
+)
+def test_answers_that_have_a_schema(method: str, name: str) -> None:
+    async def test(caller: Caller) -> None:
+        await caller.hello("operator.read")
+        conforms(name, (await caller.request(method, {}))["payload"])
+
+    calling(test)

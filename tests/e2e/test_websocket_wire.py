@@ -20,6 +20,8 @@ from wsproto.frame_protocol import FrameDecoder
 
 import gateway
 from gateway import testing
+from gateway.cli.place import Place
+from gateway.cli.websocket import dial
 from gateway.ports import Exchange, Link
 from gateway.server.server import Server
 
@@ -188,6 +190,35 @@ def test_handshakes_with_a_gateway() -> None:
                 assert (fields.get("sec-websocket-accept") is not None) is (status == 101), name
 
     asyncio.run(main())
+
+
+def test_our_own_client(targets: dict[bool, Running]) -> None:
+    """Client and server from this house, and what both make of what the other sends."""
+    messages = ["", "short", "grüße \U0001f980" * 99, "long " * 200_000, *(f"{number}" * 50 for number in range(500))]
+    for target in targets.values():
+        asyncio.run(_echoed(f"ws://127.0.0.1:{target.port}/any/path?x=1", messages))
+
+
+async def _echoed(url: str, messages: list[str]) -> None:
+    heard: list[str] = []
+    closed: list[tuple[int, str]] = []
+    everything = asyncio.Event()
+
+    def hear(text: str) -> None:
+        heard.append(text)
+        if len(heard) == len(messages):
+            everything.set()
+
+    client = await dial(Place(url), hear, lambda *how: closed.append(how))
+    for message in messages:
+        client.send(message)
+    async with asyncio.timeout(20):
+        await everything.wait()
+    await client.close(1000, "done")
+    assert heard == messages
+    assert [code for code, _ in closed] == [1000]
+    client.send("into the void")
+    await client.close()
 
 
 # Compression

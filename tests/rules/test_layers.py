@@ -17,6 +17,7 @@ RANK = {
     "errors": 0,
     "model": 1,
     "addresses": 1,
+    "json_limits": 1,
     "ports": 2,
     "deadlines": 2.5,  # a tool that the rooms above share, sessions among them
     "throttle": 3,

@@ -22,6 +22,7 @@ LONG_FUNCTIONS: dict[str, str] = {}
 API = {
     "Agent",
     "AgentError",
+    "Call",
     "Caller",
     "ChatRequest",
     "ConfigError",
@@ -35,6 +36,7 @@ API = {
     "Rate",
     "ReasoningDelta",
     "RequestError",
+    "RpcError",
     "RunDone",
     "RunFailed",
     "RunInput",

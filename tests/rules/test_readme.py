@@ -17,10 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asking import TOKEN
+from dialogue import talk
 from processes import Launch, Running, environment
 from readme_tables import between, tables
 
 import gateway
+from gateway.agents.function import echo
 from gateway.config import load
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -188,6 +191,20 @@ def test_the_embedding_example(tmp_path: Path) -> None:
         timer.cancel()
         process.terminate()
         process.communicate()
+
+
+def test_the_example_of_own_methods() -> None:
+    scope: dict[str, Any] = {}
+    exec(block("python", "@gw.rpc("), scope)
+
+    async def main() -> None:
+        gw = gateway.Gateway(agents={"main": echo}, listen="127.0.0.1:0", token=TOKEN)
+        scope["add_weather"](gw)
+        async with gw, talk(gw) as client:
+            assert await client.request("weather.set", city="Rome", degrees=21.5) == {"Rome": 21.5}
+            assert await client.event("weather.changed") == {"city": "Rome", "degrees": 21.5}
+
+    asyncio.run(main())
 
 
 def test_the_agent_example() -> None:

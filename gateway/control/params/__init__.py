@@ -5,7 +5,7 @@
     sessions   those of `sessions.*`
     system     those of all other methods
     common     shapes that several of them have
-    scopes     scopes by method
+    required   the scopes
 
 Taken from the schemas of protocol 4, as the product checks them (MIT License, Copyright (c) 2026 OpenClaw Foundation).
 The order of the fields is the order in which faults are said.
@@ -17,8 +17,8 @@ from collections.abc import Mapping
 
 from ..shapes import Shape
 from .connect import CONNECT
+from .required import SCOPES, required_scope
 from .runs import RUNS
-from .scopes import SCOPES, required_scope
 from .sessions import SESSIONS
 from .system import SYSTEM
 

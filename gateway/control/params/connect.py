@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...model.names import FAMILIES, PUBLIC
+from ...model.names import PUBLIC
+from ..clients import NAMED
 from ..shapes import (
     ANY,
     COUNT,
@@ -27,20 +28,6 @@ from ..shapes import (
 
 __all__ = ["CONNECT"]
 
-_PROGRAMS = (
-    "control-ui",
-    "browser-copilot",
-    "tui",
-    "macos",
-    "linux",
-    "ios",
-    "watchos",
-    "android",
-    "worker",
-    "probe",
-)
-"""Clients that have the product's name in theirs; the clients of January have the names it had then."""
-
 _CLIENTS = (
     "webchat-ui",
     "webchat",
@@ -49,7 +36,7 @@ _CLIENTS = (
     "node-host",
     "test",
     "fingerprint",
-    *(f"{family}-{program}" for family in FAMILIES for program in _PROGRAMS),
+    *NAMED,
 )
 
 _FIELDS = {

@@ -6,15 +6,13 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-__all__ = ["SCOPES", "required_scope"]
+from ..scopes import ADMIN, PAIRING, READ, WRITE
 
-_READ = "operator.read"
-_WRITE = "operator.write"
-_ADMIN = "operator.admin"
+__all__ = ["SCOPES", "required_scope"]
 
 _METHODS: Mapping[str | None, tuple[str, ...]] = {
     None: ("health",),
-    _READ: (
+    READ: (
         "agent.identity.get",
         "agents.list",
         "channels.status",
@@ -49,7 +47,7 @@ _METHODS: Mapping[str | None, tuple[str, ...]] = {
         "usage.cost",
         "usage.status",
     ),
-    _WRITE: (
+    WRITE: (
         "agent",
         "agent.wait",
         "chat.abort",
@@ -61,7 +59,7 @@ _METHODS: Mapping[str | None, tuple[str, ...]] = {
         "tools.invoke",
         "wake",
     ),
-    _ADMIN: (
+    ADMIN: (
         "chat.inject",
         "config.apply",
         "config.patch",
@@ -78,7 +76,7 @@ _METHODS: Mapping[str | None, tuple[str, ...]] = {
         "exec.approval.list",
         "plugin.approval.list",
     ),
-    "operator.pairing": (
+    PAIRING: (
         "device.pair.approve",
         "device.pair.list",
         "device.pair.reject",
@@ -126,7 +124,7 @@ _INCOGNITO = re.compile(r"agent:[^:]+:(dashboard|subagent|internal-session-effec
 
 def _for_agent(params: Mapping[str, Any]) -> str:
     message = params.get("message")
-    return _ADMIN if isinstance(message, str) and _STARTS_ANEW.fullmatch(message) else _WRITE
+    return ADMIN if isinstance(message, str) and _STARTS_ANEW.fullmatch(message) else WRITE
 
 
 def _for_create(params: Mapping[str, Any]) -> str:
@@ -135,17 +133,17 @@ def _for_create(params: Mapping[str, Any]) -> str:
         for key in (params.get("key"), params.get("parentSessionKey"))
     )
     free = "execNode" in params or "toolOverrides" in params or params.get("permissionMode") == "full"
-    return _ADMIN if hidden or free else _WRITE
+    return ADMIN if hidden or free else WRITE
 
 
 def _for_patch(params: Mapping[str, Any]) -> str:
     free = params.get("permissionMode") == "full" or not params.keys() <= _PATCHED_BY_WRITERS
-    return _ADMIN if free else _WRITE
+    return ADMIN if free else WRITE
 
 
 def _for_delete(params: Mapping[str, Any]) -> str:
     archived = params.get("archivedOnly") is True and params.keys() <= _DELETED_BY_WRITERS
-    return _WRITE if archived else _ADMIN
+    return WRITE if archived else ADMIN
 
 
 _BY_PARAMS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
@@ -164,4 +162,4 @@ def required_scope(method: str, params: Any) -> str | None:
     asked = _BY_PARAMS.get(method)
     if asked is not None and isinstance(params, dict):
         return asked(params)
-    return SCOPES.get(method, _ADMIN)
+    return SCOPES.get(method, ADMIN)

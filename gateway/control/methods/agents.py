@@ -1,0 +1,58 @@
+"""The agents: which there are, and what they are called."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...agents.registry import AgentEntry
+from ..method import READ, Call, Method
+from ..problem import INVALID_REQUEST, RpcError
+from ..services import Services
+from ..sessions import MAIN
+
+__all__ = ["methods"]
+
+
+class _AgentsMethods:
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def index(self, call: Call) -> dict[str, Any]:
+        """`agents.list`."""
+        roster, caller = self._services.roster, call.caller
+        agents, default = roster.agents(caller), roster.default(caller)
+        if not agents:
+            raise RpcError(INVALID_REQUEST, "there is no agent for this client")
+        return {
+            "defaultId": (default or agents[0]).id,
+            "ownership": "sole" if len(agents) == 1 else "explicit",
+            "selectionRequired": default is None,
+            "mainKey": MAIN,
+            "scope": "per-sender",
+            "agents": [self._row(entry) for entry in agents],
+        }
+
+    def _row(self, entry: AgentEntry) -> dict[str, Any]:
+        roster = self._services.roster
+        model: dict[str, Any] = {"primary": roster.model(entry)}
+        if fallbacks := roster.fallbacks(entry):
+            model["fallbacks"] = list(fallbacks)
+        row = {"id": entry.id, "kind": "agent", "model": model}
+        return row if (name := roster.name(entry.id)) is None else row | {"name": name}
+
+    async def identity(self, call: Call) -> dict[str, Any]:
+        """`agent.identity.get`."""
+        roster, caller, params = self._services.roster, call.caller, call.params
+        agent_id = params.get("agentId")
+        if agent_id is None and (key := params.get("sessionKey")):
+            agent_id = roster.agent_of(key)
+        entry = roster.find(caller, agent_id, "agent.identity.get")
+        name = roster.name(entry.id)
+        source = "default" if name is None else "config"
+        return {"agentId": entry.id, "name": name or entry.id, "nameSource": source, "avatarStatus": "none"}
+
+
+def methods(services: Services) -> list[Method]:
+    """Those of this file."""
+    made = _AgentsMethods(services)
+    return [Method("agents.list", READ, made.index), Method("agent.identity.get", READ, made.identity)]
