@@ -20,7 +20,7 @@ from .control.devices import Devices
 from .control.health import Health
 from .control.hub import Hub
 from .control.method import of_protocol
-from .control.methods import absent, agent, agents, devices, models, system, tools, wakes
+from .control.methods import absent, agent, agents, devices, models, system, tools, usage, wakes
 from .control.methods import config as config_methods
 from .control.methods import logs as log_methods
 from .control.origins import Origins
@@ -30,6 +30,7 @@ from .control.runs import RunBook
 from .control.scopes import PAIRING
 from .control.service import Control
 from .control.services import Services
+from .control.stability import Stability
 from .control.wakes import Wakes
 from .errors import ConfigError
 from .logring import LogRing
@@ -40,7 +41,7 @@ from .sessions.store import MemoryStore
 
 __all__ = ["control"]
 
-FAMILIES = (agent, agents, models, config_methods, log_methods, system, tools, wakes, absent)
+FAMILIES = (agent, agents, models, config_methods, log_methods, system, tools, usage, wakes, absent)
 
 
 def control(
@@ -75,6 +76,7 @@ def control(
         path=_place(conversations.store, config, environ),
         state_version=lambda: services.state_version,
     )
+    stability = Stability(clock)
     services = Services(
         registry=registry,
         conversations=conversations,
@@ -85,6 +87,7 @@ def control(
         roster=roster,
         health=health,
         wakes=Wakes(book, hub, clock, ids),
+        stability=stability,
         config=config,
         clock=clock,
         ids=ids,
@@ -96,7 +99,7 @@ def control(
         logs=logs,
         tools=assembly.invoker(),
     )
-    book.listeners.append(lambda _, begins: None if begins else health.touched())
+    book.listeners += (stability.seen, lambda _, begins: None if begins else health.touched())
     paired = _devices(environ, hub, services.now)
     families = [family.methods(services) for family in FAMILIES]
     methods = [of_protocol(method) for family in (*families, devices.methods(services, paired)) for method in family]
