@@ -59,6 +59,11 @@ TRIES = 24
 
 _AWAY = {1012: "the gateway restarts", 1013: "the gateway is starting"}
 
+_NO_SCOPES = (
+    ". The gateway's token gives none to programs of other machines: give --token the secret of a key, or come over "
+    "loopback, through a tunnel"
+)
+
 # Restart, start, going away, lost, and 1008 for one that read too slowly: a new connection may do better.
 _PASSING = {1001, ABNORMAL, 1008, *_AWAY}
 
@@ -240,9 +245,14 @@ class Rpc:
         if not good:
             error = part(frame.get("error"))
             code, message = str(error.get("code", "")), str(error.get("message", "the gateway gives no reason"))
+            if part(error.get("details")).get("code") == "MISSING_SCOPE" and self._has_no_scopes():
+                message += _NO_SCOPES
             pending.answer.set_exception(FailedError(code, message, error.get("details")))
         elif not (pending.final and part(payload).get("status") == "accepted"):
             pending.answer.set_result(payload)
+
+    def _has_no_scopes(self) -> bool:
+        return part(self.hello.get("auth")).get("scopes") == []
 
     def _enqueue(self, event: Event, size: int) -> None:
         self._queue.append((event, size))

@@ -228,6 +228,27 @@ def test_not_let_in() -> None:
         assert caught.value.exit_code == UNAVAILABLE
 
 
+def test_without_scopes() -> None:
+    """As a gateway treats those who come over the network and show its token alone."""
+
+    def script(wire: Wire) -> None:
+        wire.greet(auth={"scopes": scopes})
+        details = {"code": "MISSING_SCOPE", "missingScope": "operator.read"}
+        wire.refuse(wire.request("status"), "FORBIDDEN", "missing scope: operator.read", details=details)
+        wire.connection.recv()
+
+    async def work(rpc: Rpc) -> str:
+        with pytest.raises(FailedError) as caught:
+            await rpc.request("status")
+        return str(caught.value)
+
+    with scripted(script) as gateway:
+        scopes: list[str] = []
+        assert talk(gateway, work).startswith("missing scope: operator.read. The gateway's token gives none")
+        scopes.append("operator.approvals")
+        assert talk(gateway, work) == "missing scope: operator.read"
+
+
 def test_a_peer_that_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "GREETING_TIME", 0.1)
     with scripted(Wire.request) as gateway, pytest.raises(UnansweredError, match=r"no challenge within 0\.1 s"):

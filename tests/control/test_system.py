@@ -190,6 +190,9 @@ def test_what_there_is_none_of_is_said_to_be_none() -> None:
         for method, (member, value) in NONE.items():
             assert (await client.request(method))[member] == value, method
         assert await client.request("plugin.approval.list") == await client.request("exec.approval.list") == []
+        page = await client.request("cron.list", limit=5, offset=0)
+        assert (page["limit"], page["offset"], page["total"], page["hasMore"]) == (5, 0, 0, False)
+        assert page["snapshotRevision"], "`openclaw cron list` takes no page without one"
         with pytest.raises(RefusedError, match=r"invalid cron\.list params: at root: unexpected property 'bogus'"):
             await client.request("cron.list", bogus=1)
 

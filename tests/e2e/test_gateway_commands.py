@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
+import signal
 import socket
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import ROOT, TOKEN, Launch, Running, configuration, python_agent
+from processes import ROOT, TOKEN, Launch, Running, configuration, python_agent, until
+
+import gateway
 
 CERTIFICATE = ROOT / "tests" / "data" / "tls" / "localhost.pem"
 TLS = {"certPath": str(CERTIFICATE), "keyPath": str(CERTIFICATE)}
@@ -111,3 +117,53 @@ def test_a_certificate_of_nobody_known(launcher: Launch) -> None:
     done = launcher.command("health", "--url", f"wss://127.0.0.1:{running.port}", "--token", TOKEN)
     assert done.returncode == 69
     assert "no TLS connection" in done.stderr
+
+
+def test_status(launcher: Launch, running: Running, tmp_path: Path) -> None:
+    with following(launcher, tmp_path, "--url", running.origin, "--token", TOKEN):
+        done = ask(launcher, running, "status")
+        assert (done.returncode, done.stderr) == (0, "")
+        lines = done.stdout.splitlines()
+        assert lines[0] == f"gateway   ws://127.0.0.1:{running.port}"
+        assert lines[1] == f"version   {gateway.__version__}, protocol 4"
+        assert re.fullmatch(r"uptime    \d.*", lines[2])
+        assert lines[3].startswith("agents    main (default)")
+        assert "words" in lines[3]
+        assert re.fullmatch(r"sessions  \d+", lines[4])
+        assert lines[5] == "clients   1"
+        assert re.fullmatch(rf"  \S+ {re.escape(gateway.__version__)} cli, 2\d\d\d-.*", lines[6])
+        document = json.loads(ask(launcher, running, "status", "--json").stdout)
+        assert document["problems"] == []
+        assert [agent["id"] for agent in document["agents"]] == ["main", "words", "fail", "silent"]
+        assert [client["mode"] for client in document["clients"]] == ["cli"]
+
+
+@contextmanager
+def following(launcher: Launch, folder: Path, *where: str) -> Iterator[tuple[subprocess.Popen[bytes], Path, Path]]:
+    """`gateway logs --follow`, once it has printed something; (process, standard output, standard error)."""
+    out, err = folder / "out", folder / "err"
+    with out.open("wb") as stdout, err.open("wb") as stderr:
+        process = launcher.spawn("logs", "--follow", *where, stdout=stdout, stderr=stderr)
+    try:
+        until("the log is printed", lambda: "listening on " in out.read_text() or process.poll() is not None, 20)
+        yield process, out, err
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_log_is_followed_through_a_restart(launcher: Launch, tmp_path: Path) -> None:
+    path = launcher.file(configuration(port=free_port()))
+    running = launcher(path)
+    done = launcher.command("logs", "--config", str(path))
+    assert re.fullmatch(r"\S+Z INFO gateway: listening on \S+\n", done.stdout)
+    done = launcher.command("logs", "--config", str(path), "--json", "--lines", "1")
+    assert json.loads(done.stdout)["_meta"]["logLevelName"] == "INFO"
+    with following(launcher, tmp_path, "--config", str(path)) as (process, out, err):
+        assert running.end() == 0
+        again = launcher(path)
+        until("the new gateway's log is printed", lambda: out.read_text().count("listening on ") == 2, 30)
+        assert err.read_text().splitlines() == ["[the gateway restarts; trying again]", "[the log begins anew]"]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 128 + signal.SIGTERM
+        assert again.end() == 0
