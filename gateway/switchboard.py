@@ -66,28 +66,22 @@ def control(
     book = RunBook(runs, hub, loop, clock, lambda agent_id: registry.by_id[agent_id].shows_reasoning)
     runs.observer = book
     roster = Roster(registry, config, assembly.models)
-    presence = Presence(hub, loop, clock, __version__, ids(32))
+    place = _place(conversations.store, config, environ)
     health = Health(
-        conversations.store,
-        roster,
-        hub,
-        loop,
-        clock,
-        path=_place(conversations.store, config, environ),
-        state_version=lambda: services.state_version,
+        conversations.store, roster, hub, loop, clock, path=place, state_version=lambda: services.state_version
     )
-    stability = Stability(clock)
+    book.listeners.append(health.seen)
     services = Services(
         registry=registry,
         conversations=conversations,
         store=conversations.store,
         hub=hub,
         book=book,
-        presence=presence,
+        presence=Presence(hub, loop, clock, __version__, ids(32)),
         roster=roster,
         health=health,
         wakes=Wakes(book, hub, clock, ids),
-        stability=stability,
+        stability=Stability(book, clock),
         config=config,
         clock=clock,
         ids=ids,
@@ -99,7 +93,6 @@ def control(
         logs=logs,
         tools=assembly.invoker(),
     )
-    book.listeners += (stability.seen, lambda _, begins: None if begins else health.touched())
     paired = _devices(environ, hub, services.now)
     families = [family.methods(services) for family in FAMILIES]
     methods = [of_protocol(method) for family in (*families, devices.methods(services, paired)) for method in family]

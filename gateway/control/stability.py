@@ -9,6 +9,7 @@ from typing import Any
 
 from ..model.run import RunDone
 from .record import Record
+from .runs import RunBook
 
 __all__ = ["CAPACITY", "Stability"]
 
@@ -21,13 +22,13 @@ MESSAGE = "message.processed"
 class Stability:
     """Keeps how each run ended.  `clock` gives seconds since the epoch."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, book: RunBook, clock: Callable[[], float]) -> None:
+        book.listeners.append(self._seen)
         self._clock = clock
         self._events: deque[dict[str, Any]] = deque(maxlen=CAPACITY)
         self._seq = 0
 
-    def seen(self, record: Record, begins: bool) -> None:
-        """A run begins, or is over."""
+    def _seen(self, record: Record, begins: bool) -> None:
         if begins:
             return
         self._seq += 1
