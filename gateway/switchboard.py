@@ -32,6 +32,7 @@ from .control.methods import (
     sessions,
     system,
     tools,
+    usage,
     wakes,
 )
 from .control.methods import config as config_methods
@@ -45,6 +46,7 @@ from .control.scopes import PAIRING
 from .control.sending import Sending
 from .control.service import Control
 from .control.services import Services
+from .control.stability import Stability
 from .control.wakes import Wakes
 from .errors import ConfigError
 from .logring import LogRing
@@ -55,7 +57,7 @@ from .sessions.store import MemoryStore
 
 __all__ = ["control"]
 
-FAMILIES = (agent, agents, models, config_methods, log_methods, system, tools, wakes, absent)
+FAMILIES = (agent, agents, models, config_methods, log_methods, system, tools, usage, wakes, absent)
 
 
 def control(
@@ -80,26 +82,22 @@ def control(
     book = RunBook(runs, hub, loop, clock, lambda agent_id: registry.by_id[agent_id].shows_reasoning)
     runs.observer = book
     roster = Roster(registry, config, assembly.models)
-    presence = Presence(hub, loop, clock, __version__, ids(32))
+    place = _place(conversations.store, config, environ)
     health = Health(
-        conversations.store,
-        roster,
-        hub,
-        loop,
-        clock,
-        path=_place(conversations.store, config, environ),
-        state_version=lambda: services.state_version,
+        conversations.store, roster, hub, loop, clock, path=place, state_version=lambda: services.state_version
     )
+    book.listeners.append(health.seen)
     services = Services(
         registry=registry,
         conversations=conversations,
         store=conversations.store,
         hub=hub,
         book=book,
-        presence=presence,
+        presence=Presence(hub, loop, clock, __version__, ids(32)),
         roster=roster,
         health=health,
         wakes=Wakes(book, hub, clock, ids),
+        stability=Stability(book, clock),
         config=config,
         clock=clock,
         ids=ids,
@@ -111,7 +109,6 @@ def control(
         logs=logs,
         tools=assembly.invoker(),
     )
-    book.listeners.append(lambda _, begins: None if begins else health.touched())
     paired = _devices(environ, hub, services.now)
     families = [family.methods(services) for family in FAMILIES]
     families += [devices.methods(services, paired), _talk(services, loop)]
