@@ -100,6 +100,9 @@ class Door(Protocol):
         Raises RequestError (429, with `retry-after`) for who has shown too many wrong ones.
         """
 
+    def knows(self, caller: Caller) -> bool:
+        """Whether somebody who was let in would be let in again, as the same."""
+
     def failed(self, visitor: Visitor) -> bool:
         """Count a wrong secret.  False for a peer of whom none are counted: a program of this machine."""
 
@@ -229,6 +232,10 @@ class Connects:
         except StoreError as error:
             raise ConnectRefusedError(UNAVAILABLE, error.message, retryable=True, protocol=asked.protocol) from error
 
+    def recalls(self, welcome: Welcome) -> bool:
+        """Whether what somebody was let in with is good still: keys end, and are taken back."""
+        return self._door.knows(welcome.caller)
+
     def _check(self, asked: _Asked, visit: Visit) -> None:
         """What does not depend on who it is."""
         if not asked.protocol:
@@ -261,6 +268,10 @@ class Connects:
             caller = self._door.identify(secret, visit)
         except RequestError as error:
             after = next((int(value) * 1000 for name, value in error.headers if name == b"retry-after"), None)
+            if error.code != "rate_limited":  # a key over its rate
+                raise ConnectRefusedError(
+                    UNAVAILABLE, error.message, retryable=True, retry_after_ms=after, protocol=asked.protocol
+                ) from error
             return _Entry(NOBODY, method, Unauthorized("rate_limited", asked.provided, after))
         if caller is None:
             return _Entry(NOBODY, method, Unauthorized(f"{method}_mismatch", asked.provided), wrong=True)

@@ -149,6 +149,13 @@ class Devices:
         while len(self._pending) > PENDING_MOST:
             self._resolved(self._pending.pop(next(iter(self._pending))), "rejected")
         self._announce("device.pair.requested", pending.row())
+        _logger.info(
+            "device %s at %s asks to be paired as %s: `gateway devices approve %s` lets it in",
+            ask.device_id[:12],
+            ask.remote_ip,
+            ask.role,
+            pending.request_id,
+        )
         return pending
 
     def approve(self, request_id: str, granted: Iterable[str]) -> Device:

@@ -262,3 +262,31 @@ def test_removed_is_gone_with_what_it_asks() -> None:
     assert not shelf.remove("a")
     assert not shelf.pending()
     assert not shelf.paired()
+
+
+def test_what_another_gateway_wrote_is_seen(tmp_path: Path) -> None:
+    path = tmp_path / "devices.json"
+
+    async def test() -> None:
+        one, other = Shelf(path), Shelf(path)
+        for shelf in (one, other):
+            await shelf.load()
+        one.pair(ask("a"))
+        token, _ = one.issue("a", "operator", ()) or ("", 0)
+        await one.save()
+        await other.load()
+        assert other.check("a", token, "operator", ()) is None
+        other.revoke("a", "operator", ADMIN)
+        await other.save()
+        await one.load()
+        assert one.check("a", token, "operator", ()) == "mismatch"
+        one.pair(ask("b"))
+        path.unlink()
+        await one.load()
+        assert len(one.paired()) == 2, "what is not written yet is not given up"
+        await one.save()
+        path.unlink()
+        await one.load()
+        assert not one.paired()
+
+    asyncio.run(test())
