@@ -16,8 +16,8 @@ __all__ = ["FILE_NAME", "Device", "DeviceFile", "Grant"]
 
 FILE_NAME = "devices.json"
 
-MOST_BYTES = 8 * 1024 * 1024
-"""Of the file; a thousand devices take about one."""
+MOST_BYTES = 64 * 1024 * 1024
+"""Of the file; a thousand devices take about one, and twenty at the most."""
 VERSION = 1
 
 _Stamp: TypeAlias = tuple[int, int, int]
