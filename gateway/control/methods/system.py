@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Any
 
 from ...model.caller import Caller
@@ -10,10 +11,15 @@ from ...model.session import SessionInfo
 from ...sessions.keys import scoped
 from ..health import RECENT, View
 from ..method import ADMIN, READ, Call, Method, satisfied
+from ..problem import FORBIDDEN, INVALID_REQUEST, RpcError
 from ..services import Services
 from ..sessions import MAIN
+from ..stability import CAPACITY
 
 __all__ = ["methods"]
+
+STABILITY_EVENTS = 50
+"""Told where nobody says how many; so in the product."""
 
 _REDACTED = "[redacted]"
 """Where sessions are kept is told to administrators; so in the product."""
@@ -107,6 +113,31 @@ class _SystemMethods:
     async def presence(self, call: Call) -> list[dict[str, Any]]:
         return self._services.presence.entries(call.caller.id)
 
+    async def stability(self, call: Call) -> dict[str, Any]:
+        """`diagnostics.stability`: how the last runs ended, of all callers."""
+        params = call.params
+        if call.caller.id:
+            raise RpcError(FORBIDDEN, "this is about the runs of all, and a key is for its own")
+        limit = _number(params.get("limit"), "limit")
+        if limit is not None and not 1 <= limit <= CAPACITY:
+            raise RpcError(INVALID_REQUEST, f"limit must be between 1 and {CAPACITY}")
+        kind = params.get("type") or None
+        if kind is not None and not (isinstance(kind, str) and kind.strip()):
+            raise RpcError(INVALID_REQUEST, "type must be a non-empty string")
+        since = _number(params.get("sinceSeq"), "sinceSeq")
+        return self._services.stability.snapshot(limit or STABILITY_EVENTS, kind and kind.strip(), since)
+
+
+def _number(value: Any, name: str) -> int | None:
+    """A count, also as digits.  Raises RpcError (INVALID_REQUEST)."""
+    if value is None or value == "":
+        return None
+    if isinstance(value, str) and re.fullmatch("[0-9]{1,15}", value):
+        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    raise RpcError(INVALID_REQUEST, f"{name} must be a non-negative integer")
+
 
 def methods(services: Services) -> list[Method]:
     """Those of this file."""
@@ -115,4 +146,5 @@ def methods(services: Services) -> list[Method]:
         Method("health", None, made.health),
         Method("status", READ, made.status),
         Method("system-presence", READ, made.presence),
+        Method("diagnostics.stability", READ, made.stability),
     ]
