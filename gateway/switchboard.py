@@ -17,17 +17,33 @@ from .config.source import ConfigSource
 from .control.connect import Connects, Penalties
 from .control.devicefile import FILE_NAME, DeviceFile
 from .control.devices import Devices
+from .control.feed import Feed
 from .control.health import Health
 from .control.hub import Hub
-from .control.method import of_protocol
-from .control.methods import absent, agent, agents, devices, models, system, tools, usage, wakes
+from .control.method import Method, of_protocol
+from .control.methods import (
+    absent,
+    agent,
+    agents,
+    chat,
+    devices,
+    models,
+    session_changes,
+    sessions,
+    system,
+    tools,
+    usage,
+    wakes,
+)
 from .control.methods import config as config_methods
 from .control.methods import logs as log_methods
 from .control.origins import Origins
 from .control.presence import Presence
 from .control.roster import Roster
+from .control.rows import Rows
 from .control.runs import RunBook
 from .control.scopes import PAIRING
+from .control.sending import Sending
 from .control.service import Control
 from .control.services import Services
 from .control.stability import Stability
@@ -95,9 +111,24 @@ def control(
     )
     paired = _devices(environ, hub, services.now)
     families = [family.methods(services) for family in FAMILIES]
-    methods = [of_protocol(method) for family in (*families, devices.methods(services, paired)) for method in family]
+    families += [devices.methods(services, paired), _talk(services, loop)]
+    methods = [of_protocol(method) for family in families for method in family]
     connects = _connects(guard, paired, config, environ, services.now)
     return Control(services, connects, methods, loop)
+
+
+def _talk(services: Services, loop: asyncio.AbstractEventLoop) -> list[Method]:
+    """The methods of sessions, and of what is said in them; from now on clients are told what happens there."""
+    rows = Rows(services)
+    feed = Feed(services, rows, loop)
+    services.conversations.scribe = feed
+    services.book.listeners.append(feed.listen)
+    sending = Sending(services, feed, loop)
+    return [
+        *chat.methods(services, rows, feed, sending),
+        *sessions.methods(services, rows),
+        *session_changes.methods(services, rows, feed, sending),
+    ]
 
 
 def _connects(

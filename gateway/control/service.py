@@ -13,6 +13,7 @@ from ..errors import PeerGone
 from ..model.http import Headers
 from ..ports import Exchange, Link
 from ..sessions.place import state_folder
+from .attachments import ATTACHMENT_BYTES, IMAGE_BYTES
 from .client import MAX_BUFFERED_BYTES, Client
 from .connect import Connects, Welcome
 from .connection import MAX_PAYLOAD_BYTES, Connection
@@ -31,8 +32,6 @@ STRANGERS = 32
 """Connections of one address that have not said yet who they are; the product's number."""
 LAST_ANSWERS_SECONDS = 0.5
 """For the answers to requests when all runs are over: those that are still not there wait for something else."""
-ATTACHMENT_BYTES = 19_464_192
-IMAGE_BYTES = 6 * 1024 * 1024
 
 _TEXT: Headers = ((b"content-type", b"text/plain; charset=utf-8"),)
 

@@ -11,13 +11,12 @@ from ...sessions.keys import bare
 from ..method import WRITE, Call, Method
 from ..problem import INVALID_REQUEST, UNAVAILABLE, RpcError, rpc_error
 from ..record import Record
+from ..sending import RUN_ID_CHARACTERS
 from ..services import Services
 from ..sessions import session_key
 
 __all__ = ["methods"]
 
-RUN_ID_CHARACTERS = 256
-"""Of an `idempotencyKey`, which names the run in each of its events; the official client's have 36."""
 WAIT_MS = 30_000
 LONGEST_WAIT_MS = 600_000
 """How long `agent.wait` waits where nothing is said, and at most: who waits holds a task here."""
@@ -56,7 +55,7 @@ class _AgentMethods:
             except RequestError as error:
                 raise rpc_error(error) from None
         request = ChatRequest(tuple(messages))
-        record = services.book.start(RunInput(run_id, entry.id, place.key, request, (), model, caller))
+        record = services.book.start(RunInput(run_id, entry.id, place.key, request, (), model, caller, keeps=True))
         key = bare(caller.id, place.key)
         accepted = {"runId": run_id, "sessionKey": key, "agentId": entry.id, "status": "accepted"}
         call.accept({**accepted, "acceptedAt": services.now()})
