@@ -11,7 +11,10 @@ connection  one WebSocket, from its challenge to its close
 client      who was let in: what is on its way to them
 hub         what all of them are told
 method      what they can ask for
-runs        the runs that are under way, as they see them
+runs        the runs that are under way, as they see them; `record` is one of them
+sessions    which session is meant; `rows` what is told of it, `transcript` what was said in it
+feed        what happens in sessions, told to those who follow them
+sending     messages of users that become runs; `attachments` their images
 service     all of it, for one gateway
 """
 
