@@ -1,7 +1,7 @@
 """`typing.NamedTuple`, made in half the time: the start defines some fifty of them.
 
-`typing` compiles the annotation of each member to find out whether it is a type, and looks for faults of which here mypy
-takes care: what it sees is the original.  What is made is the same: a class of `collections.namedtuple`, with what its
+`typing` compiles the annotation of each member to find out whether it is a type, and looks for faults; here mypy takes
+care of both, which sees the original.  What is made is the same: a class of `collections.namedtuple`, with what its
 body defines.
 """
 

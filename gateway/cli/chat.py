@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 from .chat_view import ChatView
-from .console import INTERRUPTED, UnansweredError
+from .console import INTERRUPTED, WRONG_USAGE, UnansweredError, complain
 from .conversation import Conversation
 from .lines import Lines
 from .place import Place, add_place, find_place
@@ -46,6 +47,9 @@ def _count(text: str) -> int:
 
 def execute(options: Namespace) -> int:
     """Talk; returns the exit code.  Raises ConfigError."""
+    if sys.stdin is None:
+        complain("standard input is closed: there is nobody to talk with")
+        return WRONG_USAGE
     return concluded(_chat(find_place(options), options))
 
 

@@ -18,6 +18,7 @@ from .hub import Hub
 from .presence import Presence
 from .roster import Roster
 from .runs import RunBook
+from .stability import Stability
 from .wakes import Wakes
 
 __all__ = ["Services"]
@@ -41,6 +42,7 @@ class Services:
     roster: Roster
     health: Health
     wakes: Wakes
+    stability: Stability
     config: Config
     clock: Callable[[], float]
     ids: Ids

@@ -11,7 +11,18 @@ from typing import TypeAlias
 
 from ..records import NamedTuple
 
-__all__ = ["ROLES", "AnyTool", "ChatRequest", "Image", "Message", "Part", "Tool", "ToolCall", "ToolChoice"]
+__all__ = [
+    "ROLES",
+    "AnyTool",
+    "ChatRequest",
+    "Image",
+    "Message",
+    "Part",
+    "Tool",
+    "ToolCall",
+    "ToolChoice",
+    "media_type_of",
+]
 
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 
@@ -29,6 +40,19 @@ class Image(NamedTuple):
     data: bytes
     detail: str | None = None
     url: str | None = None
+
+
+def media_type_of(data: bytes) -> str | None:
+    """What the first bytes say (WHATWG MIME Sniffing, section 6.1); None for what models do not take."""
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "image/png"
+    if data.startswith(b"\xff\xd8\xff"):
+        return "image/jpeg"
+    if data.startswith((b"GIF87a", b"GIF89a")):
+        return "image/gif"
+    if data[:4] == b"RIFF" and data[8:14] == b"WEBPVP":
+        return "image/webp"
+    return None
 
 
 Part: TypeAlias = str | Image

@@ -118,7 +118,7 @@ def scripted(*scripts: Callable[[Wire], object], **options: Any) -> Iterator[Scr
             made.errors.append(error)
             raise
 
-    with serve(handle, "127.0.0.1", 0, **options) as server:
+    with serve(handle, "127.0.0.1", 0, max_size=None, **options) as server:
         made.port = server.socket.getsockname()[1]
         thread = threading.Thread(target=server.serve_forever)
         thread.start()

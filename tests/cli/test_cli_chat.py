@@ -240,6 +240,42 @@ def test_abort_through_a_pipe() -> None:
         assert err.endswith("[aborted]\n")
 
 
+def test_what_is_typed(tmp_path: Path) -> None:
+    """More lines than are read ahead, bytes that are no text, and a line without an end; from a file."""
+
+    def script(wire: Wire) -> None:
+        open_session(wire)
+        while True:
+            request = wire.request("chat.send")
+            seen.append(request["params"]["message"])
+            wire.answer(request, {"status": "started"})
+            tell(wire, request["params"]["idempotencyKey"], "ok")
+
+    seen: list[str] = []
+    path = tmp_path / "lines"
+    path.write_bytes(b"".join(b"%d\n" % number for number in range(150)) + b"\xff\xfe caf\xc3\xa9\n" + b"y" * 5_000_000)
+    with scripted(script) as gateway, path.open("rb") as file:
+        done = subprocess.run(
+            [sys.executable, "-m", "gateway", "chat", *gateway.flags],
+            stdin=file,
+            capture_output=True,
+            env=ENVIRONMENT,
+            timeout=50,
+            check=False,
+        )
+    assert (done.returncode, done.stdout) == (0, b"ok\n" * 153)
+    assert seen[:150] == [str(number) for number in range(150)]
+    assert seen[150] == "\ufffd\ufffd caf\u00e9"
+    assert [len(text) for text in seen[151:]] == [4 << 20, 5_000_000 - (4 << 20)]
+
+
+def test_standard_input_that_is_closed() -> None:
+    command = f"exec {sys.executable} -m gateway chat --url ws://127.0.0.1:1 --token t <&-"
+    done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, env=ENVIRONMENT, timeout=30, check=False)
+    assert done.returncode == WRONG_USAGE
+    assert done.stderr == b"gateway: standard input is closed: there is nobody to talk with\n"
+
+
 # A gateway that goes, and comes back
 
 
