@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
+from ..records import NamedTuple
 from .caller import OPERATOR, Caller
 from .chat import ChatRequest, Message, ToolCall
 
