@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import socket
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -47,6 +48,9 @@ __all__ = ["Gateway", "random_ids"]
 AnyMethod = TypeVar("AnyMethod", bound=Callable[..., Awaitable[Any]])
 
 
+_THIRTY_TWO = re.compile(".{32}")
+
+
 def random_ids() -> Ids:
     """A source of `ports.Ids` from the system's randomness, which it asks for some hundred ids at a time."""
     pool: list[str] = []
@@ -55,8 +59,7 @@ def random_ids() -> Ids:
         if digits != 32:
             return os.urandom((digits + 1) // 2).hex()[:digits]
         if not pool:
-            fresh = os.urandom(4096).hex()
-            pool.extend([fresh[at : at + 32] for at in range(0, len(fresh), 32)])
+            pool.extend(_THIRTY_TWO.findall(os.urandom(4096).hex()))
         return pool.pop()
 
     return draw
@@ -372,9 +375,7 @@ class Gateway:
         if self._assembly.toolbox is not None:
             from .api.invoke import BODY_BYTES, Invoke
 
-            tools = self.config.tools
-            everything, offers = self._assembly.toolbox.all, self._assembly.offers
-            invoke = Invoke(everything, offers, tools.max_invocations, tools.timeout_ms / 1000 or None)
+            invoke = Invoke(self._assembly.invoker())
             routes["/tools/invoke"] = self._post(invoke.create, BODY_BYTES, "tools")
         root = Root(routes)
         routes = {"/": Route({"GET": root.index, "OPTIONS": root.options}, guarded=False), **routes, **links}

@@ -59,6 +59,7 @@ class Assembly:
         self.toolbox = self._toolbox()
         # What the model agents may use, by their ids.
         self.offers: dict[str, Offer] = {}
+        self._invoker: Any = None
         limits = _limits(config)
         entries = [
             AgentEntry(_agent_id(agent_id), agent, limits=limits, takes=taken_by(agent))
@@ -193,6 +194,16 @@ class Assembly:
         )
         self._closers.append(toolbox.aclose)
         return toolbox
+
+    def invoker(self) -> Any:
+        """What calls tools without a model, a `tools.invoker.Invoker`; None where there are none."""
+        if self._invoker is None and self.toolbox is not None:
+            from .tools.invoker import Invoker
+
+            settings, box = self._config.tools, self.toolbox
+            seconds = settings.timeout_ms / 1000 or None
+            self._invoker = Invoker(box.all, self.offers, settings.max_invocations, seconds, box.origin)
+        return self._invoker
 
     def _command(self, config: AgentConfig) -> Agent:
         from .agents.command import Command, CommandAgent

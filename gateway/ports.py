@@ -180,8 +180,8 @@ class SessionStore(Protocol):
     async def load(self, key: str) -> Session:
         """What is known of the session; an empty one for a key never seen."""
 
-    async def commit(self, key: str, turn: Turn, *, drop: int = 0, keep: int | None = None) -> None:
-        """Add one turn, whole or not at all; when this returns, it is kept.
+    async def commit(self, key: str, turn: Turn, *, drop: int = 0, keep: int | None = None) -> SessionInfo:
+        """Add one turn, whole or not at all; when this returns, it is kept.  What the session is then.
 
         Of the turns that are there, the first `drop` go, and those from number `keep` on (counted before that) too.
         """

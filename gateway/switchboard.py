@@ -17,19 +17,37 @@ from .config.source import ConfigSource
 from .control.connect import Connects, Penalties
 from .control.devicefile import FILE_NAME, DeviceFile
 from .control.devices import Devices
+from .control.feed import Feed
 from .control.health import Health
 from .control.hub import Hub
-from .control.method import of_protocol
-from .control.methods import absent, agent, agents, devices, models, system
+from .control.method import Method, of_protocol
+from .control.methods import (
+    absent,
+    agent,
+    agents,
+    chat,
+    devices,
+    models,
+    session_changes,
+    sessions,
+    system,
+    tools,
+    usage,
+    wakes,
+)
 from .control.methods import config as config_methods
 from .control.methods import logs as log_methods
 from .control.origins import Origins
 from .control.presence import Presence
 from .control.roster import Roster
+from .control.rows import Rows
 from .control.runs import RunBook
 from .control.scopes import PAIRING
+from .control.sending import Sending
 from .control.service import Control
 from .control.services import Services
+from .control.stability import Stability
+from .control.wakes import Wakes
 from .errors import ConfigError
 from .logring import LogRing
 from .ports import Ids, SessionStore
@@ -39,7 +57,7 @@ from .sessions.store import MemoryStore
 
 __all__ = ["control"]
 
-FAMILIES = (agent, agents, models, system, config_methods, log_methods, absent)
+FAMILIES = (agent, agents, models, config_methods, log_methods, system, tools, usage, wakes, absent)
 
 
 def control(
@@ -64,25 +82,22 @@ def control(
     book = RunBook(runs, hub, loop, clock, lambda agent_id: registry.by_id[agent_id].shows_reasoning)
     runs.observer = book
     roster = Roster(registry, config, assembly.models)
-    presence = Presence(hub, loop, clock, __version__, ids(32))
+    place = _place(conversations.store, config, environ)
     health = Health(
-        conversations.store,
-        roster,
-        hub,
-        loop,
-        clock,
-        path=_place(conversations.store, config, environ),
-        state_version=lambda: services.state_version,
+        conversations.store, roster, hub, loop, clock, path=place, state_version=lambda: services.state_version
     )
+    book.listeners.append(health.seen)
     services = Services(
         registry=registry,
         conversations=conversations,
         store=conversations.store,
         hub=hub,
         book=book,
-        presence=presence,
+        presence=Presence(hub, loop, clock, __version__, ids(32)),
         roster=roster,
         health=health,
+        wakes=Wakes(book, hub, clock, ids),
+        stability=Stability(book, clock),
         config=config,
         clock=clock,
         ids=ids,
@@ -92,13 +107,28 @@ def control(
         source=None if source is None else source(),
         reload=reload,
         logs=logs,
+        tools=assembly.invoker(),
     )
-    book.listeners.append(lambda _, begins: None if begins else health.touched())
     paired = _devices(environ, hub, services.now)
     families = [family.methods(services) for family in FAMILIES]
-    methods = [of_protocol(method) for family in (*families, devices.methods(services, paired)) for method in family]
+    families += [devices.methods(services, paired), _talk(services, loop)]
+    methods = [of_protocol(method) for family in families for method in family]
     connects = _connects(guard, paired, config, environ, services.now)
     return Control(services, connects, methods, loop)
+
+
+def _talk(services: Services, loop: asyncio.AbstractEventLoop) -> list[Method]:
+    """The methods of sessions, and of what is said in them; from now on clients are told what happens there."""
+    rows = Rows(services)
+    feed = Feed(services, rows, loop)
+    services.conversations.scribe = feed
+    services.book.listeners.append(feed.listen)
+    sending = Sending(services, feed, loop)
+    return [
+        *chat.methods(services, rows, feed, sending),
+        *sessions.methods(services, rows),
+        *session_changes.methods(services, rows, feed, sending),
+    ]
 
 
 def _connects(

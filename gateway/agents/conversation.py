@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from logging import getLogger
+from typing import Protocol
 
 from ..errors import AgentError
 from ..model.caller import Caller
@@ -22,14 +23,14 @@ from ..model.run import (
     ToolCallDelta,
     Usage,
 )
-from ..model.session import Session, Turn
+from ..model.session import Session, SessionInfo, Turn
 from ..ports import SessionStore
 from ..sessions.history import Bounds, coherent, following, kept, messages_of, overgrown, recent, size, stray
 from ..sessions.keys import owns
 from ..sessions.lanes import Lanes, Visit
 from ..sessions.overlap import addition
 
-__all__ = ["ANSWER_CHARACTERS", "STOPPED", "TOO_LONG", "Conversations", "calls_of", "failed"]
+__all__ = ["ANSWER_CHARACTERS", "STOPPED", "TOO_LONG", "Conversations", "Scribe", "calls_of", "failed"]
 
 # Of an answer that is held in memory, for its session or to be sent in one piece: a multiple of what models can say,
 # and an end for agents that have none.
@@ -47,6 +48,16 @@ STOPPED = frozenset({"run_aborted", "interrupted"})
 LOOKS = 3
 
 _logger = getLogger(__name__)
+
+
+class Scribe(Protocol):
+    """Sees what is said in sessions.  Neither method may wait or raise."""
+
+    def began(self, run: RunInput, asked: tuple[Message, ...], first: int) -> None:
+        """A run's turn has come in its session, to which it is to add these messages; `first` as in `Turn`."""
+
+    def kept(self, info: SessionInfo, turn: Turn) -> None:
+        """A turn was kept, before its run is over."""
 
 
 class Conversations:
@@ -71,6 +82,8 @@ class Conversations:
         self._clock = clock
         self._bounds = Bounds(characters, turns)
         self._own_model = own_model
+        self.scribe: Scribe | None = None
+        """Who is shown what is said from now on."""
 
     @property
     def store(self) -> SessionStore:
@@ -127,7 +140,9 @@ class Conversations:
         async with self._lanes.enter(key, waits=True):
             session = await self._store.load(key)
             drop, turn = kept(session.turns, turn._replace(first=following(session.turns)), self._bounds)
-            await self._store.commit(key, turn, drop=drop)
+            info = await self._store.commit(key, turn, drop=drop)
+            if self.scribe is not None:
+                self.scribe.kept(info, turn)
             return turn
 
     async def choose_model(self, key: str, model: str | None) -> None:
@@ -160,6 +175,8 @@ class Conversations:
                 run, keep, asked = self._planned(run, stay)
                 if stay.visit is not None:
                     stay.visit.end = partial(end, run.run_id, _INTERRUPTED)
+                    if self.scribe is not None:
+                        self.scribe.began(run, asked, following(stay.session.turns[:keep]))
                 said = _Said(run.model or self._own_model(run.agent_id))
                 async with aclosing(attempt(run)) as events:
                     async for event in events:
@@ -258,8 +275,10 @@ class Conversations:
         turns = stay.session.turns
         turn = turn._replace(first=following(turns[:keep]))
         drop, turn = kept(turns[:keep], turn, self._bounds)
-        await self._store.commit(stay.visit.key, turn, drop=drop, keep=keep if keep < len(turns) else None)
+        info = await self._store.commit(stay.visit.key, turn, drop=drop, keep=keep if keep < len(turns) else None)
         stay.kept = True
+        if self.scribe is not None:
+            self.scribe.kept(info, turn)
 
 
 class _Stay:

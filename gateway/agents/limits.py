@@ -12,7 +12,7 @@ from ..deadlines import Deadlines
 from ..model.run import RunFailed, RunInput
 from ..ports import Agent
 
-__all__ = ["MOST_RUNS", "NEVER", "NO_LIMITS", "ActiveRun", "AgentRuns", "RunLimits", "too_many"]
+__all__ = ["MOST_RUNS", "NO_LIMITS", "ActiveRun", "AgentRuns", "RunLimits", "too_many"]
 
 MOST_RUNS = 10_000
 """Runs at a time, of all agents: one for each of the connections that a gateway takes."""
@@ -52,18 +52,16 @@ class ActiveRun:
     ends with where somebody, or a limit, has ended it.
     """
 
+    # Its members are set where it is made: to call an `__init__` would cost as much again.
     __slots__ = ("agent", "cancelled", "ending", "produced", "run", "silent", "task")
 
-    def __init__(
-        self, run: RunInput, agent: AgentRuns | None, task: Task[Any] | None, produced: Any, silent: int
-    ) -> None:
-        self.run = run
-        self.agent = agent
-        self.task = task
-        self.produced = produced
-        self.silent = silent
-        self.ending: RunFailed | None = None
-        self.cancelled = False
+    run: RunInput
+    agent: AgentRuns | None
+    task: Task[Any] | None
+    produced: Any
+    silent: int
+    ending: RunFailed | None
+    cancelled: bool
 
     @property
     def is_pulled(self) -> bool:
@@ -90,7 +88,7 @@ class ActiveRun:
 
 
 class AgentRuns:
-    """The runs of one agent, of which `running` are under way; `runs` has those of all agents."""
+    """The runs of one agent; `runs` has those of all agents.  `running` is how many it has, where it `accounts`."""
 
     def __init__(self, agent_id: str, agent: Agent, limits: RunLimits, runs: Mapping[str, ActiveRun]) -> None:
         self.agent = agent
@@ -105,8 +103,10 @@ class AgentRuns:
         # One timer for all runs, set once in a while: one for each would cost a short run a tenth more instructions.
         self._looking: TimerHandle | None = None
         self.totals: Deadlines[ActiveRun] | None = None
-        self.unwatched = self._look_every > 0 or limits.total > 0
-        """Whether a run that begins has to be told to `watch`."""
+        self.accounts = limits.concurrent > 0 or limits.total > 0
+        """Whether each run has to `enter` and to `leave`."""
+        self.enters = self.accounts or self._look_every > 0
+        """Whether the next run has to `enter`."""
 
     def _looks_in(self, time: float) -> int:
         return ceil(time / self._look_every - 1e-6) if time > 0 else NEVER
@@ -118,16 +118,23 @@ class AgentRuns:
             return None
         return too_many(f"agent '{self._id}' has {self.most} runs under way, as many as its `maxConcurrent` allows")
 
-    def watch(self, run: ActiveRun) -> None:
+    def enter(self, run: ActiveRun) -> None:
         """A run begins."""
         if self._looking is None and self._look_every:
             self._looking = get_running_loop().call_later(self._look_every, self._look_at_all)
-        if self._limits.total > 0:
-            if self.totals is None:
-                self.totals = Deadlines(get_running_loop(), self._limits.total, self._too_long)
-            self.totals.set(run)
-        else:
-            self.unwatched = False
+        self.enters = self.accounts
+        if self.accounts:
+            self.running += 1
+            if self._limits.total > 0:
+                if self.totals is None:
+                    self.totals = Deadlines(get_running_loop(), self._limits.total, self._too_long)
+                self.totals.set(run)
+
+    def leave(self, run: ActiveRun) -> None:
+        """A run that has entered is over."""
+        self.running -= 1
+        if self.totals is not None:
+            self.totals.clear(run)
 
     def close(self) -> None:
         """Keep no timer."""
@@ -139,11 +146,12 @@ class AgentRuns:
 
     def _look_at_all(self) -> None:
         self._looking = None
-        if self.running:
+        runs = [run for run in self._runs.values() if run.agent is self]
+        if runs:
             self._looking = get_running_loop().call_later(self._look_every, self._look_at_all)
         else:
-            self.unwatched = True
-        for run in [run for run in self._runs.values() if run.agent is self]:
+            self.enters = True
+        for run in runs:
             self._look(run)
 
     def _look(self, run: ActiveRun) -> None:

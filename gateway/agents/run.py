@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from ..errors import AgentError
 from ..model.caller import OPERATOR, Caller
-from ..model.chat import ChatRequest, Message
+from ..model.chat import Message
 from ..model.run import (
     NO_USAGE,
     Answer,
@@ -31,12 +31,13 @@ from ..model.run import (
 )
 from .calling import calling
 from .conversation import ANSWER_CHARACTERS, TOO_LONG, Conversations, calls_of, failed
-from .limits import MOST_RUNS, NEVER, ActiveRun, AgentRuns, too_many
+from .limits import MOST_RUNS, ActiveRun, AgentRuns, too_many
 from .registry import Registry
 
 __all__ = ["Interceptor", "Observer", "Runs"]
 
 _logger = getLogger(__name__)
+_new = tuple.__new__  # see api/parse.py
 _DONE = RunDone()
 # What an event counts besides its characters, as a message does.
 EVENT_CHARACTERS = 100
@@ -92,7 +93,9 @@ class Runs:
         """Who is shown the runs that begin from now on."""
         self._stopped = False
         # For runs in a session, which are kept account of where they are pulled, below their session.
-        self._elsewhere = ActiveRun(RunInput("", "", None, ChatRequest(())), None, None, None, 0)
+        self._elsewhere = elsewhere = ActiveRun()
+        elsewhere.agent = elsewhere.task = elsewhere.ending = None
+        elsewhere.silent = 0
 
     @property
     def active(self) -> int:
@@ -194,7 +197,9 @@ class Runs:
             self._leave(active)
             if source is not None and _is_open(source):
                 await _close(source, run)
-        return _answer("".join(texts), rest, ending)
+        if rest:
+            return _answer("".join(texts), rest, ending)
+        return _new(Answer, ("".join(texts), NO_USAGE, ending, (), "", None))
 
     def stop_all(self) -> None:
         """End all runs, those that wait for their session too, and begin no more.
@@ -264,7 +269,7 @@ class Runs:
         if self._stopped:
             raise _RefusedError(_STOPPED)
         # Without a call in the usual case.
-        unusual = run.caller is not OPERATOR or agent.most != NEVER or len(self._active) >= self._most
+        unusual = run.caller is not OPERATOR or agent.accounts or len(self._active) >= self._most
         if unusual and (refused := self._refusal(run)):
             raise _RefusedError(refused)
         produced: Any = agent.agent(run)
@@ -272,10 +277,16 @@ class Runs:
             produced = calling(produced, run)
         if produced.__class__ is not AsyncGeneratorType and hasattr(produced, "__aiter__"):
             produced = _generator(produced)
-        active = self._active[run.run_id] = ActiveRun(run, agent, current_task(), produced, agent.unheard)
-        agent.running += 1
-        if agent.unwatched:
-            agent.watch(active)
+        active = self._active[run.run_id] = ActiveRun()
+        active.run = run
+        active.agent = agent
+        active.task = current_task()
+        active.produced = produced
+        active.silent = agent.unheard
+        active.ending = None
+        active.cancelled = False
+        if agent.enters:
+            agent.enter(active)
         return active
 
     def _leave(self, active: ActiveRun) -> None:
@@ -283,9 +294,8 @@ class Runs:
         agent, active.agent = active.agent, None
         if agent is not None:
             self._active.pop(active.run.run_id, None)
-            agent.running -= 1
-            if agent.totals is not None:
-                agent.totals.clear(active)
+            if agent.accounts:
+                agent.leave(active)
 
     @staticmethod
     def _outcome(active: ActiveRun) -> RunFailed:
@@ -366,8 +376,6 @@ def _size(event: RunEvent) -> int:
 
 
 def _answer(text: str, rest: list[RunEvent], ending: RunDone | RunFailed) -> Answer:
-    if not rest:
-        return tuple.__new__(Answer, (text, NO_USAGE, ending, (), "", None))  # see api/parse.py
     usage, change = NO_USAGE, None
     calls: list[ToolCallDelta] = []
     reasoning: list[str] = []

@@ -12,7 +12,7 @@ too: those are taken out, and with `/new` what was said before it.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from .. import __version__
 from ..errors import AgentError, RequestError
@@ -23,7 +23,7 @@ from ..sessions.history import characters
 from .conversation import Conversations, failed
 from .registry import Registry
 
-__all__ = ["SCOPE", "Commands", "UnderWay"]
+__all__ = ["COMMANDS", "SCOPE", "CommandInfo", "Commands", "UnderWay"]
 
 SCOPE = "operator"
 """What a key needs to give commands."""
@@ -31,7 +31,28 @@ SCOPE = "operator"
 COMMAND_CHARACTERS = 400
 """Of the longest, with the name of a model: what is longer need not be looked through."""
 
-_ALONE = frozenset({"/new", "/reset", "/status", "/stop", "/model"})
+
+class CommandInfo(NamedTuple):
+    """A command, as people are told of it.  `argument` is what may stand behind it, and what that is."""
+
+    name: str
+    description: str
+    argument: tuple[str, str] | None = None
+
+
+COMMANDS = (
+    CommandInfo("status", "The agent, its model, the session, and what runs in it."),
+    CommandInfo("new", "End the run under way, and forget what was said in the session."),
+    CommandInfo("reset", "End the run under way, and forget what was said in the session."),
+    CommandInfo("stop", "End the run under way."),
+    CommandInfo(
+        "model",
+        "Show, or choose, the model of the session.",
+        ("model", "`provider/model`; `default` is the agent's own."),
+    ),
+)
+
+_ALONE = frozenset(f"/{command.name}" for command in COMMANDS)
 _ANEW = frozenset({"/new", "/reset"})
 _NO_SESSION = (
     f"This request has no session. Name one with the header `x-{PUBLIC}-session-key`, or with `user` in the request."

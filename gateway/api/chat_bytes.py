@@ -38,18 +38,19 @@ def completion(
     run_id: str, created: int, model: str, answer: Answer, finish_reason: str, *, reasoning: bool = False
 ) -> bytes:
     """A `chat.completion` object.  `created` is in seconds since the epoch; `reasoning`: show what was thought."""
-    content, more = encode_basestring(answer.text), ""
-    if answer.reasoning and reasoning:
-        more = f',"reasoning_content":{encode_basestring(answer.reasoning)}'
-    if answer.tool_calls:
+    text, usage, _, tool_calls, thoughts, _ = answer
+    content, more = encode_basestring(text), ""
+    if thoughts and reasoning:
+        more = f',"reasoning_content":{encode_basestring(thoughts)}'
+    if tool_calls:
         finish_reason = finish_of_calls(finish_reason)
-        content = content if answer.text else "null"
-        calls = ",".join(f"{{{_call(call.id, call.name, call.arguments)}}}" for call in answer.tool_calls)
+        content = content if text else "null"
+        calls = ",".join(f"{{{_call(call.id, call.name, call.arguments)}}}" for call in tool_calls)
         more += f',"tool_calls":[{calls}]'
     return (
         f'{{"id":"chatcmpl-{run_id}","object":"chat.completion","created":{created},"model":{encode_basestring(model)},'
         f'"choices":[{{"index":0,"message":{{"role":"assistant","content":{content},"refusal":null{more}}},'
-        f'"logprobs":null,"finish_reason":{encode_basestring(finish_reason)}}}],"usage":{_usage(answer.usage)}}}'
+        f'"logprobs":null,"finish_reason":{encode_basestring(finish_reason)}}}],"usage":{_usage(usage)}}}'
     ).encode("utf-8", "replace")
 
 

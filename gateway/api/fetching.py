@@ -17,13 +17,13 @@ from typing import Any
 from urllib.parse import urljoin
 
 from ..errors import RequestError
-from ..model.chat import ChatRequest, Image
+from ..model.chat import ChatRequest, Image, media_type_of
 from ..model.http import Headers
 from ..providers.origin import Origin, parse_url
 from ..providers.settings import Timeouts
 from ..providers.upstream import Response, Upstream, UpstreamError
 from .abilities import PlaceOf, image_places, in_messages
-from .images import ImageLimits, media_type_of
+from .images import ImageLimits
 
 __all__ = ["Fetcher", "is_public"]
 

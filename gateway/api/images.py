@@ -10,9 +10,9 @@ from binascii import Error, a2b_base64
 from typing import NamedTuple
 
 from ..errors import RequestError
-from ..model.chat import Image
+from ..model.chat import Image, media_type_of
 
-__all__ = ["NO_URLS", "ImageLimits", "Images", "media_type_of"]
+__all__ = ["NO_URLS", "ImageLimits", "Images"]
 
 
 class ImageLimits(NamedTuple):
@@ -90,19 +90,6 @@ class Images:
         if len(url) > URL_CHARACTERS:
             raise _invalid(place, f"is longer than {URL_CHARACTERS} characters")
         return Image("", b"", detail, url)
-
-
-def media_type_of(data: bytes) -> str | None:
-    """What the first bytes say (WHATWG MIME Sniffing, section 6.1); None for what models do not take."""
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "image/png"
-    if data.startswith(b"\xff\xd8\xff"):
-        return "image/jpeg"
-    if data.startswith((b"GIF87a", b"GIF89a")):
-        return "image/gif"
-    if data[:4] == b"RIFF" and data[8:14] == b"WEBPVP":
-        return "image/webp"
-    return None
 
 
 def _too_large(place: str, limit: int) -> RequestError:

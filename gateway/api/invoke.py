@@ -7,22 +7,17 @@ goes into `args` where the tool has such a parameter.  `details` is the result, 
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Mapping
-from logging import getLogger
 from typing import Any, NamedTuple
 
-from ..errors import AgentError, RequestError, ToolError
-from ..model.caller import Caller
-from ..ports import Exchange, GatewayTool, Offer
+from ..errors import RequestError
+from ..ports import Exchange, GatewayTool
+from ..tools.invoker import InvocationError, Invoker
 from .json_body import body_of, json_body
 from .members import kind_of
 from .problem import JSON
 
 __all__ = ["BODY_BYTES", "Invoke"]
-
-_logger = getLogger(__name__)
 
 BODY_BYTES = 2 << 20
 """The largest request body, as the product has it."""
@@ -37,75 +32,33 @@ class _Call(NamedTuple):
     arguments: dict[str, Any]
 
 
-class _Refused(Exception):
-    """`type` is a word of the answer's `error`."""
-
-    def __init__(self, status: int, type: str, message: str) -> None:  # noqa: A002 - the name of the member
-        super().__init__(message)
-        self.status = status
-        self.type = type
-        self.message = message
-
-
 class Invoke:
-    """The handler.  `everything` are all tools, `offers` those of each agent: who may use some agents only may call
-    what these have.  `most` calls are under way at a time, each for at most `seconds`.
-    """
+    """The handler."""
 
-    def __init__(self, everything: Offer, offers: Mapping[str, Offer], most: int, seconds: float | None) -> None:
-        self._everything = everything
-        self._offers = offers
-        self._most = most
-        self._seconds = seconds
-        self._under_way = 0
+    def __init__(self, invoker: Invoker) -> None:
+        self._invoker = invoker
 
     async def create(self, exchange: Exchange) -> None:
         """Answer one request.  A client that leaves ends its call."""
         body = await body_of(exchange, BODY_BYTES)
         try:
             call = _read(body)
-            tool = (await self._tools(exchange.caller)).get(call.tool)
-            if tool is None:
-                raise _Refused(404, "not_found", f"Tool not available: {call.tool[:64]}")
-            result = await self._invoke(tool, call)
-        except _Refused as refused:
-            headers = (*JSON, (b"retry-after", RETRY_AFTER)) if refused.status == 429 else JSON
-            error = {"type": refused.type, "message": refused.message}
-            exchange.respond(refused.status, headers, _json({"ok": False, "error": error}))
+            tool = (await self._invoker.tools(exchange.caller)).get(call.tool)
+            result = await self._invoker.invoke(tool, call.tool, _arguments(call, tool))
+        except InvocationError as error:
+            headers = (*JSON, (b"retry-after", RETRY_AFTER)) if error.status == 429 else JSON
+            told = {"type": error.type, "message": error.message}
+            exchange.respond(error.status, headers, _json({"ok": False, "error": told}))
         else:
             exchange.respond(200, JSON, _json({"ok": True, "result": result}))
 
-    async def _tools(self, caller: Caller) -> Mapping[str, GatewayTool]:
-        if caller.agents is None:
-            return await self._everything()
-        tools: dict[str, GatewayTool] = {}
-        for agent_id, offer in self._offers.items():
-            if caller.uses(agent_id):
-                tools |= await offer()
-        return tools
 
-    async def _invoke(self, tool: GatewayTool, call: _Call) -> dict[str, Any]:
-        if self._under_way >= self._most:
-            raise _Refused(429, "rate_limited", f"{self._most} calls are under way; try again later")
-        arguments = call.arguments
-        if call.action is not None and "action" not in arguments and "action" in tool.parameters.get("properties", {}):
-            arguments = {**arguments, "action": call.action}
-        limit = asyncio.timeout(self._seconds)
-        self._under_way += 1
-        try:
-            async with limit:
-                return _result(await tool.call(arguments))
-        except ToolError as error:
-            raise _Refused(400, "tool_error", error.message) from error
-        except AgentError as error:
-            raise _Refused(error.status, error.code, error.message) from error
-        except Exception as error:  # it is somebody's program, and may fail in any way
-            if limit.expired():
-                raise _Refused(504, "timeout", f"The tool took longer than {self._seconds:g} s.") from None
-            _logger.exception("tool %s failed", tool.name)
-            raise _Refused(500, "tool_error", "The tool failed; the gateway's log tells why.") from error
-        finally:
-            self._under_way -= 1
+def _arguments(call: _Call, tool: GatewayTool | None) -> dict[str, Any]:
+    """With the action, where the tool has such a parameter."""
+    known = {} if tool is None else tool.parameters.get("properties", {})
+    if call.action is None or "action" in call.arguments or "action" not in known:
+        return call.arguments
+    return {**call.arguments, "action": call.action}
 
 
 def _read(body: bytes) -> _Call:
@@ -131,18 +84,8 @@ def _read(body: bytes) -> _Call:
     return _Call(tool.strip(), action, arguments)
 
 
-def _wrong(message: str) -> _Refused:
-    return _Refused(400, "invalid_request_error", message)
-
-
-def _result(text: str) -> dict[str, Any]:
-    result: dict[str, Any] = {"content": [{"type": "text", "text": text}]}
-    if text[:1] in {"{", "["}:
-        try:
-            result["details"] = json.loads(text)
-        except (ValueError, RecursionError):
-            return result  # text that only looks like it
-    return result
+def _wrong(message: str) -> InvocationError:
+    return InvocationError(400, "invalid_request_error", message)
 
 
 def _json(value: Any) -> bytes:

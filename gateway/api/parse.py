@@ -49,7 +49,7 @@ def chat_request(body: bytes, images: ImageLimits = NO_URLS) -> ChatRequest:
     members = (
         said,
         model,
-        boolean(value, "stream"),
+        boolean(value, "stream") if "stream" in value else False,
         boolean(options, "include_usage", "stream_options.") if options else False,
         (user.strip() or None) if user else None,
         given,

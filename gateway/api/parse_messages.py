@@ -38,13 +38,16 @@ def messages(value: Any, limits: ImageLimits) -> tuple[tuple[Message, ...], int]
     found = []
     rest = None
     for one in value:
-        if one.__class__ is dict and len(one) == 2 and "role" in one and "content" in one:
+        try:
             role, content = one["role"], one["content"]
-            if content.__class__ is str and role.__class__ is str and role in _PLAIN:  # nothing is left to check
-                found.append(_new(Message, (role, content, None, None, (), ())))
-                if content and role in _ASKING:
-                    asked = True
-                continue
+        except (KeyError, TypeError):
+            role = content = None
+        # Nothing is left to check of most.
+        if content.__class__ is str and role.__class__ is str and len(one) == 2 and role in _PLAIN:
+            found.append(_new(Message, (role, content, None, None, (), ())))
+            if content and role in _ASKING:
+                asked = True
+            continue
         if rest is None:
             rest = _Reader(limits)
         message = rest.read(f"messages[{len(found)}]", one)

@@ -44,6 +44,10 @@ _ASSIGNMENT = r"""(?x) (?<![A-Za-z_-])
 LEAST_IN_COMMENTS = 4
 """Characters of a secret that is looked for in comments: shorter ones are found in every word."""
 
+MAX_SEARCHED = 100_000_000
+"""Secrets times characters of comments: what looking for all of them takes; a tenth of a second.  Twenty secrets and
+twenty thousand characters are a large configuration."""
+
 
 class SentinelError(ValueError):
     """A sentinel that stands for nothing, because there is no secret at `path`."""
@@ -73,17 +77,17 @@ def redact(value: Any) -> Any:
 def redact_text(src: str, document: Document) -> str | None:
     """The text of a document with the sentinel in place of each secret, in comments as well.
 
-    None where there are two members of one key: the one that is not read may be a secret too.
+    None where there are two members of one key, of which the one that is not read may be a secret too; and where there
+    is too much to search.
     """
-    if _has_twins(document.root):
+    comments = _redacted_comments(src, document)
+    if comments is None or _has_twins(document.root):
         return None
-    secrets, pieces = [], []
+    pieces = comments
     for path in _hidden(document.value, (), Section(Config)):
         mark = _mark(document, path)
-        secrets.append(str(_at(document.value, path)))
         quote = src[mark.value] if src[mark.value] in "\"'" else '"'
         pieces.append((mark.value, mark.end, f"{quote}{REDACTED}{quote}"))
-    pieces += [(start, end, _redact_comment(src[start:end], secrets)) for start, end in _comments(src)]
     return _replaced(src, pieces)
 
 
@@ -110,9 +114,12 @@ def restore_text(text: str, document: Document, src: str, source: Document) -> s
     for path, origin in _sentinels(document.value, source.value, redact(source.value), ()):
         mark, stored = _mark(document, path), _mark(source, origin)
         pieces.append((mark.value, mark.end, src[stored.value : stored.end]))
-    secrets = [str(_at(source.value, path)) for path in _hidden(source.value, (), Section(Config))]
-    comments = {_redact_comment(src[start:end], secrets): src[start:end] for start, end in _comments(src)}
-    pieces += [(start, end, comments.get(text[start:end], text[start:end])) for start, end in _comments(text)]
+    shown = _redacted_comments(src, source) or []
+    comments = _comments(text)
+    found = align([comment for _, _, comment in shown], [text[start:end] for start, end in comments])
+    for (start, end), index in zip(comments, found, strict=True):
+        if index is not None and shown[index][2] == text[start:end]:
+            pieces.append((start, end, src[slice(*shown[index][:2])]))
     if REDACTED in text and _has_twins(document.root):
         raise SentinelError(())
     return _replaced(text, pieces)
@@ -231,10 +238,19 @@ def _comments(src: str) -> list[tuple[int, int]]:
     return [match.span() for match in re.finditer(_PIECE, src) if match["comment"] is not None]
 
 
+def _redacted_comments(src: str, document: Document) -> list[tuple[int, int, str]] | None:
+    """Where the comments are, and what is shown of them; None where that takes too long."""
+    comments = _comments(src)
+    found = {str(_at(document.value, path)) for path in _hidden(document.value, (), Section(Config))}
+    secrets = sorted((secret for secret in found if len(secret) >= LEAST_IN_COMMENTS), key=len, reverse=True)
+    if len(secrets) * sum(end - start for start, end in comments) > MAX_SEARCHED:
+        return None
+    return [(start, end, _redact_comment(src[start:end], secrets)) for start, end in comments]
+
+
 def _redact_comment(text: str, secrets: list[str]) -> str:
-    for secret in sorted(set(secrets), key=len, reverse=True):
-        if len(secret) >= LEAST_IN_COMMENTS:
-            text = text.replace(secret, REDACTED)
+    for secret in secrets:
+        text = text.replace(secret, REDACTED)
 
     def hide(match: re.Match[str]) -> str:
         is_secret = re.search(_HIDDEN_KEY, match["key"]) and not re.fullmatch(_REFERENCE, match["value"])

@@ -15,7 +15,7 @@ from ..ports import Exchange, Link
 from .client import Client
 from .connect import ConnectRefusedError, Connects, Visit, Welcome
 from .frames import NotARequestError, NotJsonError, Request, event, failure, framed, read, result
-from .method import Call, Method
+from .method import Call, Method, unknown_method
 from .problem import INVALID_REQUEST, UNAVAILABLE, RpcError, rpc_error
 
 __all__ = ["HANDSHAKE_SECONDS", "MAX_PAYLOAD_BYTES", "Connection", "House"]
@@ -189,7 +189,7 @@ class Connection:
                 raise RpcError(INVALID_REQUEST, NO_PROFILE, details=_NOT_STARTED)
             method = self._house.methods.get(request.method)
             if method is None:
-                raise RpcError(INVALID_REQUEST, f"unknown method: {request.method[:200]}")
+                raise unknown_method(client, request.method)
             params = {} if request.params is None else request.params
             method.require(client, params)
             wrong = _no_object(params) if method.check is None else method.check(params)

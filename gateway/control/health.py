@@ -15,6 +15,7 @@ from ..ports import SessionStore
 from ..sessions.keys import bare, owns
 from .hub import Hub
 from .problem import RpcError, rpc_error
+from .record import Record
 from .roster import Roster
 
 __all__ = ["NO_HEARTBEAT", "Health", "Overview", "View"]
@@ -102,6 +103,11 @@ class Health:
         """A session has changed."""
         self._touched = self._loop.time()
 
+    def seen(self, _: Record, begins: bool) -> None:
+        """A run begins, or is over: see `RunBook.listeners`."""
+        if not begins:
+            self.touched()
+
     async def payload(self, caller: Caller) -> dict[str, Any]:
         """As one caller sees it.  Raises RpcError (UNAVAILABLE) where the store cannot be read."""
         return self._shown(await self.overview(), caller)
@@ -169,7 +175,7 @@ class Health:
             by_agent: dict[str, list[SessionInfo]] = {}
             mine = []
             for info in overview.sessions:
-                agent_id = self._roster.agent_of(info.key, caller.id) or ""
+                agent_id = self._roster.agent_of(info.key, info)
                 if owns(caller.id, info.key) and (not agent_id or caller.uses(agent_id)):
                     known = info._replace(key=bare(caller.id, info.key))
                     mine.append(known)

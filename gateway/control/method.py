@@ -13,7 +13,19 @@ from .problem import FORBIDDEN, INVALID_REQUEST, RpcError
 from .scopes import ADMIN, OPERATOR, READ, WRITE, satisfied
 from .shapes import check
 
-__all__ = ["ADMIN", "READ", "WRITE", "Call", "Check", "Method", "missing_scope", "of_protocol", "satisfied", "table"]
+__all__ = [
+    "ADMIN",
+    "READ",
+    "WRITE",
+    "Call",
+    "Check",
+    "Method",
+    "missing_scope",
+    "of_protocol",
+    "satisfied",
+    "table",
+    "unknown_method",
+]
 
 Check: TypeAlias = Callable[[Any], str | None]
 """params -> what is wrong with them, in the words of the product; None for what is right."""
@@ -70,6 +82,13 @@ def missing_scope(scope: str) -> RpcError:
     """The refusal of a client that lacks a scope."""
     details = {"code": "MISSING_SCOPE", "missingScope": scope, "requiredScopes": [scope]}
     return RpcError(FORBIDDEN, f"missing scope: {scope}", details=details)
+
+
+def unknown_method(client: Client, name: str) -> RpcError:
+    """The refusal of a method that nobody can call.  Who is no admin is told of the scope, as for all without one."""
+    if not satisfied(ADMIN, client.welcome.scopes):
+        return missing_scope(ADMIN)
+    return RpcError(INVALID_REQUEST, f"unknown method: {name[:200]}")
 
 
 def of_protocol(method: Method) -> Method:

@@ -44,7 +44,7 @@ class Record:
     """
 
     __slots__ = (
-        "_book", "_done", "_due", "_pending", "_queued", "_seq", "_thoughts", "ended_at", "ending", "model", "run",
+        "_book", "_done", "_due", "_queued", "_seq", "_thoughts", "ended_at", "ending", "model", "pending", "run",
         "started_at", "stop_reason", "task", "text", "usage",
     )  # fmt: skip
 
@@ -62,7 +62,7 @@ class Record:
         self.task: Task[None] | None = None
         """Pulls the run where no caller does: of runs that a client of the protocol began."""
         self._book = book
-        self._pending: list[str] = []
+        self.pending: list[str] = []
         self._queued = False
         self._due = 0.0
         self._seq = 0
@@ -79,17 +79,19 @@ class Record:
         """Whether somebody ended it."""
         return isinstance(self.ending, RunFailed) and self.ending.code in _ABORTED
 
+    def wake(self) -> None:
+        """See `watching.Watch.wake`."""
+        self._book.queue(self)
+
     def take(self, event: RunEvent) -> None:
         """See `watching.Watch.take`."""
-        if event.__class__ is str:
-            self._pending.append(event)
-            if not self._queued:
-                self._book.queue(self)
-            return
         match event:
+            case str():
+                self.wake()
+                self.pending.append(event)
             case list():
-                self._pending += event
-                self._book.queue(self)
+                self.wake()
+                self.pending += event
             case RunDone() | RunFailed():
                 self.ending = event
             case Usage():
@@ -147,9 +149,9 @@ class Record:
         if self._thoughts:
             thoughts, self._thoughts = self._thoughts, ""
             self._book.tell_thoughts(self, thoughts)
-        if self._pending:
-            delta = "".join(self._pending)
-            self._pending.clear()
+        if self.pending:
+            delta = "".join(self.pending)
+            self.pending.clear()
             room = TEXT_CHARACTERS - len(self.text)
             if room > 0:
                 self.text += delta[:room]

@@ -72,6 +72,8 @@ class RunBook:
         self._patience = 0.0  # seconds that the beat is longer
         self.listeners: list[Callable[[Record, bool], None]] = []
         """Called with each record when it begins (True) and when it is over (False); they may not raise."""
+        self.prepare: Callable[[RunInput], RunInput] | None = None
+        """What a run that clients of the protocol begin is given besides."""
 
     # -- what there is
 
@@ -102,6 +104,8 @@ class RunBook:
         if run.run_id in self._active:
             raise RpcError(INVALID_REQUEST, f"there is a run {run.run_id!r} already: use another idempotencyKey")
         self._drop(run.run_id)
+        if self.prepare is not None:
+            run = self.prepare(run)
         try:
             events = self._starter.run(run)
         except AgentError as error:

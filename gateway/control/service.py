@@ -12,25 +12,28 @@ from ..config.schema import Config
 from ..errors import PeerGone
 from ..model.http import Headers
 from ..ports import Exchange, Link
+from ..sessions.place import state_folder
+from .attachments import ATTACHMENT_BYTES, IMAGE_BYTES
 from .client import MAX_BUFFERED_BYTES, Client
 from .connect import Connects, Welcome
 from .connection import MAX_PAYLOAD_BYTES, Connection
 from .events import EVENTS
 from .hub import Hub
-from .method import Method, table
+from .method import ADMIN, READ, Method, satisfied, table
+from .scopes import OPERATOR
 from .services import Services
 from .sessions import MAIN
 
 __all__ = ["TICK_SECONDS", "Control"]
 
+REVOKED = 4001
+"""The product's code for a connection whose secret is none any more."""
 TICK_SECONDS = 30.0
 """Between two ticks: a client that misses two takes the connection for dead (`policy.tickIntervalMs`)."""
 STRANGERS = 32
 """Connections of one address that have not said yet who they are; the product's number."""
 LAST_ANSWERS_SECONDS = 0.5
 """For the answers to requests when all runs are over: those that are still not there wait for something else."""
-ATTACHMENT_BYTES = 19_464_192
-IMAGE_BYTES = 6 * 1024 * 1024
 
 _TEXT: Headers = ((b"content-type", b"text/plain; charset=utf-8"),)
 
@@ -113,7 +116,7 @@ class Control:
         services = self._services
         caller = client.welcome.caller
         default = services.roster.default(caller)
-        defaults = {} if default is None else {"sessionDefaults": _defaults(default.id)}
+        reads = client.welcome.role == OPERATOR and satisfied(READ, client.welcome.scopes)
         return {
             "type": "hello-ok",
             "protocol": client.welcome.protocol,
@@ -124,11 +127,12 @@ class Control:
                 "capabilities": ["published-model-catalog"],
             },
             "snapshot": {
-                "presence": services.presence.entries(),
+                "presence": services.presence.entries(caller.id) if reads else [],
                 "health": await services.health.snapshot(caller),
                 "stateVersion": services.state_version,
                 "uptimeMs": round((services.clock() - services.since) * 1000),
-                **defaults,
+                **({} if default is None else {"sessionDefaults": _defaults(default.id)}),
+                **(self._places() if satisfied(ADMIN, client.welcome.scopes) and caller.agents is None else {}),
             },
             **({"auth": dict(client.welcome.auth)} if client.welcome.auth else {}),
             "policy": {
@@ -138,6 +142,16 @@ class Control:
                 "attachments": {"maxBytes": ATTACHMENT_BYTES, "maxImageBytes": IMAGE_BYTES},
             },
         }
+
+    def _places(self) -> dict[str, str]:
+        """What administrators are told besides."""
+        services = self._services
+        shown = {
+            "configPath": None if services.source is None else services.source.path,
+            "stateDir": state_folder(services.environ),
+            "authMode": self.connects.mode,
+        }
+        return {name: value for name, value in shown.items() if value}
 
     def entered(self, client: Client) -> None:
         """See `connection.House.entered`."""
@@ -157,6 +171,7 @@ class Control:
     def reconfigured(self, config: Config) -> None:
         """The gateway runs with this from now on."""
         self._services.config = config
+        self._loop.call_soon(self._revoke)  # after the answer to who has asked for it
 
     # -- the life of the gateway
 
@@ -198,9 +213,16 @@ class Control:
 
     def _ticked(self) -> None:
         self._tick = None
+        self._revoke()
         if self._services.hub.clients:
             self._services.hub.broadcast("tick", {"ts": self._services.now()}, droppable=True)
             self._tick = self._loop.call_later(TICK_SECONDS, self._ticked)
+
+    def _revoke(self) -> None:
+        """Close the connections of those whose keys have ended, or were taken back."""
+        for client in list(self._services.hub.clients):
+            if not self.connects.recalls(client.welcome):
+                client.close(REVOKED, "gateway auth changed")
 
     def _forget(self, host: str) -> None:
         """One fewer stranger from there."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,12 +11,15 @@ from ..agents.registry import Registry
 from ..config.schema import Config
 from ..config.source import ConfigSource
 from ..logring import LogRing
-from ..ports import GatewayTool, Ids, SessionStore
+from ..ports import Ids, SessionStore
+from ..tools.invoker import Invoker
 from .health import Health
 from .hub import Hub
 from .presence import Presence
 from .roster import Roster
 from .runs import RunBook
+from .stability import Stability
+from .wakes import Wakes
 
 __all__ = ["Services"]
 
@@ -38,6 +41,8 @@ class Services:
     presence: Presence
     roster: Roster
     health: Health
+    wakes: Wakes
+    stability: Stability
     config: Config
     clock: Callable[[], float]
     ids: Ids
@@ -47,7 +52,7 @@ class Services:
     source: ConfigSource | None = None
     reload: Callable[[Config, Mapping[str, str]], Sequence[str]] | None = None
     logs: LogRing | None = None
-    tools: Callable[[], Awaitable[Mapping[str, GatewayTool]]] | None = None
+    tools: Invoker | None = None
     features: Callable[[], Sequence[str]] = tuple
 
     @property

@@ -7,37 +7,86 @@ from typing import Any, NamedTuple
 
 from ..errors import RequestError
 from ..model.caller import Caller
+from ..model.session import SessionInfo
 from ..sessions.keys import explicit_key, scoped
 from .problem import INVALID_REQUEST, RpcError, rpc_error
 from .services import Services
 
-__all__ = ["MAIN", "Place", "canonical", "session_key"]
+__all__ = ["MAIN", "Place", "agent_of", "canonical", "locate", "session_key"]
 
 MAIN = "main"
 """What the session is called that an agent has without being told of one."""
 
 
 class Place(NamedTuple):
-    """A session: its key as it is stored, and the agent it belongs to."""
+    """A session: its key as it is stored, the agent it belongs to, and what is known of it; None for a new one."""
 
     key: str
     agent_id: str
+    info: SessionInfo | None = None
 
 
-def canonical(services: Services, given: str, agent_id: str | None = None) -> Place:
+async def locate(
+    services: Services, caller: Caller, given: str, agent_id: str | None = None, *, param: str = "sessionKey"
+) -> Place:
+    """The session that a client means by a key: the one that is called so, else the agent's own of that name.
+
+    Raises RpcError (INVALID_REQUEST) for keys that cannot be, and for agents that there are not, or not for this
+    caller.  `param` names the key in errors.
+    """
+    agent_id = _known(services, agent_id)
+    key = given.strip()
+    exact = scoped(caller.id, key)
+    info = await services.store.describe(exact)
+    running = services.book.active_in(exact)  # in a session that begins with this run
+    if info is not None or running:
+        agent_of_it = running[0].run.agent_id if info is None else agent_of(services, exact, info)
+        place = Place(exact, agent_of_it, info)
+        if agent_id not in {None, place.agent_id}:
+            raise RpcError(INVALID_REQUEST, "session key agent does not match agentId")
+    else:
+        new = canonical(services, key, agent_id, param=param)
+        stored = scoped(caller.id, new.key)
+        place = Place(stored, new.agent_id, None if stored == exact else await services.store.describe(stored))
+    if not caller.uses(place.agent_id):
+        raise RpcError(INVALID_REQUEST, f"this API key may not use the agent `{place.agent_id}`")
+    return place
+
+
+def agent_of(services: Services, key: str, info: SessionInfo | None = None) -> str:
+    """See `Roster.agent_of`."""
+    return services.roster.agent_of(key, info)
+
+
+def _known(services: Services, agent_id: str | None) -> str | None:
+    """The id of an agent that there is.  Raises RpcError."""
+    if agent_id is None:
+        return None
+    known = agent_id.strip().lower()
+    if known not in services.registry.by_id:
+        raise RpcError(INVALID_REQUEST, f'unknown agent id "{agent_id[:200]}"')
+    return known
+
+
+def canonical(services: Services, given: str, agent_id: str | None = None, *, param: str = "sessionKey") -> Place:
     """The session that a client means by a key; the bare name of one is that of an agent's own.
 
     Raises RpcError for keys that cannot be, and for agents that there are not.
     """
     try:
-        key = explicit_key(given.strip(), "sessionKey")
+        key = explicit_key(given.strip(), param)
     except RequestError as error:
         raise rpc_error(error) from None
     agents = services.registry.by_id
     if key.lower().startswith("agent:"):
         _, named, *rest = key.split(":", 2)
-        if named.lower() in agents and rest and rest[0]:
-            return Place(f"agent:{named.lower()}:{rest[0]}", named.lower())
+        if not rest or not rest[0]:
+            raise RpcError(INVALID_REQUEST, f"{param}: a session of an agent is called agent:<id>:<name>")
+        if named.lower() not in agents:
+            raise RpcError(INVALID_REQUEST, f'unknown agent id "{named[:200]}"')
+        if agent_id not in {None, named.lower()}:
+            raise RpcError(INVALID_REQUEST, "session key agent does not match agentId")
+        return Place(f"agent:{named.lower()}:{rest[0]}", named.lower())
     if agent_id is None:
         default = services.registry.default
         if default is None:
@@ -58,8 +107,8 @@ async def session_key(services: Services, caller: Caller, params: Mapping[str, A
         if agent_id not in services.registry.by_id:
             raise RpcError(INVALID_REQUEST, f'invalid agent params: unknown agent id "{wanted[:200]}"')
     if key := params.get("sessionKey"):
-        place = canonical(services, key, agent_id)
-    elif session_id := params.get("sessionId"):
+        return await locate(services, caller, key, agent_id)
+    if session_id := params.get("sessionId"):
         place = canonical(services, f"explicit:{session_id}", agent_id)
     elif params.get("to") or agent_id is not None:
         place = canonical(services, MAIN, agent_id)

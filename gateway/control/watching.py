@@ -12,10 +12,16 @@ __all__ = ["Watch", "watched"]
 
 
 class Watch(Protocol):
-    """Sees one run.  Neither method may wait or raise."""
+    """Sees one run.  None of its methods may wait or raise."""
+
+    pending: list[str]
+    """Where pieces of text go, each before the caller gets it: without a call, since there is one for each token."""
+
+    def wake(self) -> None:
+        """There is going to be something in `pending`."""
 
     def take(self, event: RunEvent) -> None:
-        """One event, before the caller gets it; the last one, RunDone or RunFailed, included."""
+        """Any other event, before the caller gets it; the last one, RunDone or RunFailed, included."""
 
     def leave(self) -> None:
         """The run is over: after its last event, or without one, where its caller has left."""
@@ -24,10 +30,16 @@ class Watch(Protocol):
 async def watched(events: AsyncGenerator[RunEvent, None], begin: Callable[[], Watch]) -> AsyncGenerator[RunEvent, None]:
     """The events of a run, each seen by a watch first."""
     watch = begin()  # not before somebody pulls: only then its end is certain to be seen
+    pending: list[object] = watch.pending  # type: ignore[assignment]  # of texts, by the test below
     try:
         async with aclosing(events):
             async for event in events:
-                watch.take(event)
+                if event.__class__ is str:
+                    if not pending:
+                        watch.wake()
+                    pending.append(event)
+                else:
+                    watch.take(event)
                 yield event
     finally:
         watch.leave()

@@ -9,7 +9,18 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
-__all__ = ["ROLES", "AnyTool", "ChatRequest", "Image", "Message", "Part", "Tool", "ToolCall", "ToolChoice"]
+__all__ = [
+    "ROLES",
+    "AnyTool",
+    "ChatRequest",
+    "Image",
+    "Message",
+    "Part",
+    "Tool",
+    "ToolCall",
+    "ToolChoice",
+    "media_type_of",
+]
 
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 
@@ -27,6 +38,19 @@ class Image(NamedTuple):
     data: bytes
     detail: str | None = None
     url: str | None = None
+
+
+def media_type_of(data: bytes) -> str | None:
+    """What the first bytes say (WHATWG MIME Sniffing, section 6.1); None for what models do not take."""
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "image/png"
+    if data.startswith(b"\xff\xd8\xff"):
+        return "image/jpeg"
+    if data.startswith((b"GIF87a", b"GIF89a")):
+        return "image/gif"
+    if data[:4] == b"RIFF" and data[8:14] == b"WEBPVP":
+        return "image/webp"
+    return None
 
 
 Part: TypeAlias = str | Image

@@ -207,7 +207,7 @@ class Connection(Sender):
     def _finish(self, exchange: HttpExchange) -> None:
         """The handler is through."""
         self._exchange = None
-        if self.services.options.access_log:
+        if exchange.began is not None:
             seconds = self.loop.time() - exchange.began
             status, key_id = exchange.writer.status, exchange.caller.id
             log_answer(exchange.peer, exchange.head, status, seconds, exchange.request_id, key_id=key_id)

@@ -21,10 +21,11 @@ from .codec import UnreadableError, decode, encode
 from .history import characters
 from .migrations import migrate
 from .place import create, identity
+from .row import Row, column, row_of, text
 from .settings import merged, packed, unpacked
 from .store import DAY_SECONDS, STEP, fresh_id
 
-__all__ = ["BUSY_TIME", "Database", "Keeping", "Row"]
+__all__ = ["BUSY_TIME", "Database", "Keeping"]
 
 BUSY_TIME = 5.0
 """Seconds to wait while another process writes: its transactions take milliseconds."""
@@ -51,40 +52,6 @@ _PRAGMAS = (
     "temp_store = MEMORY",
     f"journal_size_limit = {WAL_BYTES}",
 )
-
-
-class Row(NamedTuple):
-    """A session without its turns.  `id` and `used` together name one state of it."""
-
-    id: int
-    used: int
-    key: str
-    model: str | None
-    trimmed: bool
-    created_at: float
-    updated_at: float
-    turns: int
-    characters: int
-    bytes: int
-    uuid: str
-    settings: str
-    agent: str
-    answered_by: str | None
-    last_prompt: int
-    last_completion: int
-
-    @property
-    def stamp(self) -> tuple[int, int]:
-        """Names this state of the session, for all time."""
-        return self.id, self.used
-
-    @property
-    def info(self) -> SessionInfo:
-        """As a line of the list."""
-        return SessionInfo(
-            self.key, self.turns, self.characters, self.created_at, self.updated_at, self.model, self.uuid,
-            unpacked(self.settings), self.agent, self.answered_by, Usage(self.last_prompt, self.last_completion),
-        )  # fmt: skip
 
 
 class Keeping(NamedTuple):
@@ -193,7 +160,7 @@ class Database:
 
     def find(self, key: str) -> Row | None:
         """The session, also one that is over."""
-        return _row(self.connection.execute(_FIND, (_column(key),)).fetchone())
+        return row_of(self.connection.execute(_FIND, (column(key),)).fetchone())
 
     def is_over(self, row: Row) -> bool:
         """Whether it has been idle for too long."""
@@ -206,7 +173,7 @@ class Database:
             images.setdefault(turn, []).append(data)
         turns = self.connection.execute(_READ_TURNS, (row.id,))
         try:
-            read = [decode(payload, images.get(turn, ()), _text(run_id), at) for turn, run_id, at, payload in turns]
+            read = [decode(payload, images.get(turn, ()), text(run_id), at) for turn, run_id, at, payload in turns]
         except UnreadableError as error:
             raise StoreError(f"session {row.key!r}: {error}") from error
         return Session(tuple(read), row.trimmed, row.model)
@@ -216,19 +183,19 @@ class Database:
         found = self.connection.execute(
             "SELECT turns.id, key, updated_at, sessions.id FROM turns JOIN sessions ON sessions.id = session "
             "WHERE run_id = ?",
-            (_column(run_id),),
+            (column(run_id),),
         )
         for turn, key, updated_at, session in found.fetchall():
             if self._clock() - updated_at <= self._keeping.idle:
                 count = "SELECT count(*) FROM turns WHERE session = ? AND id <= ?"
-                return _text(key), self.connection.execute(count, (session, turn)).fetchone()[0]
+                return text(key), self.connection.execute(count, (session, turn)).fetchone()[0]
         return None
 
     def sessions(self) -> tuple[SessionInfo, ...]:
         """See `ports.SessionStore.sessions`."""
         oldest = self._clock() - self._keeping.idle
         rows = self.connection.execute(_LIST, (oldest if oldest > -inf else 0,))
-        return tuple(row.info for row in map(_row, rows) if row)
+        return tuple(row.info for row in map(row_of, rows) if row)
 
     def describe(self, key: str) -> SessionInfo | None:
         """See `ports.SessionStore.describe`."""
@@ -239,7 +206,7 @@ class Database:
         """See `ports.SessionStore.usage`."""
         rows = self.connection.execute(_USAGE_APART if apart else _USAGE, (since, until))
         return tuple(
-            UsageRow(_text(key), day, _text(agent), _text(model) or None, turns, Usage(*counts))
+            UsageRow(text(key), day, text(agent), text(model) or None, turns, Usage(*counts))
             for key, day, agent, model, turns, *counts in rows
         )
 
@@ -270,7 +237,7 @@ class Database:
             row = row._replace(last_prompt=turn.usage.prompt_tokens, last_completion=turn.usage.completion_tokens)
             self._count(row, turn)
         execute = self.connection.execute
-        added = execute(_ADD_TURN, (row.id, _column(turn.run_id), turn.at, length, coded.size, coded.payload)).lastrowid
+        added = execute(_ADD_TURN, (row.id, column(turn.run_id), turn.at, length, coded.size, coded.payload)).lastrowid
         for number, data in enumerate(coded.images):
             digest = sha256(data).digest()
             execute("INSERT OR IGNORE INTO images (digest, data) VALUES (?, ?)", (digest, data))
@@ -342,7 +309,7 @@ class Database:
     def make_room(self) -> bool:
         """Let go of a few sessions, where there are too many, or some that are over; whether there may be more."""
         for _ in range(STEP):
-            oldest = _row(self.connection.execute(_OLDEST).fetchone())
+            oldest = row_of(self.connection.execute(_OLDEST).fetchone())
             if oldest is None:
                 return False
             sessions, size = self.connection.execute("SELECT sessions, bytes FROM totals").fetchone()
@@ -363,7 +330,7 @@ class Database:
 
     def _add(self, key: str) -> Row:
         now = self._clock()
-        self.connection.execute(_ADD, (_column(key), self._next(), now, now, fresh_id()))
+        self.connection.execute(_ADD, (column(key), self._next(), now, now, fresh_id()))
         row = self.find(key)
         assert row is not None, "it was added"
         return row
@@ -372,8 +339,8 @@ class Database:
         """Write the session as `row` tells; it is the one used last."""
         row = row._replace(used=self._next(), updated_at=self._clock())
         values = (
-            row.used, _column(row.model), row.trimmed, row.updated_at, row.turns, row.characters, row.bytes,
-            row.settings, _column(row.agent), _column(row.answered_by), row.last_prompt, row.last_completion, row.id,
+            row.used, column(row.model), row.trimmed, row.updated_at, row.turns, row.characters, row.bytes,
+            row.settings, column(row.agent), column(row.answered_by), row.last_prompt, row.last_completion, row.id,
         )  # fmt: skip
         self.connection.execute(_TOUCH, values)
         return row
@@ -382,7 +349,7 @@ class Database:
         """Add a turn to what was used on its day."""
         day, usage = int(turn.at // DAY_SECONDS), turn.usage
         counts = (usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens or 0, usage.reasoning_tokens or 0)
-        self.connection.execute(_COUNT, (row.id, day, _column(turn.agent), _column(turn.model or ""), *counts))
+        self.connection.execute(_COUNT, (row.id, day, column(turn.agent), column(turn.model or ""), *counts))
 
     def forget_usage(self) -> None:
         """Let go of days that nobody asks for any more."""
@@ -411,30 +378,3 @@ class Database:
 
     def _forget(self, row: Row) -> None:
         self.connection.execute("DELETE FROM sessions WHERE id = ?", (row.id,))
-
-
-def _column(value: str | None) -> str | bytes | None:
-    """How a text stands in a column: as it is, or, where it is no Unicode, as bytes."""
-    if value is None or value.isascii():
-        return value
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return value.encode("utf-8", "surrogatepass")
-    return value
-
-
-def _text(value: str | bytes) -> str:
-    """The inverse of `column`."""
-    return value if isinstance(value, str) else value.decode("utf-8", "surrogatepass")
-
-
-def _row(found: Any) -> Row | None:
-    if found is None:
-        return None
-    row = Row(*found)
-    answered_by = None if row.answered_by is None else _text(row.answered_by)
-    model = None if row.model is None else _text(row.model)
-    return row._replace(
-        key=_text(row.key), model=model, trimmed=bool(row.trimmed), agent=_text(row.agent), answered_by=answered_by
-    )

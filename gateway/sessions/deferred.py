@@ -23,9 +23,9 @@ class DeferredStore:
         """See `ports.SessionStore.load`."""
         return await (self._store or await self._open()).load(key)
 
-    async def commit(self, key: str, turn: Turn, *, drop: int = 0, keep: int | None = None) -> None:
+    async def commit(self, key: str, turn: Turn, *, drop: int = 0, keep: int | None = None) -> SessionInfo:
         """See `ports.SessionStore.commit`."""
-        await (self._store or await self._open()).commit(key, turn, drop=drop, keep=keep)
+        return await (self._store or await self._open()).commit(key, turn, drop=drop, keep=keep)
 
     async def choose_model(self, key: str, model: str | None) -> None:
         """See `ports.SessionStore.choose_model`."""

@@ -10,7 +10,7 @@ from hashlib import sha256
 
 from ..errors import RequestError
 
-__all__ = ["bare", "chat_key", "explicit_key", "owns", "scoped", "user_key"]
+__all__ = ["bare", "chat_key", "explicit_key", "owns", "plain", "scoped", "user_key"]
 
 # Namespaces of the product's own sessions, and of callers; a client that could name them would speak in their place.
 _OWNED = "key:"
@@ -81,6 +81,11 @@ def owns(caller_id: str, key: str) -> bool:
 def bare(caller_id: str, key: str) -> str:
     """The key of a session as its caller knows it: what `scoped` was given."""
     return key.removeprefix(_prefix(caller_id)) if caller_id else key
+
+
+def plain(key: str) -> str:
+    """The key of a session as whoever made it knows it."""
+    return key.split(":", 2)[-1] if key.startswith(_OWNED) else key
 
 
 def _prefix(caller_id: str) -> str:

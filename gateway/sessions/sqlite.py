@@ -13,8 +13,9 @@ from typing import Any, TypeVar
 from ..errors import ConfigError, StoreError
 from ..model.session import Session, SessionInfo, Turn, UsageRow
 from .cache import Cache, Cached
-from .database import Database, Keeping, Row
+from .database import Database, Keeping
 from .place import explained, identity
+from .row import Row
 from .worker import Job, Worker
 
 __all__ = ["SqliteStore", "verify"]
@@ -88,7 +89,7 @@ class SqliteStore:
             if await self._writer.do(lambda database: database.living(key)) is None:
                 return Session()
 
-    async def commit(self, key: str, turn: Turn, *, drop: int = 0, keep: int | None = None) -> None:
+    async def commit(self, key: str, turn: Turn, *, drop: int = 0, keep: int | None = None) -> SessionInfo:
         """See `ports.SessionStore.commit`."""
 
         def write(database: Database) -> tuple[Row | None, Row]:
@@ -100,6 +101,7 @@ class SqliteStore:
             earlier = known.session.turns[drop:keep] if known else ()
             session = Session((*earlier, turn), row.trimmed, row.model)
             self._cache.put(key, Cached(row.stamp, session, row.bytes))
+        return row.info
 
     async def choose_model(self, key: str, model: str | None) -> None:
         """See `ports.SessionStore.choose_model`."""

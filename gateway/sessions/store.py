@@ -32,11 +32,13 @@ class _Kept:
     """One session."""
 
     __slots__ = (
-        "agent", "answered_by", "created", "id", "last", "model", "settings", "trimmed", "turns", "updated", "usage",
+        "agent", "answered_by", "characters", "created", "id", "last", "model", "settings", "trimmed",
+        "turns", "updated", "usage",
     )  # fmt: skip
 
     def __init__(self, now: float) -> None:
         self.turns: list[Turn] = []
+        self.characters = 0
         self.trimmed = False
         self.model: str | None = None
         self.created = self.updated = now
@@ -80,7 +82,7 @@ class MemoryStore:
         kept = self._find(key)
         return Session() if kept is None else Session(tuple(kept.turns), kept.trimmed, kept.model)
 
-    async def commit(self, key: str, turn: Turn, *, drop: int = 0, keep: int | None = None) -> None:
+    async def commit(self, key: str, turn: Turn, *, drop: int = 0, keep: int | None = None) -> SessionInfo:
         """See `ports.SessionStore.commit`."""
         # Not `_find`: a run that takes longer than sessions are kept goes on with the one it began in.
         kept = self._touch(key, self._sessions.get(key))
@@ -92,6 +94,7 @@ class MemoryStore:
             kept.last = turn.usage
             _add(kept.usage, (int(turn.at // DAY_SECONDS), turn.agent, turn.model), 1, turn.usage)
         self._make_room()
+        return _info(key, kept)
 
     async def choose_model(self, key: str, model: str | None) -> None:
         """See `ports.SessionStore.choose_model`."""
@@ -208,6 +211,7 @@ class MemoryStore:
         for turn in more:
             self._places.setdefault(turn.run_id, {})[key] = None
         self._size += sum(map(_size, more)) - sum(map(_size, gone))
+        kept.characters += sum(map(characters, more)) - sum(map(characters, gone))
         kept.turns = [*turns[drop:keep], *more]
 
     def _make_room(self) -> None:
@@ -233,10 +237,9 @@ def fresh_id() -> str:
 
 
 def _info(key: str, kept: _Kept) -> SessionInfo:
-    size = sum(map(characters, kept.turns))
     return SessionInfo(
-        key, len(kept.turns), size, kept.created, kept.updated, kept.model, kept.id, kept.settings, kept.agent,
-        kept.answered_by, Usage(kept.last.prompt_tokens, kept.last.completion_tokens),
+        key, len(kept.turns), kept.characters, kept.created, kept.updated, kept.model, kept.id, kept.settings,
+        kept.agent, kept.answered_by, Usage(kept.last.prompt_tokens, kept.last.completion_tokens),
     )  # fmt: skip
 
 

@@ -62,6 +62,12 @@ class Toolbox:
             gathered |= tools
         return gathered | self._tools
 
+    def origin(self, name: str) -> ToolServer | None:
+        """The server that a tool is of; None for one that is the gateway's own."""
+        if name in self._tools:
+            return None
+        return next((server for server in self._servers if name.startswith(server.prefix)), None)
+
     def known(self, names: Iterable[str]) -> frozenset[str]:
         """The names of the tools of an agent, as far as they are known without asking."""
         wanted = frozenset(names)

@@ -16,7 +16,7 @@ from gateway.agents.run import Runs
 from gateway.errors import AgentError
 from gateway.model.chat import ChatRequest, Message
 from gateway.model.run import RunDone, RunEvent, RunFailed, RunInput, Usage
-from gateway.model.session import Session, Turn
+from gateway.model.session import Session, SessionInfo, Turn
 from gateway.ports import Agent, SessionStore
 from gateway.sessions.lanes import Lanes
 from gateway.sessions.store import MemoryStore
@@ -270,10 +270,10 @@ class BrokenStore(MemoryStore):
             raise OSError("disk on fire")
         return await super().load(key)
 
-    async def commit(self, key: str, turn: Turn, *, drop: int = 0, keep: int | None = None) -> None:
+    async def commit(self, key: str, turn: Turn, *, drop: int = 0, keep: int | None = None) -> SessionInfo:
         if self.broken == "commit":
             raise OSError("disk on fire")
-        await super().commit(key, turn, drop=drop, keep=keep)
+        return await super().commit(key, turn, drop=drop, keep=keep)
 
 
 def test_a_store_that_fails(caplog: pytest.LogCaptureFixture) -> None:

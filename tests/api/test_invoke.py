@@ -17,6 +17,7 @@ from gateway.errors import ToolError
 from gateway.model.caller import Caller
 from gateway.model.key import Key
 from gateway.tools.function import FunctionTool
+from gateway.tools.invoker import Invoker
 
 PATH = "/tools/invoke"
 begun: list[str] = []
@@ -189,7 +190,7 @@ def test_a_key_calls_what_its_agents_have() -> None:
         return {"one": tools["one"]}
 
     def status(caller: Caller, tool: str) -> int:
-        handler = Invoke(everything, {"one": of_one, "all": everything}, 1, None)
+        handler = Invoke(Invoker(everything, {"one": of_one, "all": everything}, 1, None))
         exchange: Any = _Asked(caller, tool)
         asyncio.run(handler.create(exchange))
         found: int = exchange.status

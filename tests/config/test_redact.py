@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.config import redact as redact_module
 from gateway.config.json5 import loads, parse
 from gateway.config.redact import SentinelError, redact, redact_text, restore, restore_text
 from gateway.model.names import REDACTED
@@ -92,6 +93,27 @@ def test_a_text_is_restored_as_it_was_written() -> None:
     assert restore_text(text, parse(text), stored, parse(stored)) == (
         "{gateway: {port: 1, auth: {token: 'a\\x62c'}}} // changed"
     )
+
+
+def test_comments_get_their_own_secrets_back() -> None:
+    stored = "{ // token: 'old-one'\n // token: 'old-two'\n a: 1 /* token: 'old-one' */ }"
+    document = parse(stored)
+    shown = redact_text(stored, document)
+    assert shown is not None
+    assert "old" not in shown
+    for text, back in (
+        (shown, stored),
+        (shown.replace(f"// token: '{REDACTED}'\n ", "// new\n ", 1), stored.replace("// token: 'old-one'", "// new")),
+        (shown.replace("/* ", "/* not "), stored.replace("/* token: 'old-one' */", f"/* not token: '{REDACTED}' */")),
+    ):
+        assert restore_text(text, parse(text), stored, document) == back
+
+
+def test_too_many_secrets_and_comments_are_not_searched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redact_module, "MAX_SEARCHED", 100)
+    text = "{gateway: {auth: {token: 'the-token', password: 'the-password'}}} // " + "x" * 60
+    assert redact_text(text, parse(text)) is None
+    assert redact_text(text[:-30], parse(text[:-30])) is not None
 
 
 SECRET = "s3cr3t-"

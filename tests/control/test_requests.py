@@ -246,3 +246,19 @@ def test_what_is_told_of_those_who_are_there() -> None:
             conforms("PresenceEntry", entry)
 
     calling(test)
+
+
+@pytest.mark.parametrize(
+    ("method", "name"),
+    [
+        ("agent.identity.get", "AgentIdentityResult"),
+        ("config.schema", "ConfigSchemaResponse"),
+        ("logs.tail", "LogsTailResult"),
+    ],
+)
+def test_answers_that_have_a_schema(method: str, name: str) -> None:
+    async def test(caller: Caller) -> None:
+        await caller.hello("operator.read")
+        conforms(name, (await caller.request(method, {}))["payload"])
+
+    calling(test)

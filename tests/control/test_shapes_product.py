@@ -20,6 +20,8 @@ from gateway.control.frames import LONGEST_ID
 from gateway.control.params import PARAMS
 from gateway.control.shapes import check
 
+pytestmark = pytest.mark.openclaw
+
 MADE = 20_000
 HERE = Path(__file__).parent
 JUNK: tuple[Any, ...] = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from asking import ask, chat, say, serving, until
@@ -11,7 +11,17 @@ from dialogue import RefusedError, talk
 
 from gateway import Gateway
 from gateway.agents.function import echo
+from gateway.control.client import Client
+from gateway.control.clients import ClientInfo
+from gateway.control.connect import Welcome
+from gateway.control.hub import Hub
 from gateway.errors import AgentError
+from gateway.model.caller import OPERATOR, Caller
+from gateway.model.key import Key
+from gateway.ports import Link
+
+SCOPES = frozenset({"chat", "operator.read", "operator.write"})
+KEYS = {f"secret-of-{name}": Key(Caller(name, None, SCOPES)) for name in ("alice", "bob")}
 
 
 async def counting(run: Any) -> Any:
@@ -158,3 +168,57 @@ def test_the_slowest_has_to_go(monkeypatch: pytest.MonkeyPatch) -> None:
             assert (await reader.request("health"))["ok"]
 
     serving(test, agents={"main": loud})
+
+
+def test_a_key_sees_its_own_runs_only() -> None:
+    async def test(gateway: Gateway) -> None:
+        scopes = ("operator.read", "operator.write")
+        alice = talk(gateway, "secret-of-alice", scopes=scopes)
+        bob = talk(gateway, "secret-of-bob", scopes=scopes)
+        async with alice as alice_, bob as bob_, talk(gateway) as operator:
+            run = {"message": "hi", "sessionKey": "agent:main:mine", "idempotencyKey": "k"}
+            accepted = await alice_.answer(request := await alice_.send("agent", run))
+            assert accepted["sessionKey"] == "agent:main:mine"
+            await alice_.answer(request, 2)
+            shown = await alice_.event("chat", lambda payload: payload["state"] == "final")
+            assert shown["sessionKey"] == "agent:main:mine", "it knows its sessions without its id"
+            seen = await operator.event("chat", lambda payload: payload["state"] == "final")
+            assert seen["sessionKey"] == "key:alice:agent:main:mine"
+            assert (await bob_.request("agent.wait", runId="k", timeoutMs=0))["status"] == "timeout"
+            await bob_.request("agent", run | {"idempotencyKey": "other"}, final=True)
+            assert {payload["runId"] for payload in bob_.seen("chat")} == {"other"}
+            assert {payload["runId"] for payload in alice_.seen("chat")} == {"k"}
+
+    serving(test, agents={"main": echo}, keys=KEYS)
+
+
+def test_telling_a_thousand_holds_up_nobody() -> None:
+    class Ear:
+        """A link that takes everything."""
+
+        full = False
+        taken = 0
+
+        def write(self, frames: bytes) -> None:
+            self.taken += len(frames)
+
+    async def test() -> None:
+        loop = asyncio.get_running_loop()
+        hub = Hub(loop)
+        info = ClientInfo("cli", "cli", "1", "linux")
+        welcome = Welcome(OPERATOR, "operator", ("operator.read",), 4, info, (), None, {})
+        ears = [Ear() for _ in range(3000)]
+        for number, ear in enumerate(ears):
+            hub.add(Client(cast("Link", ear), welcome, str(number), hub, since=0.0))
+        for number in range(300):
+            hub.broadcast("chat", {"number": number, "text": "x" * 500}, scope="operator.read", about="agent:main:main")
+        turns = 0
+        while hub.busy:
+            turns += 1
+            await asyncio.sleep(0)
+        assert turns > 20, "it was done in slices"
+        assert len({ear.taken for ear in ears}) == 1
+        assert ears[0].taken > 300 * 500
+        assert {client.seq for client in hub.clients} == {300}
+
+    asyncio.run(test())

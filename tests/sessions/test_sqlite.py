@@ -17,7 +17,7 @@ import pytest
 
 from gateway.errors import ConfigError, MisuseError, StoreError
 from gateway.model.chat import Image, Message, Part
-from gateway.model.session import Session, Turn
+from gateway.model.session import Session, SessionInfo, Turn
 from gateway.sessions import database as database_module
 from gateway.sessions import migrations, sqlite, worker
 from gateway.sessions.database import Database, Keeping
@@ -239,7 +239,7 @@ def test_a_turn_that_cannot_be_kept_is_alone_with_that(path: Path) -> None:
         wanted = [store.commit(str(n), broken if n == 5 else turn(str(n))) for n in range(10)]
         results = await asyncio.gather(*wanted, return_exceptions=True)
         assert isinstance(results.pop(5), TypeError)
-        assert results == [None] * 9
+        assert [type(result) for result in results] == [SessionInfo] * 9
         assert len(await store.sessions()) == 9
 
     run(path, work)
@@ -280,10 +280,10 @@ def test_the_queue_has_an_end(path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
     async def work(store: SqliteStore) -> None:
         results = await asyncio.gather(*(store.commit(str(n), turn("x")) for n in range(300)), return_exceptions=True)
-        refused = [result for result in results if result is not None]
+        refused = [result for result in results if isinstance(result, BaseException)]
         assert refused
         assert all(isinstance(one, StoreError) and "wait for the disk" in one.message for one in refused)
-        assert len(await store.sessions()) == results.count(None)
+        assert len(await store.sessions()) == len(results) - len(refused)
 
     run(path, work)
 
@@ -394,7 +394,7 @@ def test_a_large_turn_that_does_not_fit_is_alone_with_that(path: Path, monkeypat
         await store.commit("a", turn("one"))
         wanted = [store.commit(str(n), turn("x" * 900_000 if n == 1 else "x")) for n in range(4)]
         results = await asyncio.gather(*wanted, return_exceptions=True)
-        assert [type(result) for result in results] == [type(None), StoreError, type(None), type(None)]
+        assert [type(result) for result in results] == [SessionInfo, StoreError, SessionInfo, SessionInfo]
 
     run(path, work)
 

@@ -18,7 +18,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from sessions_data import KEYS, MESSAGES, TEXTS
 
 from gateway.model.chat import Message
-from gateway.model.session import Turn
+from gateway.model.run import Usage
+from gateway.model.session import SessionInfo, Turn
 from gateway.sessions.sqlite import SqliteStore
 from gateway.sessions.store import MemoryStore
 
@@ -26,6 +27,15 @@ T = TypeVar("T")
 COUNTS = st.integers(0, 4)
 SESSIONS = 4
 IDLE = 100.0
+AGENTS = st.sampled_from(["", "main", "other"])
+MODELS = st.none() | TEXTS.filter(bool)
+USAGES = st.builds(Usage, COUNTS, COUNTS, st.none() | COUNTS)
+SETTINGS = st.dictionaries(st.sampled_from(["label", "level"]), st.none() | TEXTS)
+
+
+def alike(info: SessionInfo | None) -> SessionInfo | None:
+    """What is told of a session, but for its id."""
+    return None if info is None else info._replace(id="", settings=dict(info.settings))
 
 
 class Alike(RuleBasedStateMachine):
@@ -78,10 +88,11 @@ class Alike(RuleBasedStateMachine):
         turns = self.load(key) if loaded else 0
         drop = data.draw(st.integers(0, turns))
         keep = data.draw(st.none() | st.integers(0, turns))
-        turn = Turn(f"{run_id}{next(self.numbers)}", asked, answered, self.now)
+        agent, model, usage = data.draw(AGENTS), data.draw(MODELS), data.draw(USAGES)
+        turn = Turn(f"{run_id}{next(self.numbers)}", asked, answered, self.now, agent=agent, model=model, usage=usage)
         self.runs.append(turn.run_id)
-        self.do(self.memory.commit(key, turn, drop=drop, keep=keep))
-        self.do(self.sqlite.commit(key, turn, drop=drop, keep=keep))
+        info = self.do(self.memory.commit(key, turn, drop=drop, keep=keep))
+        assert alike(info) == alike(self.do(self.sqlite.commit(key, turn, drop=drop, keep=keep)))
 
     @rule(key=KEYS)
     def read(self, key: str) -> None:
@@ -91,6 +102,19 @@ class Alike(RuleBasedStateMachine):
     def choose_model(self, key: str, model: str | None) -> None:
         self.do(self.memory.choose_model(key, model))
         self.do(self.sqlite.choose_model(key, model))
+
+    @rule(key=KEYS, change=SETTINGS)
+    def configure(self, key: str, change: dict[str, str | None]) -> None:
+        info = self.do(self.memory.configure(key, change))
+        assert alike(info) == alike(self.do(self.sqlite.configure(key, change)))
+
+    @rule(key=KEYS, drop=COUNTS)
+    def trim(self, key: str, drop: int) -> None:
+        assert self.do(self.memory.trim(key, drop)) == self.do(self.sqlite.trim(key, drop))
+
+    @rule(key=KEYS)
+    def describe(self, key: str) -> None:
+        assert alike(self.do(self.memory.describe(key))) == alike(self.do(self.sqlite.describe(key)))
 
     @rule(key=KEYS, turns=COUNTS, new_key=KEYS)
     def fork(self, key: str, turns: int, new_key: str) -> None:
@@ -126,7 +150,13 @@ class Alike(RuleBasedStateMachine):
 
     @invariant()
     def the_same_list(self) -> None:
-        assert self.do(self.memory.sessions()) == self.do(self.sqlite.sessions())
+        listed = self.do(self.sqlite.sessions())
+        assert list(map(alike, self.do(self.memory.sessions()))) == list(map(alike, listed))
+        assert len({info.id for info in listed}) == len(listed)
+
+    @invariant()
+    def the_same_usage(self) -> None:
+        assert sorted(self.do(self.memory.usage(0, 1)), key=str) == sorted(self.do(self.sqlite.usage(0, 1)), key=str)
 
     @invariant()
     def nothing_is_left_over(self) -> None:
@@ -141,7 +171,8 @@ class Alike(RuleBasedStateMachine):
             )
             counted = "SELECT count(*), coalesce(sum(characters), 0), coalesce(sum(bytes), 0) FROM turns"
             assert database.execute(
-                "SELECT coalesce(sum(turns), 0), coalesce(sum(characters), 0), coalesce(sum(bytes), 0) FROM sessions"
+                "SELECT coalesce(sum(turns), 0), coalesce(sum(characters), 0), "
+                "coalesce(sum(bytes - length(settings)), 0) FROM sessions"
             ).fetchone() == (database.execute(counted).fetchone())
 
 

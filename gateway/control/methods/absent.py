@@ -40,7 +40,7 @@ def methods(services: Services) -> list[Method]:
         limit = call.params.get("limit", 50)
         return {
             "jobs": [], "total": 0, "offset": call.params.get("offset", 0), "limit": limit, "hasMore": False,
-            "nextOffset": None,
+            "nextOffset": None, "snapshotRevision": "0",  # nothing is ever added; clients hold pages together by it
         }  # fmt: skip
 
     return [

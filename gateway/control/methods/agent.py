@@ -11,13 +11,12 @@ from ...sessions.keys import bare
 from ..method import WRITE, Call, Method
 from ..problem import INVALID_REQUEST, UNAVAILABLE, RpcError, rpc_error
 from ..record import Record
+from ..sending import RUN_ID_CHARACTERS
 from ..services import Services
 from ..sessions import session_key
 
 __all__ = ["methods"]
 
-RUN_ID_CHARACTERS = 256
-"""Of an `idempotencyKey`, which names the run in each of its events; the official client's have 36."""
 WAIT_MS = 30_000
 LONGEST_WAIT_MS = 600_000
 """How long `agent.wait` waits where nothing is said, and at most: who waits holds a task here."""
@@ -31,7 +30,7 @@ class _AgentMethods:
         """Begin a run; answered when it is accepted, and again when it is over."""
         params = call.params
         run_id: str = params["idempotencyKey"]
-        caller = call.client.welcome.caller
+        caller = call.caller
         services = self._services
         record = services.book.find(run_id, caller.id)
         if record is not None:
@@ -56,7 +55,7 @@ class _AgentMethods:
             except RequestError as error:
                 raise rpc_error(error) from None
         request = ChatRequest(tuple(messages))
-        record = services.book.start(RunInput(run_id, entry.id, place.key, request, (), model, caller))
+        record = services.book.start(RunInput(run_id, entry.id, place.key, request, (), model, caller, keeps=True))
         key = bare(caller.id, place.key)
         accepted = {"runId": run_id, "sessionKey": key, "agentId": entry.id, "status": "accepted"}
         call.accept({**accepted, "acceptedAt": services.now()})
@@ -68,7 +67,7 @@ class _AgentMethods:
         """How a run ended, once it has."""
         params = call.params
         run_id: str = params["runId"]
-        record = self._services.book.find(run_id, call.client.welcome.caller.id)
+        record = self._services.book.find(run_id, call.caller.id)
         if record is None:
             return {"runId": run_id, "status": "timeout"}
         seconds = min(params.get("timeoutMs", WAIT_MS), LONGEST_WAIT_MS) / 1000

@@ -1,14 +1,15 @@
-"""The agents: which there are, and what they are called."""
+"""The agents: which there are, what they are called, and the commands that are not for them."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from ...agents.registry import AgentEntry
+from ...agents.slash import COMMANDS, SCOPE, CommandInfo
 from ..method import READ, Call, Method
 from ..problem import INVALID_REQUEST, RpcError
 from ..services import Services
-from ..sessions import MAIN
+from ..sessions import MAIN, locate
 
 __all__ = ["methods"]
 
@@ -19,7 +20,7 @@ class _AgentsMethods:
 
     async def index(self, call: Call) -> dict[str, Any]:
         """`agents.list`."""
-        roster, caller = self._services.roster, call.client.welcome.caller
+        roster, caller = self._services.roster, call.caller
         agents, default = roster.agents(caller), roster.default(caller)
         if not agents:
             raise RpcError(INVALID_REQUEST, "there is no agent for this client")
@@ -42,17 +43,42 @@ class _AgentsMethods:
 
     async def identity(self, call: Call) -> dict[str, Any]:
         """`agent.identity.get`."""
-        roster, caller, params = self._services.roster, call.client.welcome.caller, call.params
+        roster, caller, params = self._services.roster, call.caller, call.params
         agent_id = params.get("agentId")
         if agent_id is None and (key := params.get("sessionKey")):
-            agent_id = roster.agent_of(key)
+            agent_id = (await locate(self._services, caller, key)).agent_id
         entry = roster.find(caller, agent_id, "agent.identity.get")
         name = roster.name(entry.id)
         source = "default" if name is None else "config"
         return {"agentId": entry.id, "name": name or entry.id, "nameSource": source, "avatarStatus": "none"}
 
+    async def commands(self, call: Call) -> dict[str, Any]:
+        """`commands.list`: what the gateway answers itself, where that is on."""
+        services, params = self._services, call.params
+        if "agentId" in params:
+            services.roster.find(call.caller, params["agentId"], "commands.list")
+        on = services.config.session.slash_commands and call.caller.may(SCOPE) and params.get("scope") != "native"
+        arguments = params.get("includeArgs", True)
+        return {"commands": [_command(command, arguments=arguments) for command in (COMMANDS if on else ())]}
+
+
+def _command(command: CommandInfo, *, arguments: bool) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "name": command.name, "textAliases": [f"/{command.name}"], "description": command.description,
+        "category": "status" if command.name == "status" else "session", "source": "native", "scope": "text",
+        "acceptsArgs": command.argument is not None,
+    }  # fmt: skip
+    if arguments and command.argument is not None:
+        name, description = command.argument
+        row["args"] = [{"name": name, "description": description, "type": "string", "required": False}]
+    return row
+
 
 def methods(services: Services) -> list[Method]:
     """Those of this file."""
     made = _AgentsMethods(services)
-    return [Method("agents.list", READ, made.index), Method("agent.identity.get", READ, made.identity)]
+    return [
+        Method("agents.list", READ, made.index),
+        Method("agent.identity.get", READ, made.identity),
+        Method("commands.list", READ, made.commands),
+    ]

@@ -1,0 +1,175 @@
+"""The conversation in a session: `chat.*`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...model.chat import Message
+from ...model.run import uuid_of
+from ...model.session import Session, Turn
+from ...sessions.keys import bare
+from ..feed import Feed
+from ..method import ADMIN, READ, WRITE, Call, Method
+from ..problem import INVALID_REQUEST, RpcError
+from ..record import Record
+from ..rows import Rows
+from ..sending import Sending, standing
+from ..services import Services
+from ..sessions import Place, locate
+from ..transcript import MARK, bounded, cut, rows_of
+
+__all__ = ["methods"]
+
+HISTORY_MESSAGES = 200
+MOST_HISTORY_MESSAGES = 1_000
+"""Of an answer: where nothing is said, and at most.  The product's numbers, as the two below."""
+HISTORY_BYTES = 6 * 1024 * 1024
+"""Of the messages of one answer; what the run under way has said comes out of it, too."""
+
+_NO_INPUTS = {"items": [], "total": 0}
+
+
+class _ChatMethods:
+    def __init__(self, services: Services, rows: Rows, feed: Feed, sending: Sending) -> None:
+        self._services = services
+        self._rows = rows
+        self._feed = feed
+        self._sending = sending
+
+    async def send(self, call: Call) -> dict[str, Any]:
+        """Begin a run; answered at once."""
+        params = call.params
+        run_id: str = params["idempotencyKey"]
+        caller = call.caller
+        record = self._services.book.find(run_id, caller.id)
+        if record is not None:
+            return standing(record)
+        place = await locate(self._services, caller, params["sessionKey"], params.get("agentId"))
+        return await self._sending.send(run_id, caller, place, params, "chat.send")
+
+    async def abort(self, call: Call) -> dict[str, Any]:
+        """End a run, or all of a session, whoever began them."""
+        params = call.params
+        caller = call.caller
+        book = self._services.book
+        place = await locate(self._services, caller, params["sessionKey"], params.get("agentId"))
+        records = book.active_in(place.key)
+        if run_id := params.get("runId"):
+            record = book.find(run_id, caller.id)
+            if record is not None and record.key != place.key:
+                raise RpcError(INVALID_REQUEST, "runId does not match sessionKey")
+            records = [record] if record is not None else []
+        ended = [record.run.run_id for record in records if book.abort(record)]
+        return {"ok": True, "aborted": bool(ended), "runIds": ended}
+
+    async def history(self, call: Call) -> dict[str, Any]:
+        """What was said in a session, and what the run under way says."""
+        params = call.params
+        if "cursor" in params:  # of an answer that others gave: read it anew
+            return {"kind": "reset"}
+        caller = call.caller
+        place = await locate(self._services, caller, params["sessionKey"], params.get("agentId"))
+        info = place.info
+        if info is not None and params.get("sessionId", info.id) != info.id:
+            raise RpcError(INVALID_REQUEST, "sessionId does not belong to sessionKey")
+        pending = self._feed.pending(place.key)  # before what is kept is read: nothing may fall between the two
+        session = Session() if info is None else await self._services.conversations.session(place.key)
+        running = self._services.book.active_in(place.key)
+        said = list(rows_of(session.turns))
+        ids = {row[MARK]["id"] for row in said}
+        said += [row for row in pending if row[MARK]["id"] not in ids]
+        if info is None:
+            row = self._rows.missing(place.key, place.agent_id, caller)
+        else:
+            row = self._rows.row(info, caller, running)
+        answer: dict[str, Any] = {"sessionKey": bare(caller.id, place.key)}
+        if info is not None:
+            answer["sessionId"] = info.id
+        answer |= self._page(said, call)
+        answer["pendingInputs"] = _NO_INPUTS
+        answer["defaults"] = self._rows.defaults(place.agent_id)
+        answer["sessionInfo"] = row
+        for name in ("thinkingLevel", "verboseLevel", "fastMode", "toolOverrides"):
+            if name in row:
+                answer[name] = row[name]
+        if running:
+            answer["inFlightRun"] = _in_flight(running[0])
+        return answer
+
+    def _page(self, said: list[dict[str, Any]], call: Call) -> dict[str, Any]:
+        """Some of what was said: `limit` messages before the last `offset`, or those around `messageId`."""
+        params = call.params
+        limit = min(params.get("limit", HISTORY_MESSAGES), MOST_HISTORY_MESSAGES)
+        total = len(said)
+        offset = min(params.get("offset", 0), total)
+        if wanted := params.get("messageId"):
+            found = next((at for at, row in enumerate(said) if row[MARK]["id"] == wanted), None)
+            offset = total if found is None else max(0, total - found - 1 - limit // 2)
+        end = total - offset
+        page = [cut(row, params.get("maxChars")) for row in said[max(0, end - limit) : end]]
+        page = bounded(page, min(params.get("maxBytes", HISTORY_BYTES), HISTORY_BYTES))
+        next_offset = offset + len(page)
+        more = next_offset < total and bool(page)
+        answer: dict[str, Any] = {"messages": page, "hasMore": more, "totalMessages": total}
+        if more:
+            answer["nextOffset"] = next_offset
+        if offset:
+            answer["offset"] = offset
+        return answer
+
+    async def startup(self, call: Call) -> dict[str, Any]:
+        """`chat.history`, and what a chat needs at its beginning."""
+        if "sessionKey" not in call.params:
+            raise RpcError(INVALID_REQUEST, "sessions have no short ids here: name one with sessionKey")
+        answer = await self.history(call)
+        place = await locate(self._services, call.caller, call.params["sessionKey"], call.params.get("agentId"))
+        return {**answer, "metadata": self._about(place)}
+
+    async def metadata(self, call: Call) -> dict[str, Any]:
+        """What answers in a chat."""
+        params = call.params
+        caller = call.caller
+        place = await locate(self._services, caller, params.get("sessionKey", "main"), params.get("agentId"))
+        return self._about(place)
+
+    def _about(self, place: Place) -> dict[str, Any]:
+        return {"agentId": place.agent_id, **self._rows.resolved(place.agent_id, place.info), "commands": []}
+
+    async def inject(self, call: Call) -> dict[str, Any]:
+        """Add what no run said to a session."""
+        params = call.params
+        services = self._services
+        caller = call.caller
+        place = await locate(services, caller, params["sessionKey"], params.get("agentId"))
+        if place.info is None:
+            raise RpcError(INVALID_REQUEST, "session not found")
+        text = f"[{params['label']}]\n\n{params['message']}" if params.get("label") else params["message"]
+        message_id = f"inject-{uuid_of(services.ids(32))}"
+        turn = Turn(message_id, (), (Message("assistant", text),), services.clock())
+        turn = await services.conversations.add(place.key, turn)
+        row = next(iter(rows_of([turn])))
+        payload = {
+            "runId": message_id, "sessionKey": place.key, "agentId": place.agent_id, "seq": 0, "state": "final",
+            "message": row,
+        }  # fmt: skip
+        services.hub.broadcast("chat", payload, scope=READ, about=place.key)
+        self._feed.changed(place.key, "inject")
+        return {"ok": True, "messageId": row[MARK]["id"]}
+
+
+def _in_flight(record: Record) -> dict[str, Any]:
+    record.tell()  # what came since the last beat is part of it
+    return {"runId": record.run.run_id, "text": record.text, "startedAt": record.started_at}
+
+
+def methods(services: Services, rows: Rows, feed: Feed, sending: Sending) -> list[Method]:
+    """Those of this file."""
+    made = _ChatMethods(services, rows, feed, sending)
+    return [
+        Method("chat.send", WRITE, made.send),
+        Method("chat.abort", WRITE, made.abort),
+        Method("chat.history", READ, made.history),
+        Method("chat.startup", READ, made.startup),
+        Method("chat.metadata", READ, made.metadata),
+        Method("chat.inject", ADMIN, made.inject),
+    ]
