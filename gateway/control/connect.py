@@ -175,6 +175,11 @@ class Connects:
         self._mode = mode
         self._pause = pause
 
+    @property
+    def mode(self) -> str:
+        """How clients prove that they may come in: `token`, `password`, or `none`."""
+        return "none" if self._door.open else self._mode
+
     async def judge(self, params: Any, visit: Visit) -> Welcome:
         """As what the client is let in.  Raises ConnectRefusedError; for a wrong secret after a while."""
         wrong = fault(params)

@@ -175,7 +175,7 @@ class Health:
             by_agent: dict[str, list[SessionInfo]] = {}
             mine = []
             for info in overview.sessions:
-                agent_id = self._roster.agent_of(info.key, caller.id) or ""
+                agent_id = self._roster.agent_of(info.key, info)
                 if owns(caller.id, info.key) and (not agent_id or caller.uses(agent_id)):
                     known = info._replace(key=bare(caller.id, info.key))
                     mine.append(known)

@@ -17,7 +17,8 @@ from ..config.schema import Config
 from ..config.schema_models import ProviderModel
 from ..model.caller import Caller
 from ..model.names import OWN
-from ..sessions.keys import bare
+from ..model.session import SessionInfo
+from ..sessions.keys import plain
 from .problem import INVALID_REQUEST, RpcError
 
 __all__ = ["Catalog", "ProviderFacts", "Roster"]
@@ -94,12 +95,16 @@ class Roster:
         choice = (config.model if config else None) or self._config.agents.defaults.model
         return models_of(choice)[1:] if entry.own_model and choice else ()
 
-    def agent_of(self, key: str, caller_id: str = "") -> str | None:
-        """The agent of a session, by its key as it is stored; that of keys that name none is the default one."""
-        parts = bare(caller_id, key).split(":", 2)
-        if parts[0] == "agent" and len(parts) == 3 and parts[1].lower() in self._registry.by_id:
-            return parts[1].lower()
-        return None if self._registry.default is None else self._registry.default.id
+    def agent_of(self, key: str, info: SessionInfo | None = None) -> str:
+        """The agent of a session, by its key as it is stored, or else by who answered in it last; the default one, or
+        empty, where nothing tells.
+        """
+        prefix, named, *_ = (*plain(key).split(":", 2), "")
+        if prefix == "agent" and named in self._registry.by_id:
+            return named
+        if info is not None and info.agent:
+            return info.agent
+        return "" if self._registry.default is None else self._registry.default.id
 
     # -- models
 

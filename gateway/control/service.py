@@ -12,13 +12,15 @@ from ..config.schema import Config
 from ..errors import PeerGone
 from ..model.http import Headers
 from ..ports import Exchange, Link
+from ..sessions.place import state_folder
 from .attachments import ATTACHMENT_BYTES, IMAGE_BYTES
 from .client import MAX_BUFFERED_BYTES, Client
 from .connect import Connects, Welcome
 from .connection import MAX_PAYLOAD_BYTES, Connection
 from .events import EVENTS
 from .hub import Hub
-from .method import Method, table
+from .method import ADMIN, READ, Method, satisfied, table
+from .scopes import OPERATOR
 from .services import Services
 from .sessions import MAIN
 
@@ -114,7 +116,7 @@ class Control:
         services = self._services
         caller = client.welcome.caller
         default = services.roster.default(caller)
-        defaults = {} if default is None else {"sessionDefaults": _defaults(default.id)}
+        reads = client.welcome.role == OPERATOR and satisfied(READ, client.welcome.scopes)
         return {
             "type": "hello-ok",
             "protocol": client.welcome.protocol,
@@ -125,11 +127,12 @@ class Control:
                 "capabilities": ["published-model-catalog"],
             },
             "snapshot": {
-                "presence": services.presence.entries(caller.id),
+                "presence": services.presence.entries(caller.id) if reads else [],
                 "health": await services.health.snapshot(caller),
                 "stateVersion": services.state_version,
                 "uptimeMs": round((services.clock() - services.since) * 1000),
-                **defaults,
+                **({} if default is None else {"sessionDefaults": _defaults(default.id)}),
+                **(self._places() if satisfied(ADMIN, client.welcome.scopes) and caller.agents is None else {}),
             },
             **({"auth": dict(client.welcome.auth)} if client.welcome.auth else {}),
             "policy": {
@@ -139,6 +142,16 @@ class Control:
                 "attachments": {"maxBytes": ATTACHMENT_BYTES, "maxImageBytes": IMAGE_BYTES},
             },
         }
+
+    def _places(self) -> dict[str, str]:
+        """What administrators are told besides."""
+        services = self._services
+        shown = {
+            "configPath": None if services.source is None else services.source.path,
+            "stateDir": state_folder(services.environ),
+            "authMode": self.connects.mode,
+        }
+        return {name: value for name, value in shown.items() if value}
 
     def entered(self, client: Client) -> None:
         """See `connection.House.entered`."""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from ..errors import RequestError
 from ..model.caller import Caller
 from ..model.session import SessionInfo
-from ..sessions.keys import explicit_key, plain, scoped
+from ..sessions.keys import explicit_key, scoped
 from .problem import INVALID_REQUEST, RpcError, rpc_error
 from .services import Services
 
@@ -38,8 +38,10 @@ async def locate(
     key = given.strip()
     exact = scoped(caller.id, key)
     info = await services.store.describe(exact)
-    if info is not None:
-        place = Place(exact, agent_of(services, exact, info), info)
+    running = services.book.active_in(exact)  # in a session that begins with this run
+    if info is not None or running:
+        agent_of_it = running[0].run.agent_id if info is None else agent_of(services, exact, info)
+        place = Place(exact, agent_of_it, info)
         if agent_id not in {None, place.agent_id}:
             raise RpcError(INVALID_REQUEST, "session key agent does not match agentId")
     else:
@@ -52,14 +54,8 @@ async def locate(
 
 
 def agent_of(services: Services, key: str, info: SessionInfo | None = None) -> str:
-    """The id of the agent that a session belongs to; that of the default agent where nothing tells."""
-    prefix, named, *_ = (*plain(key).split(":", 2), "")
-    if prefix == "agent" and named in services.registry.by_id:
-        return named
-    if info is not None and info.agent:
-        return info.agent
-    default = services.registry.default
-    return "" if default is None else default.id
+    """See `Roster.agent_of`."""
+    return services.roster.agent_of(key, info)
 
 
 def _known(services: Services, agent_id: str | None) -> str | None:

@@ -61,8 +61,28 @@ def test_hello_is_what_the_product_says() -> None:
         assert "published-model-catalog" in hello["features"]["capabilities"]
         assert hello["snapshot"]["sessionDefaults"]["mainSessionKey"] == "agent:main:main"
         assert hello["snapshot"]["health"]["agents"][0]["agentId"] == "main"
+        assert (hello["snapshot"]["authMode"], hello["snapshot"]["stateDir"]) == ("token", "/somewhere")
+        async with connected(gw, scopes=("operator.read",)) as reader:
+            assert len(reader.hello["snapshot"]["presence"]) == 2
+            assert "stateDir" not in reader.hello["snapshot"]
+        async with connected(gw, scopes=()) as stranger:
+            conforms("HelloOk", stranger.hello)
+            assert stranger.hello["snapshot"]["presence"] == []
 
-    talk(ask)
+    talk(ask, environ={"GATEWAY_STATE_DIR": "/somewhere"})
+
+
+def test_hello_where_no_agent_is_the_default_one() -> None:
+    async def ask(client: Client, gw: gateway.Gateway) -> None:
+        conforms("HelloOk", client.hello)
+        assert "sessionDefaults" not in client.hello["snapshot"]
+        listed = await client.request("agents.list")
+        assert (listed["selectionRequired"], listed["defaultId"]) == (True, "one")
+        with pytest.raises(RefusedError, match="there is no default agent: name one with agentId"):
+            await client.request("tools.catalog")
+        assert (await client.request("status"))["heartbeat"]["defaultAgentId"] == ""
+
+    talk(ask, agents={"one": echo, "two": echo})
 
 
 def test_health_counts_the_sessions_there_are() -> None:

@@ -60,7 +60,7 @@ def test_the_catalog_and_what_an_agent_has() -> None:
         for params, message in (
             ({}, "must have required property 'sessionKey'"),
             ({"sessionKey": "x", "agentId": "nope"}, 'unknown agent id "nope"'),
-            ({"sessionKey": "agent:main:x", "agentId": "other"}, "the session is not one of agent other"),
+            ({"sessionKey": "agent:main:x", "agentId": "other"}, "session key agent does not match agentId"),
         ):
             with pytest.raises(RefusedError, match=message):
                 await client.request("tools.effective", params)

@@ -9,7 +9,7 @@ from ...agents.slash import COMMANDS, SCOPE, CommandInfo
 from ..method import READ, Call, Method
 from ..problem import INVALID_REQUEST, RpcError
 from ..services import Services
-from ..sessions import MAIN
+from ..sessions import MAIN, locate
 
 __all__ = ["methods"]
 
@@ -46,7 +46,7 @@ class _AgentsMethods:
         roster, caller, params = self._services.roster, call.caller, call.params
         agent_id = params.get("agentId")
         if agent_id is None and (key := params.get("sessionKey")):
-            agent_id = roster.agent_of(key)
+            agent_id = (await locate(self._services, caller, key)).agent_id
         entry = roster.find(caller, agent_id, "agent.identity.get")
         name = roster.name(entry.id)
         source = "default" if name is None else "config"

@@ -11,6 +11,7 @@ from ...agents.registry import MODEL_SCOPE
 from ...errors import AgentError, ConfigError
 from ..method import READ, Call, Method
 from ..services import Services
+from ..sessions import locate
 
 __all__ = ["methods"]
 
@@ -34,7 +35,7 @@ class _ModelMethods:
         if agent_id is not None:
             agent_id = roster.find(caller, agent_id, "models.list").id
         elif key := params.get("sessionKey"):
-            agent_id = roster.agent_of(key)
+            agent_id = (await locate(self._services, caller, key)).agent_id
         models = roster.models(caller, agent_id)
         wanted = params.get("provider")
         outcomes: list[dict[str, Any]] = []

@@ -90,25 +90,30 @@ class _SystemMethods:
         return {"agentId": agent_id, "path": path, "count": len(sessions), "recent": rows}
 
     def _session(self, info: SessionInfo) -> dict[str, Any]:
+        """`totalTokens` is what the model had before it in the last turn."""
         services = self._services
         at = round(info.updated_at * 1000)
-        agent_id = services.roster.agent_of(info.key)
-        entry = None if agent_id is None else services.registry.by_id[agent_id]
+        agent_id = services.roster.agent_of(info.key, info)
+        entry = services.registry.by_id.get(agent_id)
         own = None if entry is None else services.roster.model(entry)
         model = info.model or own
+        context = services.roster.context(model) if model else None
+        used = info.last.prompt_tokens
         return {
-            "agentId": agent_id, "key": info.key, "kind": "direct", "updatedAt": at,
-            "age": max(0, services.now() - at), "totalTokens": None, "totalTokensFresh": False,
-            "remainingTokens": None, "percentUsed": None, "model": model and model.partition("/")[2],
-            "configuredModel": own, "selectedModel": model,
+            "agentId": agent_id, "key": info.key, "kind": "direct", "sessionId": info.id, "updatedAt": at,
+            "age": max(0, services.now() - at), "inputTokens": info.last.prompt_tokens,
+            "outputTokens": info.last.completion_tokens, "totalTokens": used or None, "totalTokensFresh": bool(used),
+            "remainingTokens": max(0, context - used) if context and used else None,
+            "percentUsed": min(999, round(100 * used / context)) if context and used else None,
+            "model": model and model.partition("/")[2], "configuredModel": own, "selectedModel": model,
             "modelSelectionReason": "session override" if info.model and info.model != own else None,
-            "contextTokens": services.roster.context(model) if model else None, "flags": [],
+            "contextTokens": context, "flags": [f"id:{info.id}"] if info.id else [],
         }  # fmt: skip
 
     def _waiting(self, caller: Caller, agent_id: str) -> list[str]:
         """The system events in the main session of an agent."""
         key = f"agent:{agent_id}:{MAIN}"
-        return self._services.wakes.queued(scoped(caller.id, key) if caller.id else key)
+        return self._services.wakes.queued(scoped(caller.id, key))
 
     async def presence(self, call: Call) -> list[dict[str, Any]]:
         return self._services.presence.entries(call.caller.id)

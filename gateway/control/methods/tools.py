@@ -8,9 +8,9 @@ from typing import Any
 from ...ports import GatewayTool
 from ...tools.invoker import InvocationError
 from ..method import READ, WRITE, Call, Method
-from ..problem import FORBIDDEN, INVALID_REQUEST, RpcError
+from ..problem import FORBIDDEN, RpcError
 from ..services import Services
-from ..sessions import canonical
+from ..sessions import locate
 
 __all__ = ["methods"]
 
@@ -49,7 +49,7 @@ class _ToolMethods:
 
     async def effective(self, call: Call) -> dict[str, Any]:
         """Those that the agent of a session has."""
-        agent_id = self._agent_of(call, "tools.effective")
+        agent_id = await self._agent_of(call, "tools.effective")
         found: dict[str, list[dict[str, Any]]] = {"core": [], "mcp": []}
         for name, tool in sorted((await self._tools(call, agent_id)).items()):
             server = self._server(name)
@@ -72,7 +72,7 @@ class _ToolMethods:
             raise RpcError(FORBIDDEN, f"this key may not call tools: it lacks the scope `{TOOLS_SCOPE}`")
         name: str = params["name"].strip()
         named = "agentId" in params or "sessionKey" in params
-        agent_id = self._agent_of(call, "tools.invoke") if named else None
+        agent_id = await self._agent_of(call, "tools.invoke") if named else None
         tool = (await self._tools(call, agent_id)).get(name)
         try:
             if invoker is None:
@@ -83,19 +83,12 @@ class _ToolMethods:
             return {"ok": False, "toolName": name[:64], "error": told}
         return {"ok": True, "toolName": name, "output": output, "source": "mcp" if self._server(name) else "core"}
 
-    def _agent_of(self, call: Call, method: str) -> str:
+    async def _agent_of(self, call: Call, method: str) -> str:
         """The agent that a client means, by name or by a session.  Raises RpcError (INVALID_REQUEST)."""
-        roster, params = self._services.roster, call.params
-        key, agent_id = params.get("sessionKey"), params.get("agentId")
-        entry = roster.find(call.caller, agent_id, method) if agent_id is not None or not key else None
-        if key:
-            default = entry or roster.find(call.caller, None, method)
-            found = roster.find(call.caller, canonical(self._services, key, default.id).agent_id, method)
-            if entry is not None and found is not entry:
-                raise RpcError(INVALID_REQUEST, f"invalid {method} params: the session is not one of agent {entry.id}")
-            entry = found
-        assert entry is not None, "a key or no key"
-        return entry.id
+        services, params = self._services, call.params
+        if key := params.get("sessionKey"):
+            return (await locate(services, call.caller, key, params.get("agentId"))).agent_id
+        return services.roster.find(call.caller, params.get("agentId"), method).id
 
     async def _tools(self, call: Call, agent_id: str | None = None) -> Mapping[str, GatewayTool]:
         invoker = self._services.tools

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ...model.caller import Caller
 from ...sessions.keys import scoped
 from ..method import ADMIN, READ, WRITE, Call, Method
 from ..problem import FORBIDDEN, INVALID_REQUEST, RpcError
 from ..services import Services
-from ..sessions import MAIN, Place, canonical
+from ..sessions import MAIN, Place, locate
 
 __all__ = ["methods"]
 
@@ -25,7 +24,7 @@ class _WakeMethods:
     async def wake(self, call: Call) -> dict[str, Any]:
         params = call.params
         text = params["text"].strip()
-        place = self._place(call.caller, "wake", params)
+        place = await self._place(call, "wake")
         wakes = self._services.wakes
         if not text:
             return {"ok": False}
@@ -44,7 +43,7 @@ class _WakeMethods:
         if machine and wake:
             raise RpcError(INVALID_REQUEST, "wake is not supported for node presence events")
         if not machine:
-            place = self._place(call.caller, "system-event", params)
+            place = await self._place(call, "system-event")
             if wake:
                 services.wakes.wake(place.key, place.agent_id, call.caller, text)
             else:
@@ -65,20 +64,13 @@ class _WakeMethods:
         self._services.wakes.enabled = enabled
         return {"ok": True, "enabled": enabled}
 
-    def _place(self, caller: Caller, method: str, params: Mapping[str, Any]) -> Place:
+    async def _place(self, call: Call, method: str) -> Place:
         """The session that an event is for.  Raises RpcError."""
-        services, key, agent_id = self._services, params.get("sessionKey"), params.get("agentId")
-        named = None if agent_id is None else services.roster.find(caller, agent_id, method).id
-        if key:
-            place = canonical(services, key, named or services.roster.find(caller, None, method).id)
-            if named not in {None, place.agent_id}:
-                message = f"{method} agentId contradicts the agent that owns sessionKey; pass a single canonical target"
-                raise RpcError(INVALID_REQUEST, message)
-            services.roster.find(caller, place.agent_id, method)
-        else:
-            entry = services.roster.find(caller, named, method)
-            place = Place(f"agent:{entry.id}:{MAIN}", entry.id)
-        return place._replace(key=scoped(caller.id, place.key)) if caller.id else place
+        services, params = self._services, call.params
+        if key := params.get("sessionKey"):
+            return await locate(services, call.caller, key, params.get("agentId"))
+        entry = services.roster.find(call.caller, params.get("agentId"), method)
+        return Place(scoped(call.caller.id, f"agent:{entry.id}:{MAIN}"), entry.id)
 
 
 def methods(services: Services) -> list[Method]:
