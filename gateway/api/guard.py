@@ -27,6 +27,9 @@ class KeyFinder(Protocol):
     def find(self, secret: bytes) -> Key | None:
         """The key of a secret; None for one that is none."""
 
+    def holds(self, caller: Caller, now: float) -> bool:
+        """Whether there still is a key that makes somebody this caller, at a time in seconds since the epoch."""
+
 
 class KeyRates(Protocol):
     def take(self, key_id: str, rate: Rate) -> Headers:
@@ -111,6 +114,11 @@ class Guard:
         if key.rate is not None:
             keys.rates.take(key.caller.id, key.rate)
         return key.caller
+
+    def knows(self, caller: Caller) -> bool:
+        """Whether somebody who was let in would be let in again, as the same."""
+        keys = self._keys
+        return caller == OPERATOR or (keys is not None and keys.keys.holds(caller, keys.clock()))
 
     def failed(self, visitor: Visitor) -> bool:
         """Count a wrong secret.  False for a peer of whom none are counted: a program of this machine."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from hashlib import sha256
-from math import ceil
+from math import ceil, inf
 from typing import TypeAlias
 
 from ..errors import RequestError
+from ..model.caller import Caller
 from ..model.http import Headers
 from ..model.key import Key, Rate
 
@@ -33,6 +34,11 @@ class Keyring:
 
     def __init__(self, keys: Mapping[bytes, Key]) -> None:
         self._keys = dict(keys)
+        # Those whom the keys make somebody, and until when.
+        self._callers: dict[Caller, float] = {}
+        for key in keys.values():
+            end = inf if key.expires is None else key.expires
+            self._callers[key.caller] = max(end, self._callers.get(key.caller, end))
 
     def __repr__(self) -> str:
         return f"Keyring({sorted(key.caller.id for key in self._keys.values())})"
@@ -40,6 +46,10 @@ class Keyring:
     def find(self, secret: bytes) -> Key | None:
         """The key of a secret."""
         return self._keys.get(sha256(secret).digest())
+
+    def holds(self, caller: Caller, now: float) -> bool:
+        """Whether one of them makes somebody this caller."""
+        return now < self._callers.get(caller, now)
 
 
 class _Looked:
@@ -53,6 +63,10 @@ class _Looked:
             return self._lookup(secret.decode())
         except UnicodeDecodeError:
             return None
+
+    def holds(self, _caller: Caller, _now: float) -> bool:
+        """It can be asked for secrets only."""
+        return True
 
 
 def keyring(keys: Mapping[str, Key] | Mapping[bytes, Key] | Lookup) -> Keyring | _Looked:

@@ -1,7 +1,7 @@
 """The option table as a JSON Schema, with what forms need to show it.
 
-Source: https://json-schema.org/draft-07, which editors and the product's forms read.  It describes values as they are
-after `$include` and `${VAR}` have been replaced.
+Source: https://json-schema.org/draft-07, which editors and the product's forms read; these know no `patternProperties`.
+It describes what has an effect here, as it is after `$include` and `${VAR}` have been replaced.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from .schema_tools import JsonSchema, ToolNames
 __all__ = ["json_schema", "ui_hints"]
 
 _TEXT = {"type": "string"}
-_ANYTHING = r"^(?:\$schema|\$include"
 
 
 def json_schema() -> dict[str, Any]:
@@ -68,11 +67,9 @@ def _section(kind: Section) -> dict[str, Any]:
     cls = kind.cls
     properties = {option.key: _option(option) for option in cls.OPTIONS.values()}
     required = [option.key for option in cls.OPTIONS.values() if option.default is REQUIRED]
-    others = "|".join(map(re.escape, sorted(cls.IGNORED)))
     return {
         "type": "object",
         "properties": properties,
-        "patternProperties": {f"{_ANYTHING}|{others})$" if others else f"{_ANYTHING})$": {}},
         "additionalProperties": cls.OPEN,
         **({"required": required} if required else {}),
     }

@@ -4,9 +4,9 @@ problem     the errors that a client is told
 frames      frames to requests, answers and events to frames
 shapes      what parameters must look like; `params` those of each method
 connect     who may come in, and as what
-  clients, origins, proof, ed25519   what they say that they are, where they come from, how a device shows its key
-  pairing, devices, devicefile       what devices were approved for, and their tokens
-  scopes, refusals                   what they may do, and how those are told who may not come in
+  asked, clients, origins, proof, ed25519   what they ask and say that they are, from where; how a device shows its key
+  pairing, devices, devicefile              what devices were approved for, and their tokens
+  scopes, refusals                          what they may do, and how those are told who may not come in
 connection  one WebSocket, from its challenge to its close
 client      who was let in: what is on its way to them
 hub         what all of them are told

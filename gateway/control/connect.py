@@ -24,22 +24,17 @@ from ..model.caller import OPERATOR as EVERYTHING
 from ..model.caller import Caller
 from ..model.http import Peer, RequestHead
 from ..ports import Visitor
+from .asked import OLD_PROTOCOL, PROTOCOL, Asked, fault
 from .clients import ClientInfo
 from .devices import Ask, Devices
 from .origins import Origins, is_local
 from .pairing import Arrival, authorize
-from .params.connect import CONNECT
 from .problem import INVALID_REQUEST, NOT_PAIRED, UNAVAILABLE
 from .proof import ProofError, Statement, check_claim, check_signature, public_key_text
 from .refusals import PROTOCOL_ERROR, ConnectRefusedError, Unauthorized, unauthorized
 from .scopes import ADMIN, NODE, OPERATOR, common
-from .shapes import check
 
 __all__ = ["ConnectRefusedError", "Connects", "Door", "Penalties", "Visit", "Welcome"]
-
-PROTOCOL = 4
-OLD_PROTOCOL = 3
-"""That of January 2026, whose clients are served too."""
 
 ORIGIN_REFUSED = (
     "origin not allowed (open the Control UI from the gateway host or allow it in gateway.controlUi.allowedOrigins)"
@@ -100,6 +95,9 @@ class Door(Protocol):
         Raises RequestError (429, with `retry-after`) for who has shown too many wrong ones.
         """
 
+    def knows(self, caller: Caller) -> bool:
+        """Whether somebody who was let in would be let in again, as the same."""
+
     def failed(self, visitor: Visitor) -> bool:
         """Count a wrong secret.  False for a peer of whom none are counted: a program of this machine."""
 
@@ -130,39 +128,6 @@ class Penalties:
     def clear(self) -> None:
         """Somebody has shown the right one: what was wrong before were mistakes."""
         self._failures.clear()
-
-
-class _Asked:
-    """`connect`, read."""
-
-    def __init__(self, params: Mapping[str, Any]) -> None:
-        low, high = params["minProtocol"], params["maxProtocol"]
-        self.range = (low, high)
-        self.protocol = next((one for one in (PROTOCOL, OLD_PROTOCOL) if low <= one <= high), 0)
-        self.role: str = params.get("role", OPERATOR)
-        scopes = tuple(params.get("scopes") or ())
-        if self.protocol == OLD_PROTOCOL and self.role == OPERATOR and not scopes:
-            scopes = (ADMIN,)
-        self.scopes = scopes
-        self.client = ClientInfo.read(params["client"])
-        self.caps = tuple(params.get("caps") or ())
-        self.device: Mapping[str, Any] | None = params.get("device")
-        auth = params.get("auth") or {}
-        # Half a surrogate pair stands in no secret, and could not be looked up.
-        shown = {name: str(value).encode("utf-8", "replace").decode().strip() for name, value in auth.items()}
-        self.token = shown.get("token", "")
-        self.password = shown.get("password", "")
-        self.bootstrap = shown.get("bootstrapToken", "")
-        self.device_token = shown.get("deviceToken", "")
-        signed = (auth.get(name) for name in ("token", "deviceToken", "bootstrapToken"))
-        self.signed_token = next((str(value) for value in signed if value is not None), "")
-
-    @property
-    def provided(self) -> str:
-        """The kind of secret that was shown, as the product names it."""
-        kinds = {"password": self.password, "token": self.token}
-        kinds |= {"bootstrap-token": self.bootstrap, "device-token": self.device_token}
-        return next((kind for kind, value in kinds.items() if value), "none")
 
 
 class _Entry(NamedTuple):
@@ -217,10 +182,10 @@ class Connects:
 
     async def judge(self, params: Any, visit: Visit) -> Welcome:
         """As what the client is let in.  Raises ConnectRefusedError; for a wrong secret after a while."""
-        wrong = check(CONNECT, params)
+        wrong = fault(params)
         if wrong is not None:
             raise ConnectRefusedError(INVALID_REQUEST, f"invalid connect params: {wrong}")
-        asked = _Asked(params)
+        asked = Asked(params)
         self._check(asked, visit)
         try:
             entry = await self._authenticate(asked, visit)
@@ -234,7 +199,11 @@ class Connects:
         except StoreError as error:
             raise ConnectRefusedError(UNAVAILABLE, error.message, retryable=True, protocol=asked.protocol) from error
 
-    def _check(self, asked: _Asked, visit: Visit) -> None:
+    def recalls(self, welcome: Welcome) -> bool:
+        """Whether what somebody was let in with is good still: keys end, and are taken back."""
+        return self._door.knows(welcome.caller)
+
+    def _check(self, asked: Asked, visit: Visit) -> None:
         """What does not depend on who it is."""
         if not asked.protocol:
             low, high = asked.range
@@ -253,7 +222,7 @@ class Connects:
             details = {"code": "CONTROL_UI_ORIGIN_NOT_ALLOWED", "reason": fault}
             raise ConnectRefusedError(INVALID_REQUEST, ORIGIN_REFUSED, details=details, protocol=asked.protocol)
 
-    def _enter(self, asked: _Asked, visit: Visit) -> _Entry:
+    def _enter(self, asked: Asked, visit: Visit) -> _Entry:
         """Whom the secret stands for."""
         if self._door.open:
             return _Entry(EVERYTHING, "none")
@@ -266,6 +235,10 @@ class Connects:
             caller = self._door.identify(secret, visit)
         except RequestError as error:
             after = next((int(value) * 1000 for name, value in error.headers if name == b"retry-after"), None)
+            if error.code != "rate_limited":  # a key over its rate
+                raise ConnectRefusedError(
+                    UNAVAILABLE, error.message, retryable=True, retry_after_ms=after, protocol=asked.protocol
+                ) from error
             return _Entry(NOBODY, method, Unauthorized("rate_limited", asked.provided, after))
         if caller is None:
             return _Entry(NOBODY, method, Unauthorized(f"{method}_mismatch", asked.provided), wrong=True)
@@ -273,7 +246,7 @@ class Connects:
             self._penalties.clear()
         return _Entry(caller, method)
 
-    async def _authenticate(self, asked: _Asked, visit: Visit) -> _Entry:
+    async def _authenticate(self, asked: Asked, visit: Visit) -> _Entry:
         """Who it is.  A wrong secret, and a device's wrong token, are answered late, or counted."""
         entry = self._enter(asked, visit)
         try:
@@ -293,7 +266,7 @@ class Connects:
 
     # -- without a device
 
-    def _check_without_device(self, asked: _Asked, visit: Visit, entry: _Entry) -> None:
+    def _check_without_device(self, asked: Asked, visit: Visit, entry: _Entry) -> None:
         """Raises ConnectRefusedError for who needs a device."""
         if self._speaks_for_machine(asked, visit, entry) and asked.role == OPERATOR:
             return
@@ -308,7 +281,7 @@ class Connects:
         raise ConnectRefusedError(NOT_PAIRED, NO_DEVICE, details=details, protocol=asked.protocol)
 
     @staticmethod
-    def _speaks_for_machine(asked: _Asked, visit: Visit, entry: _Entry) -> bool:
+    def _speaks_for_machine(asked: Asked, visit: Visit, entry: _Entry) -> bool:
         """Whether it is a program of this machine whose device is not asked for, and whose scopes are kept.
 
         A backend; a CLI too, where nobody has a secret to show: the product asks it for a device, which shows nothing.
@@ -318,14 +291,14 @@ class Connects:
         known = entry.shared or entry.method in {"none", "device-token"}
         return (asked.client.is_backend and known) or (asked.client.is_plain_cli and entry.method == "none")
 
-    def _scopes_without_device(self, asked: _Asked, visit: Visit, entry: _Entry) -> tuple[str, ...]:
+    def _scopes_without_device(self, asked: Asked, visit: Visit, entry: _Entry) -> tuple[str, ...]:
         """Nobody has approved them for anything: only the programs of this machine keep theirs."""
         kept = self._speaks_for_machine(asked, visit, entry) or (
             visit.local and not visit.from_page and (asked.client.is_plain_cli or asked.protocol == OLD_PROTOCOL)
         )
         return asked.scopes if kept else ()
 
-    def _by_key(self, asked: _Asked, visit: Visit, entry: _Entry) -> Welcome:
+    def _by_key(self, asked: Asked, visit: Visit, entry: _Entry) -> Welcome:
         """As far as a key goes."""
         scopes = entry.caller.scopes
         granted = [ADMIN] if scopes is None else [scope for scope in scopes if scope.startswith(f"{OPERATOR}.")]
@@ -335,21 +308,21 @@ class Connects:
 
     # -- with one
 
-    def _check_claim(self, asked: _Asked, visit: Visit, device: Mapping[str, Any]) -> None:
+    def _check_claim(self, asked: Asked, visit: Visit, device: Mapping[str, Any]) -> None:
         try:
             check_claim(device, visit.nonce, self._clock(), protocol=asked.protocol, local=visit.local)
         except ProofError as error:
             raise _no_proof(error, asked) from error
 
     @staticmethod
-    def _check_signature(asked: _Asked, device: Mapping[str, Any]) -> None:
+    def _check_signature(asked: Asked, device: Mapping[str, Any]) -> None:
         """After the secret: it is what costs most, and nobody without one is to have it computed."""
         try:
             check_signature(device, Statement(asked.client, asked.role, asked.scopes, asked.signed_token))
         except ProofError as error:
             raise _no_proof(error, asked) from error
 
-    def _by_device_token(self, asked: _Asked, entry: _Entry, device: Mapping[str, Any]) -> _Entry:
+    def _by_device_token(self, asked: Asked, entry: _Entry, device: Mapping[str, Any]) -> _Entry:
         """Whom the token of the device stands for, where no other secret does."""
         token = asked.device_token or asked.token
         failure = entry.failure
@@ -368,7 +341,7 @@ class Connects:
             failure = Unauthorized("device_token_mismatch", asked.provided)
         return entry._replace(failure=failure, wrong=failure.reason != "rate_limited")
 
-    async def _with_device(self, asked: _Asked, visit: Visit, entry: _Entry, device: Mapping[str, Any]) -> Welcome:
+    async def _with_device(self, asked: Asked, visit: Visit, entry: _Entry, device: Mapping[str, Any]) -> Welcome:
         client, devices = asked.client, self._devices
         remote = None if visit.local else visit.peer.host
         ask = Ask(
@@ -392,7 +365,7 @@ class Connects:
     # -- what is said
 
     @staticmethod
-    def _welcome(asked: _Asked, entry: _Entry, scopes: tuple[str, ...], issued: Mapping[str, Any]) -> Welcome:
+    def _welcome(asked: Asked, entry: _Entry, scopes: tuple[str, ...], issued: Mapping[str, Any]) -> Welcome:
         auth = {"method": entry.method, "role": asked.role, "scopes": list(scopes), **issued}
         if asked.protocol == OLD_PROTOCOL:  # which knows no `method`, and has `auth` for the token only
             auth.pop("method")
@@ -403,11 +376,11 @@ class Connects:
             entry.method == "device-token",
         )  # fmt: skip
 
-    def _unauthorized(self, asked: _Asked, visit: Visit, failure: Unauthorized) -> ConnectRefusedError:
+    def _unauthorized(self, asked: Asked, visit: Visit, failure: Unauthorized) -> ConnectRefusedError:
         device = asked.device is not None and not asked.device_token
         return unauthorized(failure, asked.client, local=visit.local, device=device, protocol=asked.protocol)
 
 
-def _no_proof(error: ProofError, asked: _Asked) -> ConnectRefusedError:
+def _no_proof(error: ProofError, asked: Asked) -> ConnectRefusedError:
     details = {"code": error.code, "reason": error.reason}
     return ConnectRefusedError(INVALID_REQUEST, error.message, details=details, protocol=asked.protocol)

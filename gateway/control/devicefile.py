@@ -8,7 +8,7 @@ from asyncio import Lock, to_thread
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from ..errors import StoreError
 
@@ -16,9 +16,11 @@ __all__ = ["FILE_NAME", "Device", "DeviceFile", "Grant"]
 
 FILE_NAME = "devices.json"
 
-MOST_BYTES = 8 * 1024 * 1024
-"""Of the file; a thousand devices take about one."""
+MOST_BYTES = 64 * 1024 * 1024
+"""Of the file; a thousand devices take about one, and twenty at the most."""
 VERSION = 1
+
+_Stamp: TypeAlias = tuple[int, int, int]
 
 
 class Grant(NamedTuple):
@@ -114,22 +116,24 @@ class DeviceFile:
         self._lock = Lock()
         self._changes = 0
         self._saved = 0
-        self._unread = path
+        self._known: _Stamp | None = None
         self.devices: dict[str, Device] = {}
         """By id, those paired first at the front."""
 
     async def load(self) -> None:
-        """Read the file, once.  Raises StoreError."""
-        if self._unread is None:
+        """Read the file, the first time and whenever somebody else has written it.  Raises StoreError."""
+        if self._path is None or self._stamped(self._path):
             return
         async with self._lock:
-            path, self._unread = self._unread, None  # who waited for the lock finds nothing left to do
-            if path is not None:
-                try:
-                    self.devices = await to_thread(_read, path)
-                except BaseException:
-                    self._unread = path
-                    raise
+            if not self._stamped(self._path):
+                changes = self._changes
+                devices, known = await to_thread(_read, self._path)
+                if self._changes == changes:  # else it is about to be written anew
+                    self.devices, self._known = devices, known
+
+    def _stamped(self, path: str) -> bool:
+        """Whether the file is as we have seen it last.  What is still to be written goes before what others wrote."""
+        return self._known is not None and (self._saved != self._changes or self._known == _stamp(path))
 
     async def save(self) -> None:
         """Write what has changed; a write that is under way is waited for, and one then does for all.
@@ -141,7 +145,7 @@ class DeviceFile:
         async with self._lock:
             changes = self._changes
             if self._saved != changes:
-                await to_thread(_write, self._path, list(self.devices.values()))
+                self._known = await to_thread(_write, self._path, list(self.devices.values()))
                 self._saved = changes
 
     def put(self, device: Device, *, keep: bool = True) -> None:
@@ -156,12 +160,22 @@ class DeviceFile:
         return found
 
 
-def _read(path: str) -> dict[str, Device]:
+def _stamp(path: str) -> _Stamp:
+    """Tells one state of the file from another."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 - for each device that connects
+    except OSError:
+        return 0, 0, 0
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def _read(path: str) -> tuple[dict[str, Device], _Stamp]:
+    stamp = _stamp(path)
     try:
         with open(path, "rb") as file:  # noqa: PTH123 - as it is written below
             data = file.read(MOST_BYTES + 1)
     except FileNotFoundError:
-        return {}
+        return {}, stamp
     except OSError as error:
         raise _unusable(path, error.strerror or str(error)) from error
     if len(data) > MOST_BYTES:
@@ -173,7 +187,7 @@ def _read(path: str) -> dict[str, Device]:
         devices = [_device(entry) for entry in whole["devices"]]
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise _unusable(path, f"it does not hold what this program writes there ({error})") from error
-    return {device.device_id: device for device in devices}
+    return {device.device_id: device for device in devices}, stamp
 
 
 def _device(entry: Mapping[str, Any]) -> Device:
@@ -189,7 +203,7 @@ def _tuples(entry: Mapping[str, Any], *names: str) -> dict[str, tuple[str, ...]]
     return found
 
 
-def _write(path: str, devices: list[Device]) -> None:
+def _write(path: str, devices: list[Device]) -> _Stamp:
     entries = [
         {**device._asdict(), "grants": [grant._asdict() for grant in device.grants.values()]} for device in devices
     ]
@@ -203,7 +217,9 @@ def _write(path: str, devices: list[Device]) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        stamp = _stamp(beside)
         os.replace(beside, path)  # noqa: PTH105 - see above
+        return stamp
     except OSError as error:
         raise _unusable(path, error.strerror or str(error)) from error
 

@@ -21,7 +21,7 @@ from .devicefile import Device, DeviceFile, Grant
 from .problem import INVALID_REQUEST, RpcError
 from .scopes import OPERATOR, allowed, missing, normal
 
-__all__ = ["Ask", "Devices", "Pending"]
+__all__ = ["SCOPES_MOST", "Ask", "Devices", "Pending"]
 
 _logger = getLogger(__name__)
 
@@ -31,6 +31,8 @@ PENDING_MOST = 100
 """Asks at a time; beyond it the oldest is forgotten.  Each came with the secret, so more are a mistake or a flood."""
 PAIRED_MOST = 1000
 """Devices; beyond it the one not seen for longest goes, of those that nobody approved by hand."""
+SCOPES_MOST = 64
+"""Of a client, and of a device in all."""
 TOKENS_MOST = 8
 """Of one device in one role: a browser's windows and a person's terminals share its key, and each may hold another."""
 TOKEN_BYTES = 32
@@ -141,14 +143,21 @@ class Devices:
                 return same
             del self._pending[before.request_id]
             self._resolved(before, "rejected")
-            merged = dict.fromkeys((*before.ask.scopes, *ask.scopes))
-            ask = ask._replace(scopes=tuple(merged))
+            merged = dict.fromkeys((*ask.scopes, *before.ask.scopes))
+            ask = ask._replace(scopes=tuple(merged)[:SCOPES_MOST])
         roles = tuple(dict.fromkeys((*(before.roles if before else ()), ask.role)))
         pending = Pending(str(uuid4()), ask, roles, ask.device_id in self._file.devices, now, now)
         self._pending[pending.request_id] = pending
         while len(self._pending) > PENDING_MOST:
             self._resolved(self._pending.pop(next(iter(self._pending))), "rejected")
         self._announce("device.pair.requested", pending.row())
+        _logger.info(
+            "device %s at %s asks to be paired as %s: `gateway devices approve %s` lets it in",
+            ask.device_id[:12],
+            ask.remote_ip,
+            ask.role,
+            pending.request_id,
+        )
         return pending
 
     def approve(self, request_id: str, granted: Iterable[str]) -> Device:
@@ -254,12 +263,16 @@ class Devices:
         return token, self._held(device_id, role)[1]
 
     def revoke(self, device_id: str, role: str, granted: Iterable[str]) -> Grant:
-        """End all tokens of a device.  Raises LookupError with the reason where that must not be."""
+        """End all tokens of a device, and what it was approved for: it has to ask for that again.
+
+        Raises LookupError with the reason where that must not be.
+        """
         device, grant = self._held(device_id, role)
         if role == OPERATOR and not allowed(role, normal(grant.scopes), granted):
             raise LookupError("caller-missing-scope")
-        ended = grant._replace(digests=(), revoked_at=self._clock())
-        self._put(device.granting(ended))
+        ended = grant._replace(digests=(), revoked_at=self._clock(), scopes=())
+        left = tuple(scope for scope in device.scopes if not scope.startswith(f"{role}."))
+        self._put(device.granting(ended)._replace(scopes=left))
         return ended
 
     def _held(self, device_id: str, role: str) -> tuple[Device, Grant]:
@@ -285,11 +298,11 @@ class Devices:
     def _pair(self, ask: Ask, roles: tuple[str, ...], via: str) -> Device:
         now = self._clock()
         before = self.get(ask.device_id)
-        scopes = tuple(dict.fromkeys((*(before.scopes if before else ()), *ask.scopes)))
+        scopes = tuple(dict.fromkeys((*ask.scopes, *(before.scopes if before else ()))))[:SCOPES_MOST]
         grants = dict(before.grants) if before else {}
         for role in roles:
             grant = grants.get(role, Grant(role))
-            mine = normal(scope for scope in (*grant.scopes, *ask.scopes) if scope.startswith(f"{role}."))
+            mine = normal(scope for scope in scopes if scope.startswith(f"{role}."))
             grants[role] = grant._replace(scopes=mine, revoked_at=None)
         if before is not None and before.approved_via == "owner":
             via = "owner"

@@ -26,6 +26,8 @@ from .sessions import MAIN
 
 __all__ = ["TICK_SECONDS", "Control"]
 
+REVOKED = 4001
+"""The product's code for a connection whose secret is none any more."""
 TICK_SECONDS = 30.0
 """Between two ticks: a client that misses two takes the connection for dead (`policy.tickIntervalMs`)."""
 STRANGERS = 32
@@ -169,6 +171,7 @@ class Control:
     def reconfigured(self, config: Config) -> None:
         """The gateway runs with this from now on."""
         self._services.config = config
+        self._loop.call_soon(self._revoke)  # after the answer to who has asked for it
 
     # -- the life of the gateway
 
@@ -210,9 +213,16 @@ class Control:
 
     def _ticked(self) -> None:
         self._tick = None
+        self._revoke()
         if self._services.hub.clients:
             self._services.hub.broadcast("tick", {"ts": self._services.now()}, droppable=True)
             self._tick = self._loop.call_later(TICK_SECONDS, self._ticked)
+
+    def _revoke(self) -> None:
+        """Close the connections of those whose keys have ended, or were taken back."""
+        for client in list(self._services.hub.clients):
+            if not self.connects.recalls(client.welcome):
+                client.close(REVOKED, "gateway auth changed")
 
     def _forget(self, host: str) -> None:
         """One fewer stranger from there."""

@@ -38,8 +38,10 @@ async def locate(
     key = given.strip()
     exact = scoped(caller.id, key)
     info = await services.store.describe(exact)
-    if info is not None:
-        place = Place(exact, agent_of(services, exact, info), info)
+    running = services.book.active_in(exact)  # in a session that begins with this run
+    if info is not None or running:
+        agent_of_it = running[0].run.agent_id if info is None else agent_of(services, exact, info)
+        place = Place(exact, agent_of_it, info)
         if agent_id not in {None, place.agent_id}:
             raise RpcError(INVALID_REQUEST, "session key agent does not match agentId")
     else:

@@ -126,7 +126,7 @@ def cut(row: dict[str, Any], characters: int | None) -> dict[str, Any]:
         row = {**row, "content": _shortened(row["content"], characters)}
     limit = MESSAGE_BYTES
     while limit > 64 and size(row) > MESSAGE_BYTES:
-        limit //= 2
+        limit = limit * 3 // 4
         row = {**row, "content": _shortened(row["content"], limit)}
     return row if limit > 64 else {**row, "content": [{"type": "text", "text": "(too large to be shown)"}]}
 

@@ -78,8 +78,13 @@ class FakeDoor:
 
     def identify(self, secret: str, visitor: Visitor) -> Caller | None:
         if self._locked:
-            raise RequestError(429, "locked out", headers=((b"retry-after", b"%d" % self._locked),))
+            raise RequestError(
+                429, "locked out", code="rate_limited", headers=((b"retry-after", b"%d" % self._locked),)
+            )
         return OPERATOR if self._own and secret == TOKEN else KEYS.get(secret)
+
+    def knows(self, caller: Caller) -> bool:
+        return True
 
     def failed(self, visitor: Visitor) -> bool:
         self.counted.append(visitor.peer.host)

@@ -161,7 +161,7 @@ def test_an_ask_for_more_takes_the_place_of_the_one_before() -> None:
     first = shelf.ask(ask("a", "operator.read"))
     second = shelf.ask(ask("a", "operator.pairing"))
     assert [one.request_id for one in shelf.pending()] == [second.request_id]
-    assert second.ask.scopes == ("operator.read", "operator.pairing")
+    assert second.ask.scopes == ("operator.pairing", "operator.read")
     third = shelf.ask(ask("a", "node.x", role="node"))
     assert third.roles == ("operator", "node")
     told = [(name, payload.get("requestId"), payload.get("decision")) for name, payload in shelf.events]
@@ -231,9 +231,10 @@ def test_revoked_is_revoked_until_it_is_paired_again() -> None:
     assert shelf.revoke("a", "operator", ADMIN).revoked_at == shelf.now
     assert shelf.check("a", token, "operator", ()) == "mismatch"
     assert shelf.issue("a", "operator", ()) is None
-    shelf.pair(ask("a", "operator.write"))
+    shelf.pair(ask("a", "operator.read"))
     assert shelf.check("a", token, "operator", ()) == "mismatch", "the old one stays revoked"
-    assert shelf.issue("a", "operator", ()) is not None
+    assert shelf.issue("a", "operator", ("operator.write",)) is None, "what it had before has to be asked for again"
+    assert shelf.issue("a", "operator", ("operator.read",)) is not None
     for unknown in (("b", "operator"), ("a", "node")):
         with pytest.raises(LookupError, match="unknown-device-or-role"):
             shelf.revoke(*unknown, ADMIN)
@@ -262,3 +263,42 @@ def test_removed_is_gone_with_what_it_asks() -> None:
     assert not shelf.remove("a")
     assert not shelf.pending()
     assert not shelf.paired()
+
+
+def test_what_another_gateway_wrote_is_seen(tmp_path: Path) -> None:
+    path = tmp_path / "devices.json"
+
+    async def test() -> None:
+        one, other = Shelf(path), Shelf(path)
+        for shelf in (one, other):
+            await shelf.load()
+        one.pair(ask("a"))
+        token, _ = one.issue("a", "operator", ()) or ("", 0)
+        await one.save()
+        await other.load()
+        assert other.check("a", token, "operator", ()) is None
+        other.revoke("a", "operator", ADMIN)
+        await other.save()
+        await one.load()
+        assert one.check("a", token, "operator", ()) == "mismatch"
+        one.pair(ask("b"))
+        path.unlink()
+        await one.load()
+        assert len(one.paired()) == 2, "what is not written yet is not given up"
+        await one.save()
+        path.unlink()
+        await one.load()
+        assert not one.paired()
+
+    asyncio.run(test())
+
+
+def test_what_a_device_may_do_has_a_length() -> None:
+    shelf = Shelf()
+    for number in range(0, 4 * room.SCOPES_MOST, 16):
+        asked = [f"operator.x{number + one}" for one in range(16)]
+        assert set(asked) <= set(shelf.pair(ask("a", *asked)).scopes)
+    assert len(shelf.paired()[0].scopes) == room.SCOPES_MOST
+    for number in range(2 * room.SCOPES_MOST):
+        shelf.ask(ask("b", f"operator.y{number}"))
+    assert len(shelf.pending()[0].ask.scopes) == room.SCOPES_MOST

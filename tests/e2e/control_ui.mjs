@@ -1,6 +1,7 @@
 // OpenClaw's Control UI in a browser: `node control_ui.mjs PAGE TOKEN NAME FOLDER BROWSER`.  PAGE is its address, with the
-// gateway's; NAME is the message whose reply is aborted; FOLDER is for the browser's profile and the screenshots.
+// gateway's; NAME is the message whose reply is aborted; FOLDER is for the browser's profile, the screenshots and the frames.
 // Every line it prints is JSON: [what was seen, ...].
+import { appendFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 
@@ -29,12 +30,15 @@ const sent = [];
 const refused = new Map(); // the first answer to each method that was not granted
 const methods = new Map();
 page.on("websocket", (socket) => {
+  const keep = (way, payload) => appendFileSync(join(folder, "frames.txt"), `${way} ${payload}\n`);
   socket.on("framesent", ({ payload }) => {
+    keep(">", payload);
     const frame = JSON.parse(payload);
     methods.set(frame.id, frame.method);
     sent.push(frame);
   });
   socket.on("framereceived", ({ payload }) => {
+    keep("<", payload);
     const frame = JSON.parse(payload);
     const method = methods.get(frame.id);
     if (frame.type === "res" && !frame.ok && !refused.has(method)) refused.set(method, frame.error.message);
@@ -43,7 +47,8 @@ page.on("websocket", (socket) => {
 
 const composer = page.getByLabel("Chat composer");
 const thread = page.locator(".chat-thread");
-const count = async (text) => (await thread.innerText()).split(text).length - 1;
+const bubbles = page.locator(".chat-bubble"); // the page has the text of the last one once more, for screen readers
+const count = async (text) => (await bubbles.allInnerTexts()).filter((said) => said.includes(text)).length;
 const say = async (text) => {
   await composer.fill(text);
   await composer.press("Enter");
@@ -58,7 +63,7 @@ try {
   tell("connected", connect.client.id, Boolean(connect.device?.signature), connect.scopes);
 
   await say("hello from the page");
-  await thread.getByText("Echo: hello from the page").waitFor();
+  await bubbles.getByText("Echo: hello from the page").waitFor();
   await page.waitForTimeout(3_000); // a second copy would come with the history that is loaded at the end
   tell("replied", await count("Echo: hello from the page"), await count("hello from the page"));
   await shot("replied");
@@ -79,18 +84,21 @@ try {
   await page.waitForTimeout(3_000);
   const stopped = await thread.innerText();
   await page.waitForTimeout(1_000);
-  tell("aborted", (await thread.innerText()) === stopped, (await count(" 38 39 40")) === 1);
+  tell("aborted", (await thread.innerText()) === stopped, await count(" 38 39 40"));
   await shot("aborted");
 
   await page.reload();
   await composer.waitFor();
-  await thread.getByText("Echo: hello from the page").waitFor();
+  await bubbles.getByText("Echo: hello from the page").waitFor();
   tell("reloaded", await count("Echo: hello from the page"), await count(name));
 
-  await page.getByRole("link", { name: "New conversation" }).first().click();
-  tell("sessions", sent.filter((frame) => frame.method === "sessions.list").length > 0);
+  await page.getByRole("link", { name: "begun-elsewhere" }).first().click();
+  await bubbles.getByText("Echo: from the command line").waitFor();
+  tell("other", await count("Echo: from the command line"), await count("hello from the page"));
+  await shot("other");
+
   await page.goto(new URL("/sessions", address).href);
-  await page.waitForTimeout(3_000);
+  await page.getByText("agent:main:explicit:begun-elsewhere").waitFor();
   tell("list", await page.evaluate(() => document.body.innerText));
   await shot("sessions");
 } catch (error) {

@@ -57,7 +57,7 @@ def test_history_and_sessions(clients: Product, opposite: Running, tmp_path: Pat
     with tui(clients, opposite, tmp_path) as terminal:
         terminal.wait("said before", "Echo: said before", "gateway connected | idle")
 
-        for command, box, listed in (("/models", "search:", "stub-1"), ("/sessions", "Filter:", "→ main")):
+        for command, box, listed in (("/models", "search:", "→ gateway/main"), ("/sessions", "Filter:", "→ main")):
             terminal.enter(command)
             terminal.wait(box, listed)
             terminal.press("Escape")

@@ -30,7 +30,7 @@ class _AgentMethods:
         """Begin a run; answered when it is accepted, and again when it is over."""
         params = call.params
         run_id: str = params["idempotencyKey"]
-        caller = call.client.welcome.caller
+        caller = call.caller
         services = self._services
         record = services.book.find(run_id, caller.id)
         if record is not None:
@@ -67,7 +67,7 @@ class _AgentMethods:
         """How a run ended, once it has."""
         params = call.params
         run_id: str = params["runId"]
-        record = self._services.book.find(run_id, call.client.welcome.caller.id)
+        record = self._services.book.find(run_id, call.caller.id)
         if record is None:
             return {"runId": run_id, "status": "timeout"}
         seconds = min(params.get("timeoutMs", WAIT_MS), LONGEST_WAIT_MS) / 1000

@@ -40,7 +40,7 @@ class _ChatMethods:
         """Begin a run; answered at once."""
         params = call.params
         run_id: str = params["idempotencyKey"]
-        caller = call.client.welcome.caller
+        caller = call.caller
         record = self._services.book.find(run_id, caller.id)
         if record is not None:
             return standing(record)
@@ -50,7 +50,7 @@ class _ChatMethods:
     async def abort(self, call: Call) -> dict[str, Any]:
         """End a run, or all of a session, whoever began them."""
         params = call.params
-        caller = call.client.welcome.caller
+        caller = call.caller
         book = self._services.book
         place = await locate(self._services, caller, params["sessionKey"], params.get("agentId"))
         records = book.active_in(place.key)
@@ -67,7 +67,7 @@ class _ChatMethods:
         params = call.params
         if "cursor" in params:  # of an answer that others gave: read it anew
             return {"kind": "reset"}
-        caller = call.client.welcome.caller
+        caller = call.caller
         place = await locate(self._services, caller, params["sessionKey"], params.get("agentId"))
         info = place.info
         if info is not None and params.get("sessionId", info.id) != info.id:
@@ -122,15 +122,13 @@ class _ChatMethods:
         if "sessionKey" not in call.params:
             raise RpcError(INVALID_REQUEST, "sessions have no short ids here: name one with sessionKey")
         answer = await self.history(call)
-        place = await locate(
-            self._services, call.client.welcome.caller, call.params["sessionKey"], call.params.get("agentId")
-        )
+        place = await locate(self._services, call.caller, call.params["sessionKey"], call.params.get("agentId"))
         return {**answer, "metadata": self._about(place)}
 
     async def metadata(self, call: Call) -> dict[str, Any]:
         """What answers in a chat."""
         params = call.params
-        caller = call.client.welcome.caller
+        caller = call.caller
         place = await locate(self._services, caller, params.get("sessionKey", "main"), params.get("agentId"))
         return self._about(place)
 
@@ -141,7 +139,7 @@ class _ChatMethods:
         """Add what no run said to a session."""
         params = call.params
         services = self._services
-        caller = call.client.welcome.caller
+        caller = call.caller
         place = await locate(services, caller, params["sessionKey"], params.get("agentId"))
         if place.info is None:
             raise RpcError(INVALID_REQUEST, "session not found")

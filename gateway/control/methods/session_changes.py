@@ -42,7 +42,7 @@ class _ChangeMethods:
     async def create(self, call: Call) -> dict[str, Any]:
         """Begin a session, and perhaps a run in it; one that is there is left as it is."""
         params = call.params
-        caller = call.client.welcome.caller
+        caller = call.caller
         services = self._services
         parent = await self._parent(params, caller)
         if "key" in params:
@@ -107,7 +107,7 @@ class _ChangeMethods:
     async def patch(self, call: Call) -> dict[str, Any]:
         """Keep something with a session: how it is called, shown, and answered."""
         params = call.params
-        caller = call.client.welcome.caller
+        caller = call.caller
         place = await self._place(call)
         self._expect(place, params)
         change = {
@@ -160,7 +160,7 @@ class _ChangeMethods:
         self._feed.changed(place.key, call.params.get("reason", "reset"), info)
         return {
             "ok": True,
-            "key": bare(call.client.welcome.caller.id, place.key),
+            "key": bare(call.caller.id, place.key),
             "entry": self._rows.entry(info),
             "resolved": self._rows.resolved(place.agent_id, info),
         }
@@ -181,13 +181,13 @@ class _ChangeMethods:
         deleted = place.info is not None and await self._services.conversations.delete(place.key)
         if deleted:
             self._feed.changed(place.key, "delete")
-        return {"ok": True, "key": bare(call.client.welcome.caller.id, place.key), "deleted": deleted, "archived": []}
+        return {"ok": True, "key": bare(call.caller.id, place.key), "deleted": deleted, "archived": []}
 
     async def compact(self, call: Call) -> dict[str, Any]:
         """Let go of what was said first; nothing here sums it up."""
         place = await self._place(call)
         services = self._services
-        answer: dict[str, Any] = {"ok": True, "key": bare(call.client.welcome.caller.id, place.key), "compacted": False}
+        answer: dict[str, Any] = {"ok": True, "key": bare(call.caller.id, place.key), "compacted": False}
         if place.info is None or not place.info.turns:
             return {**answer, "reason": "no transcript"}
         if services.book.active_in(place.key):
@@ -206,7 +206,7 @@ class _ChangeMethods:
     async def send(self, call: Call) -> dict[str, Any]:
         """Begin a run in a session that is there; answered at once."""
         params = call.params
-        caller = call.client.welcome.caller
+        caller = call.caller
         run_id = params.get("idempotencyKey") or uuid_of(self._services.ids(32))
         record = self._services.book.find(run_id, caller.id)
         if record is not None:
@@ -219,7 +219,7 @@ class _ChangeMethods:
     async def abort(self, call: Call) -> dict[str, Any]:
         """End the run under way in a session."""
         params = call.params
-        caller = call.client.welcome.caller
+        caller = call.caller
         book = self._services.book
         records = book.active_in((await self._place(call)).key) if "key" in params else []
         if run_id := params.get("runId"):
@@ -237,7 +237,7 @@ class _ChangeMethods:
 
     async def _place(self, call: Call) -> Place:
         params = call.params
-        caller = call.client.welcome.caller
+        caller = call.caller
         return await locate(self._services, caller, params["key"], params.get("agentId"), param="key")
 
     def _expect(self, place: Place, params: Mapping[str, Any]) -> None:

@@ -37,7 +37,7 @@ class _SessionMethods:
     async def list(self, call: Call) -> dict[str, Any]:
         """Some of the sessions, the last used first."""
         params = call.params
-        caller = call.client.welcome.caller
+        caller = call.caller
         services = self._services
         found = [info for info in await services.store.sessions() if self._wanted(info, params, caller)]
         if params.get("sortBy") is None:
@@ -98,7 +98,7 @@ class _SessionMethods:
     async def describe(self, call: Call) -> dict[str, Any]:
         """One of them."""
         params = call.params
-        caller = call.client.welcome.caller
+        caller = call.caller
         place = await locate(self._services, caller, params["key"], params.get("agentId"), param="key")
         return {"session": None if place.info is None else await self._row(place.info, params, caller)}
 
@@ -111,23 +111,23 @@ class _SessionMethods:
         """Be told what is said in a session."""
         key = await self._key(call)
         call.client.follow(key)
-        return {"subscribed": True, "key": bare(call.client.welcome.caller.id, key)}
+        return {"subscribed": True, "key": bare(call.caller.id, key)}
 
     async def unfollow(self, call: Call) -> dict[str, Any]:
         """Be told no more of it."""
         key = await self._key(call)
         call.client.unfollow(key)
-        return {"subscribed": False, "key": bare(call.client.welcome.caller.id, key)}
+        return {"subscribed": False, "key": bare(call.caller.id, key)}
 
     async def _key(self, call: Call) -> str:
         params = call.params
-        caller = call.client.welcome.caller
+        caller = call.caller
         return (await locate(self._services, caller, params["key"], params.get("agentId"), param="key")).key
 
     async def preview(self, call: Call) -> dict[str, Any]:
         """The last messages of some sessions."""
         params = call.params
-        caller = call.client.welcome.caller
+        caller = call.caller
         items = min(params.get("limit", PREVIEW_ITEMS), MOST_PREVIEW_ITEMS)
         characters = min(params.get("maxChars", PREVIEW_CHARACTERS), MOST_PREVIEW_CHARACTERS)
         previews = []
@@ -155,7 +155,7 @@ class _SessionMethods:
             raise RpcError(INVALID_REQUEST, "Either key, sessionId, label, shortId, or reference is required")
         name = given[0]
         wanted = params[name]["key"] if name == "reference" else params[name].strip()
-        caller = call.client.welcome.caller
+        caller = call.caller
         if name in {"key", "reference"}:
             place = await locate(self._services, caller, wanted, params.get("agentId"), param="key")
             found = [] if place.info is None else [place.info]

@@ -1,18 +1,21 @@
-"""The tokens that were used: `usage.cost`, and `usage.status`, the quotas of providers, which nobody asks them for."""
+"""The tokens that were used: `usage.cost`, `sessions.usage`, and `usage.status`, the quotas of providers, which nobody
+asks them for.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from ...model.caller import Caller
-from ...model.session import UsageRow
-from ...sessions.keys import owns
+from ...model.session import SessionInfo, UsageRow
+from ...sessions.keys import bare, owns
 from ..method import READ, Call, Method
 from ..problem import INVALID_REQUEST, RpcError
 from ..services import Services
+from ..sessions import agent_of, locate
 
 __all__ = ["methods"]
 
@@ -20,6 +23,9 @@ EPOCH = date(1970, 1, 1)
 DAYS = 30
 MOST_DAYS = 36_600
 """Of a range: the product's numbers, where nothing is said and at most."""
+SESSIONS = 50
+MOST_SESSIONS = 1_000
+"""Told apart in one answer: the product's number where nothing is said, and at most; the totals are of all."""
 _RANGES = {"7d": 7, "30d": 30, "90d": 90, "1y": 365}
 
 _TOKENS = ("input", "output", "cacheRead", "cacheWrite", "totalTokens")
@@ -49,6 +55,45 @@ class _UsageMethods:
             "updatedAt": self._services.now(), "days": (last - first).days + 1, "timeZone": "UTC",
             "daily": [daily[day] for day in sorted(daily)], "totals": totals,
         }  # fmt: skip
+
+    async def sessions(self, call: Call) -> dict[str, Any]:
+        """By sessions, those that used most first, and in all: what sessions used that are gone is part of that."""
+        params = call.params
+        caller = call.caller
+        first, last = _range(params, datetime.fromtimestamp(self._services.clock(), UTC).date())
+        key = None
+        if "key" in params:
+            key = (await locate(self._services, caller, params["key"], params.get("agentId"), param="key")).key
+        agent_id = None if key is not None else self._agent(call)
+        by_key: dict[str, list[UsageRow]] = {}
+        for row in await self._services.store.usage((first - EPOCH).days, (last - EPOCH).days, apart=True):
+            own = not caller.id or owns(caller.id, row.key)
+            if own and caller.uses(row.agent) and agent_id in {None, row.agent} and key in {None, row.key}:
+                by_key.setdefault(row.key, []).append(row)
+        everything = [row for rows in by_key.values() for row in rows]
+        by_key.pop("", None)
+        infos = {info.key: info for info in await self._services.store.sessions() if info.key in by_key}
+        most = sorted(infos, key=lambda one: -sum(sum(row.usage[:2]) for row in by_key[one]))
+        limit = min(params.get("limit", SESSIONS), MOST_SESSIONS)
+        return {
+            "updatedAt": self._services.now(), "startDate": first.isoformat(), "endDate": last.isoformat(),
+            "sessions": [self._session(infos[one], by_key[one], caller) for one in most[:limit]],
+            "totals": _total(everything),
+            "aggregates": {
+                "byModel": _grouped(everything, _named), "daily": _grouped(everything, _dated),
+                "byAgent": _grouped(everything, lambda row: {"agentId": row.agent}),
+            },
+        }  # fmt: skip
+
+    def _session(self, info: SessionInfo, rows: list[UsageRow], caller: Caller) -> dict[str, Any]:
+        shown: dict[str, Any] = {
+            "key": bare(caller.id, info.key), "sessionId": info.id, "updatedAt": round(info.updated_at * 1000),
+            "agentId": agent_of(self._services, info.key, info), "scope": "instance",
+        }  # fmt: skip
+        if label := info.settings.get("label"):
+            shown["label"] = label
+        usage = {**_total(rows), "modelUsage": _grouped(rows, _named), "dailyBreakdown": _grouped(rows, _dated)}
+        return {**shown, "usage": usage}
 
     def _agent(self, call: Call) -> str | None:
         """The agent that is asked for; None for all."""
@@ -117,7 +162,39 @@ def _add(totals: dict[str, Any], row: UsageRow) -> None:
         totals["missingCostEntries"] += row.turns
 
 
+def _total(rows: Iterable[UsageRow]) -> dict[str, Any]:
+    totals = _nothing()
+    for row in rows:
+        _add(totals, row)
+    return totals
+
+
+def _grouped(rows: Iterable[UsageRow], place: Callable[[UsageRow], dict[str, Any]]) -> list[dict[str, Any]]:
+    """The sums of the rows that are of one place, and how many turns they were."""
+    found: dict[str, tuple[dict[str, Any], list[UsageRow]]] = {}
+    for row in rows:
+        named = place(row)
+        found.setdefault(str(named), (named, []))[1].append(row)
+    return [
+        {**named, "count": sum(row.turns for row in some), "totals": _total(some)}
+        for named, some in (found[name] for name in sorted(found))
+    ]
+
+
+def _named(row: UsageRow) -> dict[str, Any]:
+    provider, _, model = (row.model or "").partition("/")
+    return {"provider": provider, "model": model}
+
+
+def _dated(row: UsageRow) -> dict[str, Any]:
+    return {"date": (EPOCH + timedelta(row.day)).isoformat()}
+
+
 def methods(services: Services) -> list[Method]:
     """Those of this file."""
     made = _UsageMethods(services)
-    return [Method("usage.status", READ, made.status), Method("usage.cost", READ, made.cost)]
+    return [
+        Method("usage.status", READ, made.status),
+        Method("usage.cost", READ, made.cost),
+        Method("sessions.usage", READ, made.sessions),
+    ]
