@@ -239,7 +239,7 @@ class Control:
             self._tick = self._loop.call_later(TICK_SECONDS, self._ticked)
 
     def _revoke(self) -> None:
-        """Close the connections of those whose keys have ended, or were taken back."""
+        """Close the connections of those whose keys have ended, or whose keys or devices were taken back."""
         for client in list(self._services.hub.clients):
             if not self.connects.recalls(client.welcome):
                 client.close(REVOKED, "gateway auth changed")
