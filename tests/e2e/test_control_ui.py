@@ -72,7 +72,9 @@ def test_a_conversation(clients: Product, opposite: Running, pages: str, tmp_pat
         pytest.skip("chromium is not installed; CHROMIUM can name another browser of its family")
     name = f"count-{uuid.uuid4().hex}"
     address = f"{pages}?gatewayUrl={quote(f'ws://127.0.0.1:{opposite.port}', safe='')}"
-    begun = clients.run(opposite, "agent", "--session-id", "begun-elsewhere", "-m", "from the command line", how="config")
+    begun = clients.run(
+        opposite, "agent", "--session-id", "begun-elsewhere", "-m", "from the command line", how="config"
+    )
     assert begun.returncode == 0, begun
     with clients.start("control_ui.mjs", address, TOKEN, name, str(tmp_path), browser) as process:
         try:
