@@ -86,7 +86,6 @@ def control(
     health = Health(
         conversations.store, roster, hub, loop, clock, path=place, state_version=lambda: services.state_version
     )
-    book.listeners.append(health.seen)
     services = Services(
         registry=registry,
         conversations=conversations,

@@ -350,7 +350,7 @@ class Connects:
         )  # fmt: skip
         free = self._speaks_for_machine(asked, visit, entry) or (entry.method == "none" and client.is_screen)
         if not free:
-            arrival = Arrival(client, visit.local, visit.from_page, entry.method, asked.protocol)
+            arrival = Arrival(client, visit.local, visit.from_page, asked.protocol)
             authorize(devices, ask, arrival)
         devices.seen(ask)
         issued: dict[str, Any] = {}

@@ -99,6 +99,7 @@ class Feed:
 
     def changed(self, key: str, reason: str, info: SessionInfo | None = None, **more: Any) -> None:
         """Something about a session is another: `reason` in a word."""
+        self._services.health.touched()
         if not self._followed(key):
             return
         self._changes.append(_Change(key, {"reason": reason, **more, "ts": self._services.now()}, info))

@@ -487,6 +487,11 @@ def test_commands_are_answered_by_the_gateway(tmp_path: Path) -> None:
             status = await said(client, "/status")
             assert "Agent: main" in text_of(status["message"])
             assert await texts(client) == ["hi", "hi"], "commands are kept nowhere"
+            about = await client.request("chat.metadata", sessionKey="main")
+            assert (about["agentId"], [model["id"] for model in about["models"]]) == ("main", ["main"])
+            assert {command["name"] for command in about["commands"]} >= {"new", "status", "model"}
+            startup = await client.request("chat.startup", sessionKey="main", limit=1)
+            assert (startup["metadata"], len(startup["messages"])) == (about, 1)
             await said(client, "/new")
             assert await texts(client) == []
 
