@@ -74,9 +74,16 @@ def test_lists() -> None:
                 "sessions.list", label="Mine", includeDerivedTitles=True, includeLastMessage=True
             )
             row = titles["sessions"][0]
-            assert (row["displayName"], row["derivedTitle"], row["lastMessagePreview"]) == ("Mine", *["question 1"] * 2)
+            assert (row["displayName"], row["derivedTitle"], row["lastMessagePreview"]) == (
+                "Mine",
+                "Mine",
+                "question 1",
+            )
             assert row["pinned"] is True
             assert row["pinnedAt"] == (1_000_000 + 300) * 1000
+            unnamed = await client.request("sessions.list", search="main:s4", includeDerivedTitles=True)
+            row = unnamed["sessions"][0]
+            assert (row.get("displayName"), row["derivedTitle"]) == (None, "question 4")
 
     serving(test, agents={"main": parrot, "other": parrot}, clock=lambda: now)
 
