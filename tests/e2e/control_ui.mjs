@@ -92,7 +92,7 @@ try {
   await bubbles.getByText("Echo: hello from the page").waitFor();
   tell("reloaded", await count("Echo: hello from the page"), await count(name));
 
-  await page.getByRole("link", { name: "begun-elsewhere" }).first().click();
+  await page.getByRole("link", { name: "from the command line" }).first().click();
   await bubbles.getByText("Echo: from the command line").waitFor();
   tell("other", await count("Echo: from the command line"), await count("hello from the page"));
   await shot("other");
