@@ -131,7 +131,7 @@ def test_rows_are_told_once_and_before_the_end() -> None:
             assert last < ended
             deltas = [n for n, event in enumerate(client.events) if is_delta(event)]
             assert deltas
-            assert max(deltas) < last, "a page would begin another answer"
+            assert max(deltas) < last
             rows = client.seen("session.message")
             assert [row["message"]["role"] for row in rows] == ["user", "assistant"]
             assert [row["messageSeq"] for row in rows] == [1, 2]
