@@ -68,6 +68,9 @@ class Feed:
 
     def kept(self, info: SessionInfo, turn: Turn) -> None:
         """See `conversation.Scribe.kept`."""
+        record = self._services.book.find(turn.run_id, OPERATOR.id)
+        if record is not None:
+            record.tell()  # deltas come before the row of their answer, as the product has it
         _, told = self._open.pop(turn.run_id, ("", []))
         agent_id = turn.agent or agent_of(self._services, info.key, info)
         seen = {row[MARK]["id"] for row in told}
