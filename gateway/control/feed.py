@@ -56,6 +56,10 @@ class Feed:
         """The rows of what runs under way were asked: they are kept with their answers."""
         return [row for session, rows in self._open.values() if session == key for row in rows]
 
+    def waiting(self, record: Record) -> bool:
+        """Whether a run under way waits for its turn in its session."""
+        return record.run.session is not None and record.run.run_id not in self._open
+
     # -- what the conversations tell
 
     def began(self, run: RunInput, asked: tuple[Message, ...], first: int) -> None:
