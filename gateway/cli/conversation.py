@@ -13,7 +13,7 @@ from typing import Any
 from ..model.names import PUBLIC
 from .chat_view import ChatView, text_of
 from .console import FAILED
-from .rpc import ClosedError, Event, FailedError, Rpc, part
+from .rpc import Event, FailedError, Rpc, part
 
 __all__ = ["Conversation"]
 
@@ -122,7 +122,7 @@ class Conversation:
                     await self._command(rpc, item.strip())
                 else:
                     self._waiting.append(item)
-            case (Rpc() as whose, ClosedError() as error) if whose is rpc:  # and not the one before
+            case (Rpc() as whose, Exception() as error) if whose is rpc:  # and not the one before
                 raise error
             case _ if item is _INTERRUPT:
                 self._view.interrupted()
@@ -177,6 +177,8 @@ class Conversation:
         else:
             if not answer.get("aborted"):
                 self._view.note("nothing is under way any more")
+                if not self._catch_up(await self._history(rpc)) and self._run is not None:
+                    self._settle(self._run, "the answer is not kept; say it again")
 
     async def _new(self, rpc: Rpc) -> None:
         params = {"key": f"chat-{os.urandom(8).hex()}"}
@@ -201,7 +203,7 @@ class Conversation:
         try:
             async for event in rpc.events():
                 self._show(event)
-        except ClosedError as error:
+        except Exception as error:  # the connection is over, or nobody reads our output any more
             self._inputs.put_nowait((rpc, error))
 
     def _show(self, event: Event) -> None:
