@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .fields import REQUIRED, Boolean, Choice, Integer, Kind, ListOf, MapOf, Option, Secret, Section
-from .kinds import ById, ModelName, NameOr, RateOr
+from .kinds import ById, ModelName, NameOr, Price, RateOr
 from .schema import Config
 from .schema_tools import JsonSchema, ToolNames
 
@@ -50,6 +50,8 @@ def _schema(kind: Kind) -> dict[str, Any]:
         return {"type": "array", "items": _schema(kind.item)}
     if isinstance(kind, Integer):
         return {"type": "integer", "minimum": kind.least, "maximum": kind.most}
+    if isinstance(kind, Price):
+        return {"type": "number", "minimum": 0, "maximum": kind.most}
     if isinstance(kind, Boolean):
         return {"type": "boolean"}
     if isinstance(kind, Choice):

@@ -11,10 +11,22 @@ from .fields import MISSING, ListOf, Reading, Secret, Section, Wrong
 from .tree import Node, Path
 from .values import model_name
 
-__all__ = ["ById", "FileName", "KeyHash", "ModelChoice", "ModelName", "NameOr", "RateOr", "StoreName", "models_of"]
+__all__ = [
+    "ById",
+    "FileName",
+    "KeyHash",
+    "ModelChoice",
+    "ModelName",
+    "NameOr",
+    "Price",
+    "RateOr",
+    "StoreName",
+    "models_of",
+]
 
 _KEY_HASH = r"sha256:[0-9A-Fa-f]{64}"
 _RATE = r"([0-9]{1,9}) */ *(?:per )?([a-z]+)"
+_NUMBER = r"[0-9]{1,7}(?:\.[0-9]{1,12})?"
 _SECONDS = {"s": 1, "sec": 1, "second": 1, "min": 60, "minute": 60, "h": 3600, "hour": 3600, "d": 86_400, "day": 86_400}
 
 
@@ -45,6 +57,22 @@ class RateOr(Section):
             inner = {key: Node(value, node.place, node.key_place) for key, value in members.items()}
             node = Node(inner, node.place, node.key_place)
         return super().read(node, path, reading)
+
+
+class Price:
+    """Dollars for a million tokens."""
+
+    shown = "number, 0 to 1000000"
+    most = 1_000_000
+
+    def read(self, node: Node, _path: Path, reading: Reading) -> float:
+        value = node.value
+        if isinstance(value, str) and "${" in value:
+            text = reading.text(node)
+            value = float(text) if re.fullmatch(_NUMBER, text) else text
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= self.most:
+            raise Wrong("expected dollars for a million tokens, a number from 0 to 1000000")
+        return float(value)
 
 
 class ModelChoice(str):

@@ -7,13 +7,36 @@ from types import MappingProxyType
 
 from . import kinds, product, values
 from .amounts import milliseconds
-from .fields import REQUIRED, Boolean, Choice, Integer, ListOf, MapOf, Secret, Section, SectionClass, Text, option
+from .fields import (
+    REQUIRED,
+    Boolean,
+    Choice,
+    Integer,
+    ListOf,
+    MapOf,
+    Secret,
+    Section,
+    SectionClass,
+    Text,
+    option,
+    section,
+)
 
-__all__ = ["Models", "Provider", "ProviderModel"]
+__all__ = ["Cost", "Models", "Provider", "ProviderModel"]
+
+
+class Cost(SectionClass):
+    OPEN = True  # of large contexts, and the like
+
+    input: float | None = option(None, "Dollars for a million tokens that it reads.", kinds.Price(), shown="not known")
+    output: float | None = option(None, "The same of those that it says.", kinds.Price(), shown="not known")
+    cache_read: float | None = option(
+        None, "The same of those that it had read before.", kinds.Price(), shown="as `input`"
+    )
 
 
 class ProviderModel(SectionClass):
-    OPEN = True  # prices and the like: descriptions that nothing here needs
+    OPEN = True  # descriptions that nothing here needs
 
     id: str = option(REQUIRED, "The model's id at the provider.", Text(), shown="required")
     name: str | None = option(None, "A name for people.", Text())
@@ -32,6 +55,7 @@ class ProviderModel(SectionClass):
         Integer(1, 1_000_000_000),
         shown="not known",
     )
+    cost: Cost = section(Cost)
     reasoning: bool | None = option(None, "Whether it thinks before it answers.", Boolean(), shown="not known")
 
 

@@ -15,7 +15,6 @@ from ..ports import SessionStore
 from ..sessions.keys import bare, owns
 from .hub import Hub
 from .problem import RpcError, rpc_error
-from .record import Record
 from .roster import Roster
 
 __all__ = ["NO_HEARTBEAT", "Health", "Overview", "View"]
@@ -100,13 +99,8 @@ class Health:
         return self._overview
 
     def touched(self) -> None:
-        """A session has changed."""
+        """A session has changed: what was known of them is old."""
         self._touched = self._loop.time()
-
-    def seen(self, _: Record, begins: bool) -> None:
-        """A run begins, or is over: see `RunBook.listeners`."""
-        if not begins:
-            self.touched()
 
     async def payload(self, caller: Caller) -> dict[str, Any]:
         """As one caller sees it.  Raises RpcError (UNAVAILABLE) where the store cannot be read."""

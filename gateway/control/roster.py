@@ -14,7 +14,7 @@ from ..addresses import is_loopback
 from ..agents.registry import MODEL_SCOPE, AgentEntry, Registry
 from ..config.kinds import models_of
 from ..config.schema import Config
-from ..config.schema_models import ProviderModel
+from ..config.schema_models import Cost, ProviderModel
 from ..model.caller import Caller
 from ..model.names import OWN
 from ..model.session import SessionInfo
@@ -189,6 +189,12 @@ class Roster:
 
     def _is_own(self, provider: str) -> bool:
         return provider == OWN and provider not in self._config.models.providers
+
+    def cost(self, name: str | None) -> Cost | None:
+        """What a model's tokens cost; None where nobody said."""
+        provider, _, model = (name or "").partition("/")
+        known = self._described(provider, model)
+        return None if known is None else known.cost
 
     def _choices(self, entry: AgentEntry) -> Iterator[str]:
         yield self.model(entry)

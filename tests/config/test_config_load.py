@@ -444,6 +444,21 @@ def test_what_is_known_of_a_model(tmp_path: Path) -> None:
     providers = "models: {providers: {openai: {models: [{id: 'a', input: ['text', 'image'], maxTokens: 5, cost: {}}]}}}"
     (model,) = read(tmp_path, f"{{{providers}}}").config.models.providers["openai"].models
     assert (model.input, model.max_tokens, model.reasoning) == (("text", "image"), 5, None)
+    assert (model.context_window, model.cost.input) == (None, None)
+    prices = (
+        "contextWindow: 128e3, cost: {input: '${PRICE}', output: 15, cacheRead: 0, cacheWrite: 3.75, tieredPricing: []}"
+    )
+    priced = providers.replace("cost: {}", prices).join("{}")
+    (model,) = read(tmp_path, priced, PRICE="2.5").config.models.providers["openai"].models
+    assert (model.context_window, model.cost.input, model.cost.output, model.cost.cache_read) == (
+        128_000,
+        2.5,
+        15.0,
+        0.0,
+    )
+    for wrong in ("-1", "true", "Infinity", "NaN", "1000001", "'x'"):
+        problem = only_fault(tmp_path, providers.replace("cost: {}", f"cost: {{output: {wrong}}}").join("{}"))
+        assert "models[0].cost.output: expected dollars for a million tokens, a number from 0 to 1000000" in problem
     problem = only_fault(tmp_path, providers.replace("'image'", "'smell'").join("{}"))
     assert 'models.providers.openai.models[0].input[1]: expected "text" or "image" or' in problem
 

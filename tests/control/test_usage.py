@@ -81,6 +81,48 @@ def test_tokens_are_counted_by_days_and_agents() -> None:
     talk(ask, agents=AGENTS, clock=lambda: now[0], keys=KEYS)
 
 
+def test_tokens_cost_what_the_configuration_says() -> None:
+    """A provider of our own answers, with the tokens that it says it used."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        usage = {"prompt_tokens": 1000, "completion_tokens": 200, "prompt_tokens_details": {"cached_tokens": 400}}
+        chunks = [
+            {"choices": [{"index": 0, "delta": {"content": "yes"}}]},
+            {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
+            {"choices": [], "usage": usage},
+        ]
+        body = "".join(f"data: {json.dumps(one)}\n\n" for one in chunks) + "data: [DONE]\n\n"
+        writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: text/event-stream\r\n\r\n" + body.encode())
+        writer.close()
+
+    async def main() -> None:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        text = """{agents: {list: [{id: "main", default: true, model: "near/dear"}, {id: "free", model: "near/free"}]},
+            models: {providers: {near: {baseUrl: "http://127.0.0.1:%d/v1", models: [
+                {id: "dear", cost: {input: 3, output: 15, cacheRead: 0.5}}, {id: "free"}]}}}}"""
+        settings = config(text % server.sockets[0].getsockname()[1])
+        async with (
+            asyncio.timeout(30),
+            server,
+            gateway.Gateway(settings, listen="127.0.0.1:0", token="t") as gw,
+            connected(gw, "t") as client,
+        ):
+            for number, agent_id in enumerate(("main", "main", "free")):
+                key = f"agent:{agent_id}:x"
+                await client.request("agent", message="hi", sessionKey=key, idempotencyKey=str(number), final=True)
+            totals = (await client.request("usage.cost"))["totals"]
+            assert (totals["totalTokens"], totals["missingCostEntries"]) == (2400, 0)
+            costs = [totals[name] for name in ("inputCost", "outputCost", "cacheReadCost", "totalCost")]
+            assert costs == pytest.approx([2 * 0.0018, 2 * 0.003, 2 * 0.0002, 2 * 0.005])
+            totals = (await client.request("usage.cost", agentScope="all"))["totals"]
+            assert (totals["totalTokens"], totals["missingCostEntries"]) == (3600, 1)
+            by_session = await client.request("sessions.usage", agentScope="all")
+            assert [one["usage"]["totalCost"] for one in by_session["sessions"]] == pytest.approx([0.01, 0])
+
+    asyncio.run(main())
+
+
 REFUSED = [
     ({"startDate": "2030-03-16"}, "startDate and endDate must be provided together"),
     ({"startDate": "2030-03-17", "endDate": "2030-03-16"}, "startDate must not be after endDate"),

@@ -7,8 +7,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
+from ...config.schema_models import Cost
 from ...model.caller import Caller
 from ...model.session import SessionInfo, UsageRow
 from ...sessions.keys import bare, owns
@@ -28,6 +29,11 @@ MOST_SESSIONS = 1_000
 """Told apart in one answer: the product's number where nothing is said, and at most; the totals are of all."""
 _RANGES = {"7d": 7, "30d": 30, "90d": 90, "1y": 365}
 
+TOKENS = 1_000_000
+"""That prices are of."""
+
+_Price: TypeAlias = Callable[[str | None], Cost | None]
+
 _TOKENS = ("input", "output", "cacheRead", "cacheWrite", "totalTokens")
 _COSTS = ("totalCost", "inputCost", "outputCost", "cacheReadCost", "cacheWriteCost")
 
@@ -35,6 +41,7 @@ _COSTS = ("totalCost", "inputCost", "outputCost", "cacheReadCost", "cacheWriteCo
 class _UsageMethods:
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._price: _Price = services.roster.cost
 
     async def status(self, _: Call) -> dict[str, Any]:
         return {"updatedAt": self._services.now(), "providers": []}
@@ -50,7 +57,7 @@ class _UsageMethods:
             if agent_id in {None, row.agent} and call.caller.uses(row.agent):
                 day = daily.setdefault(row.day, {"date": (EPOCH + timedelta(row.day)).isoformat(), **_nothing()})
                 for one in (day, totals):
-                    _add(one, row)
+                    _add(one, row, self._price(row.model))
         return {
             "updatedAt": self._services.now(), "days": (last - first).days + 1, "timeZone": "UTC",
             "daily": [daily[day] for day in sorted(daily)], "totals": totals,
@@ -70,6 +77,7 @@ class _UsageMethods:
             own = not caller.id or owns(caller.id, row.key)
             if own and caller.uses(row.agent) and agent_id in {None, row.agent} and key in {None, row.key}:
                 by_key.setdefault(row.key, []).append(row)
+        price = self._price
         everything = [row for rows in by_key.values() for row in rows]
         by_key.pop("", None)
         infos = {info.key: info for info in await self._services.store.sessions() if info.key in by_key}
@@ -78,10 +86,10 @@ class _UsageMethods:
         return {
             "updatedAt": self._services.now(), "startDate": first.isoformat(), "endDate": last.isoformat(),
             "sessions": [self._session(infos[one], by_key[one], caller) for one in most[:limit]],
-            "totals": _total(everything),
+            "totals": _total(everything, price),
             "aggregates": {
-                "byModel": _grouped(everything, _named), "daily": _grouped(everything, _dated),
-                "byAgent": _grouped(everything, lambda row: {"agentId": row.agent}),
+                "byModel": _grouped(everything, _named, price), "daily": _grouped(everything, _dated, price),
+                "byAgent": _grouped(everything, lambda row: {"agentId": row.agent}, price),
             },
         }  # fmt: skip
 
@@ -92,7 +100,9 @@ class _UsageMethods:
         }  # fmt: skip
         if label := info.settings.get("label"):
             shown["label"] = label
-        usage = {**_total(rows), "modelUsage": _grouped(rows, _named), "dailyBreakdown": _grouped(rows, _dated)}
+        price = self._price
+        by_model, by_day = _grouped(rows, _named, price), _grouped(rows, _dated, price)
+        usage = {**_total(rows, price), "modelUsage": by_model, "dailyBreakdown": by_day}
         return {**shown, "usage": usage}
 
     def _agent(self, call: Call) -> str | None:
@@ -150,33 +160,47 @@ def _nothing() -> dict[str, Any]:
     return {**dict.fromkeys(_TOKENS, 0), **dict.fromkeys(_COSTS, 0), "missingCostEntries": 0}
 
 
-def _add(totals: dict[str, Any], row: UsageRow) -> None:
-    """What prices nobody knows of costs nothing, and is counted."""
+def _add(totals: dict[str, Any], row: UsageRow, cost: Cost | None) -> None:
+    """What has a price that nobody told costs nothing, and is counted."""
     usage = row.usage
     cached = usage.cached_tokens or 0
-    totals["input"] += usage.prompt_tokens - cached
+    fresh = usage.prompt_tokens - cached
+    totals["input"] += fresh
     totals["output"] += usage.completion_tokens
     totals["cacheRead"] += cached
     totals["totalTokens"] += usage.prompt_tokens + usage.completion_tokens
-    if usage.prompt_tokens or usage.completion_tokens:
-        totals["missingCostEntries"] += row.turns
+    if cost is None or cost.input is None or cost.output is None:
+        if usage.prompt_tokens or usage.completion_tokens:
+            totals["missingCostEntries"] += row.turns
+        return
+    again = cost.input if cost.cache_read is None else cost.cache_read
+    dollars = {
+        "inputCost": fresh * cost.input / TOKENS,
+        "outputCost": usage.completion_tokens * cost.output / TOKENS,
+        "cacheReadCost": cached * again / TOKENS,
+    }
+    for name, value in dollars.items():
+        totals[name] += value
+        totals["totalCost"] += value
 
 
-def _total(rows: Iterable[UsageRow]) -> dict[str, Any]:
+def _total(rows: Iterable[UsageRow], price: _Price) -> dict[str, Any]:
     totals = _nothing()
     for row in rows:
-        _add(totals, row)
+        _add(totals, row, price(row.model))
     return totals
 
 
-def _grouped(rows: Iterable[UsageRow], place: Callable[[UsageRow], dict[str, Any]]) -> list[dict[str, Any]]:
+def _grouped(
+    rows: Iterable[UsageRow], place: Callable[[UsageRow], dict[str, Any]], price: _Price
+) -> list[dict[str, Any]]:
     """The sums of the rows that are of one place, and how many turns they were."""
     found: dict[str, tuple[dict[str, Any], list[UsageRow]]] = {}
     for row in rows:
         named = place(row)
         found.setdefault(str(named), (named, []))[1].append(row)
     return [
-        {**named, "count": sum(row.turns for row in some), "totals": _total(some)}
+        {**named, "count": sum(row.turns for row in some), "totals": _total(some, price)}
         for named, some in (found[name] for name in sorted(found))
     ]
 
