@@ -588,6 +588,39 @@ def test_someone_else_in_the_same_session(tmp_path: Path) -> None:
         assert shown.endswith("> hi\nmine\nother\n too\n too\n> ")
 
 
+def test_what_others_say(tmp_path: Path) -> None:
+    def script(wire: Wire) -> None:
+        wire.greet(features={"methods": ["sessions.messages.subscribe"]})
+        wire.answer(wire.request("chat.history"), {"sessionKey": KEY, "messages": [user("before")]})
+        request = wire.request("sessions.messages.subscribe")
+        assert request["params"] == {"key": KEY}
+        wire.answer(request, {"subscribed": True})
+        wire.event("session.message", sessionKey="agent:main:else", message=user("elsewhere", "r1"))
+        wire.event("session.message", sessionKey=KEY, message=user("two\nlines\x1b[31m", "r2"))
+        tell(wire, "r2", "an answer")
+        wire.event("session.message", sessionKey=KEY, message=assistant("an answer", "r2"))
+        run = said(wire)
+        wire.event("session.message", sessionKey=KEY, message=user("hi", run))
+        tell(wire, run, "yes")
+        wire.answer(wire.request("sessions.create"), {"key": "agent:main:n"})
+        request = wire.request("sessions.messages.subscribe")
+        assert request["params"] == {"key": "agent:main:n"}
+        wire.refuse(request, "FORBIDDEN", "not for you")
+        wire.connection.recv()
+
+    with scripted(script) as gateway, on_terminal(tmp_path, "chat", *gateway.flags) as screen:
+        screen.until(lambda seen: seen.endswith(b"an answer\r\n> "))
+        screen.type(b"hi\n")
+        screen.until(lambda seen: seen.endswith(b"yes\r\n> "))
+        screen.type(b"/new\n")
+        screen.until(lambda seen: seen.endswith(b"[not for you]\r\n> "))
+        shown = screen.seen.replace(b"\r\n", b"\n").decode()
+        assert shown.endswith(
+            "> two\n  lines[31m\nan answer\n> hi\nyes\n> /new\n[new session agent:main:n]\n[not for you]\n> "
+        )
+        assert "elsewhere" not in shown
+
+
 def wait_for(gateway: Scripted, method: str, times: int = 1) -> None:
     end = time.monotonic() + 20
     while gateway.methods().count(method) < times:
