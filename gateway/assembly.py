@@ -13,9 +13,8 @@ from time import monotonic
 from typing import Any
 
 from .agents.conversation import Conversations
-from .agents.function import echo, load_target, taken_by
 from .agents.limits import RunLimits
-from .agents.registry import EVERYTHING, AgentEntry, Registry
+from .agents.registry import EVERYTHING, AgentEntry, Registry, taken_by
 from .config.fields import Wrong
 from .config.kinds import models_of
 from .config.schema import Config
@@ -139,8 +138,12 @@ class Assembly:
         limits = _limits(self._config, config)
         match config.runtime.type:
             case "echo":
+                from .agents.function import echo
+
                 return AgentEntry(config.id, echo, config.aliases, config.default, limits)
             case "python":
+                from .agents.function import load_target
+
                 agent = load_target(config.runtime.target or "", f"agents: {config.id}: runtime.target")
                 return AgentEntry(config.id, agent, config.aliases, config.default, limits)
             case "command":

@@ -12,7 +12,9 @@ import re
 import time
 from collections import deque
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
+
+from .records import NamedTuple
 
 __all__ = ["MAX_BYTES", "MAX_LINES", "MAX_LINE_CHARS", "LogRing"]
 

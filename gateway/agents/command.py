@@ -69,7 +69,7 @@ class CommandAgent:
     """The agent.  Raises ConfigError where the program, its folder or a variable is not there."""
 
     takes: frozenset[str] = frozenset()
-    """Text and nothing else; see `function.taken_by`."""
+    """Text and nothing else; see `registry.taken_by`."""
 
     def __init__(self, command: Command) -> None:
         self._command = command

@@ -331,7 +331,7 @@ class _Said:
                 self._size += sum(map(size, event.messages))
                 self._texts.clear()  # they are part of the step
             case Usage():
-                self._usage = self._usage.plus(event)
+                self._usage = self._usage.plus(event).plausible
             case ModelChange():
                 self._model = event.model
             case _:

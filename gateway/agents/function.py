@@ -9,9 +9,8 @@ from ..errors import ConfigError
 from ..model.run import RunEvent, RunInput, Usage
 from ..ports import Agent
 from ..targets import find
-from .registry import EVERYTHING
 
-__all__ = ["echo", "load_target", "taken_by"]
+__all__ = ["echo", "load_target"]
 
 
 async def echo(run: RunInput) -> AsyncIterator[RunEvent]:
@@ -23,12 +22,7 @@ async def echo(run: RunInput) -> AsyncIterator[RunEvent]:
     yield Usage(heard, len(words))
 
 
-echo.__dict__["takes"] = frozenset()  # see `taken_by`
-
-
-def taken_by(agent: Agent) -> frozenset[str]:
-    """What an agent takes besides text: as its attribute `takes` says, else everything."""
-    return EVERYTHING & frozenset(getattr(agent, "takes", EVERYTHING))
+echo.__dict__["takes"] = frozenset()  # see `registry.taken_by`
 
 
 def load_target(target: str, place: str) -> Agent:

@@ -6,11 +6,12 @@ from asyncio import Task, TimerHandle, get_running_loop
 from collections.abc import Mapping
 from logging import getLogger
 from math import ceil
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..deadlines import Deadlines
 from ..model.run import RunFailed, RunInput
 from ..ports import Agent
+from ..records import NamedTuple
 
 __all__ = ["MOST_RUNS", "NO_LIMITS", "ActiveRun", "AgentRuns", "RunLimits", "too_many"]
 

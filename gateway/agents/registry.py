@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from ..errors import ConfigError, RequestError
 from ..model.caller import OPERATOR, Caller
 from ..model.names import FAMILIES, PUBLIC
 from ..ports import Agent
+from ..records import NamedTuple
 from .limits import NO_LIMITS, RunLimits
 
-__all__ = ["EVERYTHING", "MODEL_SCOPE", "AgentEntry", "ModelCheck", "Registry"]
+__all__ = ["EVERYTHING", "MODEL_SCOPE", "AgentEntry", "ModelCheck", "Registry", "taken_by"]
 
 MAIN = "main"
 
@@ -59,6 +60,11 @@ class AgentEntry(NamedTuple):
             message = f"The agent `{self.id}` has no model that could be chosen."
             raise RequestError(400, message, param=param, code="model_not_supported")
         return self.check_model(wanted, param)
+
+
+def taken_by(agent: Agent) -> frozenset[str]:
+    """What an agent takes besides text: as its attribute `takes` says, else everything."""
+    return EVERYTHING & frozenset(getattr(agent, "takes", EVERYTHING))
 
 
 class Registry:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from hmac import compare_digest
 from logging import getLogger
 from math import ceil
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from ..addresses import network_of
 from ..errors import RequestError
@@ -14,6 +14,7 @@ from ..model.caller import OPERATOR, Caller
 from ..model.http import Headers
 from ..model.key import Key, Rate
 from ..ports import Exchange, Visitor
+from ..records import NamedTuple
 from ..throttle import Throttle
 from .hosts import Hosts, authority
 from .origins import FORWARDED, Origins, is_origin

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 from binascii import Error, a2b_base64
-from typing import NamedTuple
 
 from ..errors import RequestError
 from ..model.chat import Image, media_type_of
+from ..records import NamedTuple
 
 __all__ = ["NO_URLS", "ImageLimits", "Images"]
 

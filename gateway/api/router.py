@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
 from ..agents.conversation import failed
 from ..errors import AgentError, RequestError
 from ..model.http import RequestHead
 from ..ports import Exchange, Handler, LinkHandler
+from ..records import NamedTuple
 from ..wire.upgrade import is_websocket as asks
 from .guard import Guard
 from .problem import render, run_error

@@ -23,6 +23,9 @@ TIMEOUT = 30.0
 LEAST_HISTORY = 20
 """Messages that are asked for, however few are shown: among them is the answer to what was said last."""
 
+MAX_FINISHED = 64
+"""Runs that are known to be over: as many as a view follows."""
+
 _HELP = "/abort ends the answer under way (or Ctrl-C), /new begins a new session, /exit leaves (or Ctrl-D)"
 
 
@@ -65,6 +68,7 @@ class Conversation:
         self._inputs: asyncio.Queue[object] = asyncio.Queue()  # `Lines` says how many there may be
         self._waiting: deque[str] = deque()
         self._run: _Run | None = None
+        self._finished: deque[str] = deque(maxlen=MAX_FINISHED)  # gateways say more of some, as of errors
         self._keys: set[str] = set()  # those that events of this session come under
         self._connected = False
         self._greeted = False
@@ -207,7 +211,7 @@ class Conversation:
             return
         run = str(payload.get("runId", ""))
         mine = self._run is not None and self._run.id == run
-        if not mine and payload.get("sessionKey") not in self._keys:
+        if run in self._finished or (not mine and payload.get("sessionKey") not in self._keys):
             return
         text = text_of(part(payload.get("message")))
         match payload.get("state"):
@@ -226,6 +230,7 @@ class Conversation:
 
     def _over(self, run: str, note: str | None = None, *, failed: bool = False) -> None:
         """An answer is over, whoever asked for it."""
+        self._finished.append(run)
         self._view.finish(run)
         if note is not None:
             self._view.note(note)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from ..errors import ConfigError
 from ..model.caller import Caller
 from ..model.key import API_SCOPES, Key, Rate
 from ..model.names import environment
+from ..records import NamedTuple
 from .schema import Gateway
 from .schema_auth import Auth
 from .schema_auth import Key as KeyOptions

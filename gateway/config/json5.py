@@ -17,8 +17,10 @@ from __future__ import annotations
 import bisect
 import math
 import re
-from typing import Any, NamedTuple, NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 from unicodedata import category
+
+from ..records import NamedTuple
 
 __all__ = ["MAX_DEPTH", "MAX_INTEGER_DIGITS", "Document", "Json5Error", "Key", "Mark", "Path", "loads", "parse", "skip"]
 

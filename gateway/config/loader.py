@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..errors import ConfigError
 from ..model.names import DEFAULT_CONFIG_PATHS, environment
+from ..records import NamedTuple
 from . import json5
 from .checks import finish
 from .env import DotEnvError, expand_home, parse_dotenv

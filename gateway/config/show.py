@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..model.names import environment
+from ..records import NamedTuple
 from .fields import ListOf, MapOf, Option, Section, SectionClass
 from .kinds import ModelChoice, NameOr
 from .schema import Config

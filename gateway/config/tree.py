@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, NamedTuple, Self, TypeAlias
+from typing import Any, Self, TypeAlias
+
+from ..records import NamedTuple
 
 __all__ = ["NO_INDEX", "Key", "Node", "Path", "Place", "Problem", "merge", "show_path"]
 

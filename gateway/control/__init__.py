@@ -10,11 +10,14 @@ connect     who may come in, and as what
 connection  one WebSocket, from its challenge to its close
 client      who was let in: what is on its way to them
 hub         what all of them are told
+runs        the runs that are under way, as they see them; `record` is one of them
+sessions    which session is meant; `rows` what is told of it, `transcript` what was said in it
+feed        what happens in sessions, told to those who follow them
+sending     messages of users that become runs; `attachments` their images
 method      what they can ask for; `extension`: what an embedder adds to that
 roster      the agents, and their models
 health, presence, stability        how the gateway is, who is there, what happened lately
 wakes       what agents are told that nobody said
-runs        the runs that are under way, as they see them
 service     all of it, for one gateway
 """
 

@@ -14,7 +14,7 @@ their scopes, too, are worth nothing from elsewhere without a device: else who s
 
 from __future__ import annotations
 
-from asyncio import sleep
+from asyncio import Lock, sleep, to_thread
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple, Protocol
@@ -43,6 +43,7 @@ NO_DEVICE = "device identity required"
 NO_DEVICE_ON_SCREEN = "control ui requires device identity (use HTTPS or localhost secure context)"
 
 
+GONE = Unauthorized("device_token_mismatch", "device-token")
 NOBODY = Caller("nobody", frozenset(), frozenset())
 
 
@@ -174,6 +175,7 @@ class Connects:
         self._penalties = penalties
         self._mode = mode
         self._pause = pause
+        self._computing = Lock()
 
     @property
     def mode(self) -> str:
@@ -190,7 +192,7 @@ class Connects:
         try:
             entry = await self._authenticate(asked, visit)
             if asked.device is not None:
-                self._check_signature(asked, asked.device)
+                await self._check_signature(asked, asked.device)
             if entry.by_key:
                 return self._by_key(asked, visit, entry)
             if asked.device is None:
@@ -200,8 +202,13 @@ class Connects:
             raise ConnectRefusedError(UNAVAILABLE, error.message, retryable=True, protocol=asked.protocol) from error
 
     def recalls(self, welcome: Welcome) -> bool:
-        """Whether what somebody was let in with is good still: keys end, and are taken back."""
-        return self._door.knows(welcome.caller)
+        """Whether what somebody was let in with is good still: keys end, and are taken back; devices are revoked."""
+        if not self._door.knows(welcome.caller):
+            return False
+        if welcome.device_id is None or "deviceToken" not in welcome.auth:
+            return True
+        device = self._devices.get(welcome.device_id)
+        return device is not None and device.active(welcome.role) is not None
 
     def _check(self, asked: Asked, visit: Visit) -> None:
         """What does not depend on who it is."""
@@ -314,11 +321,15 @@ class Connects:
         except ProofError as error:
             raise _no_proof(error, asked) from error
 
-    @staticmethod
-    def _check_signature(asked: Asked, device: Mapping[str, Any]) -> None:
-        """After the secret: it is what costs most, and nobody without one is to have it computed."""
+    async def _check_signature(self, asked: Asked, device: Mapping[str, Any]) -> None:
+        """After the secret: it is what costs most, and nobody without one is to have it computed.
+
+        That takes milliseconds, in which others are to be served: in a thread, and one at a time.
+        """
+        statement = Statement(asked.client, asked.role, asked.scopes, asked.signed_token)
         try:
-            check_signature(device, Statement(asked.client, asked.role, asked.scopes, asked.signed_token))
+            async with self._computing:
+                await to_thread(check_signature, device, statement, asked.protocol)
         except ProofError as error:
             raise _no_proof(error, asked) from error
 
@@ -343,6 +354,10 @@ class Connects:
 
     async def _with_device(self, asked: Asked, visit: Visit, entry: _Entry, device: Mapping[str, Any]) -> Welcome:
         client, devices = asked.client, self._devices
+        if entry.method == "device-token":  # which may have been revoked while the signature was computed
+            entry = self._by_device_token(asked, entry._replace(failure=GONE), device)
+            if entry.failure is not None:
+                raise self._unauthorized(asked, visit, entry.failure)
         remote = None if visit.local else visit.peer.host
         ask = Ask(
             device["id"], public_key_text(device), asked.role, asked.scopes, client.id, client.mode,
@@ -350,7 +365,7 @@ class Connects:
         )  # fmt: skip
         free = self._speaks_for_machine(asked, visit, entry) or (entry.method == "none" and client.is_screen)
         if not free:
-            arrival = Arrival(client, visit.local, visit.from_page, entry.method, asked.protocol)
+            arrival = Arrival(client, visit.local, visit.from_page, asked.protocol)
             authorize(devices, ask, arrival)
         devices.seen(ask)
         issued: dict[str, Any] = {}

@@ -17,12 +17,11 @@ _SYSTEMS = {"ipados": "ios", "darwin": "macos"}
 
 
 class Arrival(NamedTuple):
-    """How a device has come: from this machine or not, from a page or not, let in by which kind of secret."""
+    """How a device has come: from this machine or not, from a page or not."""
 
     client: ClientInfo
     local: bool
     from_page: bool
-    method: str
     protocol: int
 
 
@@ -41,7 +40,8 @@ def authorize(devices: Devices, ask: Ask, arrival: Arrival) -> None:
         quiet = False  # a machine that carries out orders: what more it may do is a person's decision
     if not allowed(ask.role, ask.scopes, ask.scopes):
         quiet = False  # scopes of another role
-    for_a_person = [reason for reason in reasons if not quiet or not _goes_without_saying(reason, arrival)]
+    known_app = client.is_app and not arrival.from_page
+    for_a_person = [reason for reason in reasons if not quiet or (reason == "metadata-upgrade" and not known_app)]
     if not for_a_person:
         devices.pair(ask)
         return
@@ -77,14 +77,6 @@ def _changed(device: Device, ask: Ask, client: ClientInfo) -> bool:
         before, now = _system(before), _system(now)
     family = _plain(device.device_family)
     return bool(before and before != now) or bool(family and family != _plain(ask.device_family))
-
-
-def _goes_without_saying(reason: str, arrival: Arrival) -> bool:
-    if reason == "metadata-upgrade":
-        return not arrival.from_page and arrival.client.is_app
-    if reason == "scope-upgrade":
-        return arrival.method in {"none", "token", "password"}
-    return True
 
 
 def _plain(text: str | None) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
+from ..records import NamedTuple
 from .caller import Caller
 
 __all__ = ["API_SCOPES", "NAMED_SCOPES", "OPERATOR_SCOPES", "SCOPES", "Key", "Rate"]

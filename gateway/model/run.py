@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
+from ..records import NamedTuple
 from .caller import OPERATOR, Caller
 from .chat import ChatRequest, Message, ToolCall
 
 __all__ = [
     "INSTRUCTIONS",
+    "MOST_TOKENS",
     "NO_USAGE",
     "Answer",
     "FinishReason",
@@ -161,8 +163,22 @@ class Usage(NamedTuple):
             _sum(self.reasoning_tokens, other.reasoning_tokens),
         )
 
+    @property
+    def plausible(self) -> Usage:
+        """The same, with counts that an agent or a provider can have meant: none below 0 or above `MOST_TOKENS`."""
+        prompt, completion, cached, reasoning = self
+        return Usage(
+            _bounded(prompt), _bounded(completion), cached and _bounded(cached), reasoning and _bounded(reasoning)
+        )
+
 
 NO_USAGE = Usage(0, 0)
+MOST_TOKENS = 10**12
+"""Of one run: far above what a model could read in a lifetime, and sums of millions of runs still fit into 64 bits."""
+
+
+def _bounded(count: int) -> int:
+    return min(max(count, 0), MOST_TOKENS)
 
 
 def _sum(one: int | None, other: int | None) -> int | None:

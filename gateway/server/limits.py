@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import NamedTuple
 
 from ..addresses import network_of
 from ..model.http import Peer
+from ..records import NamedTuple
 from ..wire.http1 import Http1Limits
 
 __all__ = ["SPARE_FILES", "Admission", "Limits", "within_files"]

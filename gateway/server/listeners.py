@@ -6,9 +6,10 @@ import socket
 from asyncio import AbstractEventLoop, AbstractServer, BaseEventLoop, BaseProtocol, Server, get_running_loop, sleep
 from collections.abc import Callable
 from contextlib import suppress
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 from ..errors import ConfigError
+from ..records import NamedTuple
 
 __all__ = [
     "SOCKET_MODE",

@@ -5,11 +5,12 @@ from __future__ import annotations
 from asyncio import AbstractEventLoop, Task
 from collections.abc import Callable
 from time import gmtime
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 from ..deadlines import Deadlines
 from ..model.http import NO_ANSWER, Malformed, Peer, RequestHead
 from ..ports import Handler, Ids, Link, Refusal
+from ..records import NamedTuple
 from ..wire.response import ResponseWriter
 from .cuts import Cuts
 from .limits import Admission, Limits, within_files

@@ -9,10 +9,10 @@ of them holds many of the others.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from ..model.chat import Image, Message
 from ..model.session import Turn
+from ..records import NamedTuple
 
 __all__ = [
     "Bounds",

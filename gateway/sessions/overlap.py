@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..model.chat import Image, Message, ToolCall
 from ..model.run import INSTRUCTIONS
 from ..model.session import Turn
+from ..records import NamedTuple
 from .history import Bounds, recent
 
 __all__ = ["Addition", "addition"]

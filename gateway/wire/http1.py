@@ -8,10 +8,11 @@ and its events do not depend on how the bytes were cut (but for the cuts between
 from __future__ import annotations
 
 from enum import Enum, auto
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from ..errors import MisuseError
 from ..model.http import NO_ANSWER, BodyChunk, BodyEnd, BodyEvent, Headers, Malformed, RequestHead
+from ..records import NamedTuple
 from .chunked import Chunked
 from .grammar import CONTENT_LENGTH
 from .heads import HeadScanner, request_head, with_content_length

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,11 +15,12 @@ from gateway.agents.registry import AgentEntry, Registry
 from gateway.agents.run import Runs
 from gateway.model.caller import OPERATOR, Caller
 from gateway.model.chat import ChatRequest, Message, ToolCall
-from gateway.model.run import RunDone, RunEvent, RunFailed, RunInput, Step, ToolCallDelta
+from gateway.model.run import MOST_TOKENS, RunDone, RunEvent, RunFailed, RunInput, Step, ToolCallDelta, Usage
 from gateway.ports import Agent
 from gateway.sessions.history import messages_of
 from gateway.sessions.keys import scoped
 from gateway.sessions.lanes import Lanes
+from gateway.sessions.sqlite import SqliteStore
 from gateway.sessions.store import MemoryStore
 
 INTERRUPTED = RunFailed("the run was ended for a newer one, or by request", "interrupted", 410)
@@ -90,6 +92,32 @@ def test_what_is_resent_is_not_kept_twice() -> None:
         assert talk.seen[4].history == ()
         assert talk.seen[4].request.messages == (user("x"), answer("y"), user("z"))
         assert await talk.transcript() == "x y z a5"
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("told", "kept"),
+    [
+        (Usage(3, 4, 1, 2), Usage(3, 4, 1, 2)),
+        (Usage(-1, 10**30, -5, 2**63), Usage(0, MOST_TOKENS, 0, MOST_TOKENS)),
+        (Usage(1, 2), Usage(1, 2)),
+    ],
+)
+def test_counts_that_nobody_can_have_meant_are_not_kept(told: Usage, kept: Usage, tmp_path: Path) -> None:
+    async def main() -> None:
+        async def agent(run: RunInput) -> AsyncIterator[RunEvent]:
+            yield "hi"
+            yield told
+
+        store = SqliteStore(str(tmp_path / "sessions.sqlite3"))
+        registry = Registry([AgentEntry("main", agent)])
+        runs = Runs(registry, Conversations(store, Lanes(), lambda: 0.0))
+        request = ChatRequest((user("u"),))
+        ending = (await runs.answer(RunInput("r", "main", "k", request))).ending
+        assert isinstance(ending, RunDone)
+        assert (await store.load("k")).turns[0].usage == kept
+        await store.aclose()
 
     asyncio.run(main())
 

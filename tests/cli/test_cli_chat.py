@@ -181,7 +181,9 @@ ENDS = [
 def test_how_a_run_ends(end: dict[str, Any], shown: str, note: str, code: int) -> None:
     def script(wire: Wire) -> None:
         open_session(wire)
-        tell(wire, said(wire), "so far", **end)
+        run = said(wire)
+        tell(wire, run, "so far", **end)
+        tell(wire, run, "so far", end="error", errorMessage="told again")
         wire.connection.recv()
 
     with scripted(script) as gateway:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from judging import NONCE, Bench, matches, rows
 
-from gateway.control import proof
+from gateway.control import connect, proof
 from gateway.control.connect import ConnectRefusedError
 
 ROWS = rows("handshake.jsonl")
@@ -71,6 +71,25 @@ def test_a_proof_is_good_for_one_connection() -> None:
             await bench.judge({"device": {"with": {"nonce": NONCE[::-1]}}})
 
     asyncio.run(test())
+
+
+def test_a_token_that_is_revoked_while_its_proof_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    row: dict[str, Any] = {
+        "paired": {"role": "operator", "scopes": ["operator.read"]},
+        "connect": {"auth": {"token": None, "deviceToken": "DEVICE_TOKEN"}},
+        "device": {},
+    }
+    bench = Bench(row)
+    told = asyncio.run(bench.judge(row))
+    assert bench.connects.recalls(told)
+
+    def revoke(*_: object) -> None:
+        bench.devices.revoke(bench.device.id, "operator", ("operator.admin",))
+
+    monkeypatch.setattr(connect, "check_signature", revoke)
+    with pytest.raises(ConnectRefusedError, match="device token mismatch"):
+        asyncio.run(bench.judge(row))
+    assert not bench.connects.recalls(told), "whoever slipped in is found with the next tick"
 
 
 def test_no_signature_is_computed_for_who_has_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ PACKAGE = ROOT / "gateway"
 
 RANK = {
     "errors": 0,
+    "records": 0,
     "model": 1,
     "addresses": 1,
     "json_limits": 1,
@@ -206,11 +207,15 @@ def test_no_import_in_a_function() -> None:
 
 
 def test_no_type_checking_guard() -> None:
+    """Around imports of our own; what mypy is to see of the standard library's makes no cycle."""
     wrong = [
-        f"gateway/{path.relative_to(PACKAGE)}:{node.lineno}"
+        f"gateway/{path.relative_to(PACKAGE)}:{one.lineno}"
         for path in FILES
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if (isinstance(node, ast.Name) and node.id == "TYPE_CHECKING")
-        or (isinstance(node, ast.Attribute) and node.attr == "TYPE_CHECKING")
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+        for part in node.body
+        for one in ast.walk(part)
+        if (isinstance(one, ast.ImportFrom) and one.level)
+        or (isinstance(one, ast.Import) and "gateway" in ast.dump(one))
     ]
     assert not wrong, f"{wrong}: a guard hides an import cycle; move the shared type down into model or ports"

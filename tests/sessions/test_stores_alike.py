@@ -29,7 +29,7 @@ SESSIONS = 4
 IDLE = 100.0
 AGENTS = st.sampled_from(["", "main", "other"])
 MODELS = st.none() | TEXTS.filter(bool)
-USAGES = st.builds(Usage, COUNTS, COUNTS, st.none() | COUNTS)
+USAGES = st.builds(Usage, COUNTS, COUNTS, st.none() | COUNTS, st.none() | COUNTS)
 SETTINGS = st.dictionaries(st.sampled_from(["label", "level"]), st.none() | TEXTS)
 
 

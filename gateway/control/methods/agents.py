@@ -6,12 +6,13 @@ from typing import Any
 
 from ...agents.registry import AgentEntry
 from ...agents.slash import COMMANDS, SCOPE, CommandInfo
+from ...model.caller import Caller
 from ..method import READ, Call, Method
 from ..problem import INVALID_REQUEST, RpcError
 from ..services import Services
 from ..sessions import MAIN, locate
 
-__all__ = ["methods"]
+__all__ = ["commands_of", "methods"]
 
 
 class _AgentsMethods:
@@ -57,9 +58,15 @@ class _AgentsMethods:
         services, params = self._services, call.params
         if "agentId" in params:
             services.roster.find(call.caller, params["agentId"], "commands.list")
-        on = services.config.session.slash_commands and call.caller.may(SCOPE) and params.get("scope") != "native"
-        arguments = params.get("includeArgs", True)
-        return {"commands": [_command(command, arguments=arguments) for command in (COMMANDS if on else ())]}
+        if params.get("scope") == "native":
+            return {"commands": []}
+        return {"commands": commands_of(services, call.caller, arguments=params.get("includeArgs", True))}
+
+
+def commands_of(services: Services, caller: Caller, *, arguments: bool = True) -> list[dict[str, Any]]:
+    """What the gateway answers itself, where that is on and the caller may."""
+    on = services.config.session.slash_commands and caller.may(SCOPE)
+    return [_command(command, arguments=arguments) for command in (COMMANDS if on else ())]
 
 
 def _command(command: CommandInfo, *, arguments: bool) -> dict[str, Any]:

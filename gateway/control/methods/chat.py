@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...model.caller import Caller
 from ...model.chat import Message
 from ...model.run import uuid_of
 from ...model.session import Session, Turn
@@ -17,6 +18,7 @@ from ..sending import Sending, standing
 from ..services import Services
 from ..sessions import Place, locate
 from ..transcript import MARK, bounded, cut, rows_of
+from .agents import commands_of
 
 __all__ = ["methods"]
 
@@ -123,17 +125,19 @@ class _ChatMethods:
             raise RpcError(INVALID_REQUEST, "sessions have no short ids here: name one with sessionKey")
         answer = await self.history(call)
         place = await locate(self._services, call.caller, call.params["sessionKey"], call.params.get("agentId"))
-        return {**answer, "metadata": self._about(place)}
+        return {**answer, "metadata": self._about(place, call.caller)}
 
     async def metadata(self, call: Call) -> dict[str, Any]:
-        """What answers in a chat."""
+        """What can answer in a chat, and which commands it knows."""
         params = call.params
         caller = call.caller
         place = await locate(self._services, caller, params.get("sessionKey", "main"), params.get("agentId"))
-        return self._about(place)
+        return self._about(place, caller)
 
-    def _about(self, place: Place) -> dict[str, Any]:
-        return {"agentId": place.agent_id, **self._rows.resolved(place.agent_id, place.info), "commands": []}
+    def _about(self, place: Place, caller: Caller) -> dict[str, Any]:
+        roster = self._services.roster
+        models = [roster.row(name, tags) for name, tags in roster.models(caller, place.agent_id).items()]
+        return {"agentId": place.agent_id, "models": models, "commands": commands_of(self._services, caller)}
 
     async def inject(self, call: Call) -> dict[str, Any]:
         """Add what no run said to a session."""

@@ -1,0 +1,68 @@
+"""Named tuples of our own making are what `typing` makes."""
+
+from __future__ import annotations
+
+import pickle
+from typing import NamedTuple as Original
+from typing import get_type_hints
+
+import pytest
+
+from gateway.records import NamedTuple
+
+
+class Ours(NamedTuple):
+    """What it is."""
+
+    one: int
+    other: str = "x"
+    """A member."""
+
+    @property
+    def both(self) -> str:
+        return f"{self.one}{self.other}"
+
+    def more(self) -> Ours:
+        return self._replace(one=self.one + 1)
+
+
+class Theirs(Original):
+    """What it is."""
+
+    one: int
+    other: str = "x"
+    """A member."""
+
+    @property
+    def both(self) -> str:
+        return f"{self.one}{self.other}"
+
+    def more(self) -> Theirs:
+        return self._replace(one=self.one + 1)
+
+
+def test_the_class_is_the_same() -> None:
+    names = ("__doc__", "__module__", "__slots__", "__match_args__", "_fields", "_field_defaults", "__bases__")
+    for name in names:
+        assert getattr(Ours, name) == getattr(Theirs, name), name
+    assert Ours.__qualname__ == Ours.__name__ == "Ours"
+    assert get_type_hints(Ours) == get_type_hints(Theirs) == {"one": int, "other": str}
+    missing = set(dir(Theirs)) - set(dir(Ours)) - {"__orig_bases__"}
+    assert not missing
+
+
+def test_what_is_made_of_it_is_the_same() -> None:
+    ours, theirs = Ours(1), Theirs(1)
+    assert (*ours,) == (*theirs,) == (1, "x")
+    assert (ours.both, (*ours.more(),), hash(ours)) == (theirs.both, (*theirs.more(),), hash(theirs))
+    assert repr(ours) == repr(theirs).replace("Theirs", "Ours")
+    assert isinstance(pickle.loads(pickle.dumps(ours)), Ours)
+    match ours:
+        case Ours(one, other):
+            assert (one, other) == (1, "x")
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'one'"):
+        Ours(other="y")  # type: ignore[call-arg]  # which is what is tried
+    with pytest.raises(AttributeError):
+        ours.one = 2  # type: ignore[misc]  # which is what is tried
+    with pytest.raises(AttributeError):
+        ours.new = 2  # type: ignore[attr-defined]  # which is what is tried
