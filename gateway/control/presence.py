@@ -83,7 +83,9 @@ class Presence:
             self._rows = rows  # each who comes is told of all: what stays as it is need not be made again
             self._forget(now)
             if self._beacons:
-                found = sorted((*found, *self._beacons.values()), key=lambda entry: -entry["ts"])[: LISTED - 1]
+                found = sorted((*reversed(self._beacons.values()), *found), key=lambda entry: -entry["ts"])[
+                    : LISTED - 1
+                ]
         return [self._own | {"ts": now}, *found]
 
     def beacon(self, given: Mapping[str, Any]) -> None:
