@@ -33,6 +33,9 @@ class Depot(Protocol):
     def catch_up(self, client: Client) -> None:
         """Give a client the events that it has not got yet."""
 
+    def moved(self) -> None:
+        """A client follows other sessions than before."""
+
 
 class Audience(NamedTuple):
     """Clients of whom each sees what the others see.  `topics` are the sessions that they follow; None: all."""
@@ -86,6 +89,7 @@ class Client:
     def _move(self, topics: frozenset[str] | None) -> None:
         self._depot.catch_up(self)  # what came before is seen as it was to be then
         self.audience = self.audience._replace(topics=topics)
+        self._depot.moved()
 
     def send(self, payload: bytes) -> None:
         """Send one message, after the events that came before it.  Never waits."""

@@ -93,7 +93,7 @@ class Feed:
     def changed(self, key: str, reason: str, info: SessionInfo | None = None, **more: Any) -> None:
         """Something about a session is another: `reason` in a word."""
         self._services.health.touched()
-        if not self._followed(key):
+        if not self._hub.followed(key):
             return
         self._changes.append(_Change(key, {"reason": reason, **more, "ts": self._services.now()}, info))
         if self._teller is None:
@@ -125,7 +125,7 @@ class Feed:
         self._hub.broadcast("sessions.changed", payload, scope=READ, about=change.key, topic=True)
 
     def _tell_message(self, key: str, agent_id: str, row: dict[str, Any], info: SessionInfo | None = None) -> None:
-        if not self._followed(key):
+        if not self._hub.followed(key):
             return
         row = cut(row, None)
         mark = row[MARK]
@@ -136,6 +136,3 @@ class Feed:
         if info is not None:
             payload["session"] = self._rows.row(info, OPERATOR)
         self._hub.broadcast("session.message", payload, scope=READ, about=key, topic=True)
-
-    def _followed(self, key: str) -> bool:
-        return any(client.audience.topics is None or key in client.audience.topics for client in self._hub.clients)

@@ -92,6 +92,7 @@ class Hub:
         self.slow_share = 0.0
         """The part of the clients who could not take all of them."""
         self._loop = loop
+        self._topics: set[frozenset[str] | None] | None = None
         self._log: list[_Entry] = []
         self._base = 0  # number of the first entry of the log
         self._rest: Iterator[Client] | None = None  # of the pass under way, who has not got its events
@@ -117,11 +118,23 @@ class Hub:
         """From now on it is told."""
         client.at = self.end
         self.clients[client] = None
+        self.moved()
 
     def remove(self, client: Client) -> None:
         """Tell it no more."""
         self.clients.pop(client, None)
+        self.moved()
         client.drop()
+
+    def moved(self) -> None:
+        """See `Depot.moved`."""
+        self._topics = None
+
+    def followed(self, topic: str) -> bool:
+        """Whether anybody follows a session: else nobody need find out what could be told of it."""
+        if self._topics is None:  # many clients follow the same
+            self._topics = {client.audience.topics for client in self.clients}
+        return any(topics is None or topic in topics for topics in self._topics)
 
     def broadcast(
         self,

@@ -77,7 +77,7 @@ def decode(payload: bytes, images: Sequence[bytes], run_id: str, at: float) -> T
         agent, model, finish = document.get("agent", ""), document.get("model"), document.get("finish", "stop")
         if not isinstance(agent, str) or not isinstance(model, str | None) or not isinstance(finish, str):
             raise TypeError("text was expected")
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError, OverflowError) as error:
         raise UnreadableError(f"a turn is damaged ({type(error).__name__})") from error
     return Turn(run_id, asked, answered, at, began, first, agent, model, usage, finish)
 

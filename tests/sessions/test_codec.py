@@ -10,17 +10,25 @@ from hypothesis import strategies as st
 from sessions_data import MESSAGES, TEXTS
 
 from gateway.model.chat import Image, Message, ToolCall
+from gateway.model.run import Usage
 from gateway.model.session import Turn
 from gateway.sessions.codec import UnreadableError, decode, encode
 
 PICTURE = Image("image/png", b"\x89PNG", "low")
 
 
-@given(MESSAGES, MESSAGES, TEXTS, st.floats(0, 1e12))
-def test_there_and_back(asked: tuple[Message, ...], answered: tuple[Message, ...], run_id: str, at: float) -> None:
-    turn = Turn(run_id, asked, answered, at)
+TIMES = st.floats(0, 1e12)
+COUNTS = st.integers(0, 10**9)
+USAGES = st.builds(Usage, COUNTS, COUNTS, st.none() | COUNTS, st.none() | COUNTS)
+
+
+@given(
+    st.builds(Turn, TEXTS, MESSAGES, MESSAGES, TIMES, TIMES, COUNTS, TEXTS, st.none() | TEXTS, USAGES, TEXTS)
+    | st.builds(Turn, TEXTS, MESSAGES, MESSAGES)
+)
+def test_there_and_back(turn: Turn) -> None:
     coded = encode(turn)
-    assert decode(coded.payload, coded.images, run_id, at) == turn
+    assert decode(coded.payload, coded.images, turn.run_id, turn.at) == turn
     assert coded.size >= len(coded.payload)
 
 
@@ -57,6 +65,10 @@ def test_how_it_looks() -> None:
 @pytest.mark.parametrize(
     "payload",
     [
+        b'{"v":1,"asked":[],"answered":[],"usage":1}', b'{"v":1,"asked":[],"answered":[],"usage":[1]}',
+        b'{"v":1,"asked":[],"answered":[],"usage":["1",2]}', b'{"v":1,"asked":[],"answered":[],"began":"x"}',
+        b'{"v":1,"asked":[],"answered":[],"first":1e999}', b'{"v":1,"asked":[],"answered":[],"agent":1}',
+        b'{"v":1,"asked":[],"answered":[],"model":1}', b'{"v":1,"asked":[],"answered":[],"finish":null}',
         b"", b"{", b"[]", b"null", b"1", b"{}", b'{"v":1}', b'{"v":1,"asked":[],"answered":1}', b"\xff",
         b'{"v":1,"asked":[{}],"answered":[]}', b'{"v":1,"asked":[1],"answered":[]}', b"[" * 100_000,
         b'{"v":1,"asked":[{"role":"user","text":1}],"answered":[]}',

@@ -102,7 +102,8 @@ class _SessionMethods:
         if (titled or last) and info.turns:
             said = list(rows_of((await self._services.store.load(info.key)).turns))
             texts = [(one["role"], text) for one in said if (text := _text(one))]
-            if titled and (title := next((text for role, text in texts if role == "user"), None)):
+            asked = next((text for role, text in texts if role == "user"), None)
+            if titled and (title := row.get("displayName") or asked):
                 row["derivedTitle"] = _short(title, TITLE_CHARACTERS)
             if last and texts:
                 row["lastMessagePreview"] = _short(texts[-1][1], PREVIEW_CHARACTERS)
