@@ -390,7 +390,7 @@ class Gateway:
             self._control = control(
                 self._assembly, self.runs, self._conversations, self._guard,
                 config=self.config, clock=self._clock, ids=self._ids, since=self._since, environ=self._environ,
-                source=self._source, reload=self.reload, logs=self._logs,
+                source=self._source, reload=self.reload, logs=self._logs, starting=lambda: self._state == "starting",
             )  # fmt: skip
             if self._extensions is not None:
                 self._extensions.attach(self._control)

@@ -74,6 +74,7 @@ def control(
     source: Callable[[], ConfigSource] | None = None,
     reload: Callable[[Config, Mapping[str, str]], Sequence[str]] | None = None,
     logs: LogRing | None = None,
+    starting: Callable[[], bool] = lambda: False,
 ) -> Control:
     """The protocol of a gateway.  From now on its runs are watched.  To be called in its event loop."""
     loop = asyncio.get_running_loop()
@@ -113,7 +114,7 @@ def control(
     families += [devices.methods(services, paired), _talk(services, loop)]
     methods = [of_protocol(method) for family in families for method in family]
     connects = _connects(guard, paired, config, environ, services.now)
-    return Control(services, connects, methods, loop)
+    return Control(services, connects, methods, loop, starting)
 
 
 def _talk(services: Services, loop: asyncio.AbstractEventLoop) -> list[Method]:

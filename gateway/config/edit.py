@@ -28,6 +28,8 @@ _REST_OF_LINE = r"[ \t]*+(?:/\*(?:[^*\n\r]|\*(?!/))*+\*/[ \t]*+)*+(?://[^\n\r\u2
 _LINE_END = r"\r\n|\n|\r"
 _BLANK_RUN = r"[ \t]*+"
 _BLANKS = " \t"
+# Not all that Python strips: a control character belongs to its comment.
+_SPACES = "\t\n\v\f\r \u00a0\u2028\u2029\ufeff"
 
 
 class _New(NamedTuple):
@@ -178,7 +180,7 @@ class _Editor:
         texts = [style.member(new.name, new.value, outer + style.indent) for new in plan if isinstance(new, _New)]
         comma = "," if style.trailing_comma else ""
         inside = src[mark.value + 1 : mark.end - 1]
-        place = mark.value + 1 + len(inside.rstrip())
+        place = mark.value + 1 + len(inside.rstrip(_SPACES))
         after = "" if re.search(r"[\n\r]", src[place : mark.end]) else style.newline + outer
         self._pieces.append((place, place, between + f",{between}".join(texts) + comma + after))
 

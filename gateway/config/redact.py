@@ -249,14 +249,16 @@ def _redacted_comments(src: str, document: Document) -> list[tuple[int, int, str
 
 
 def _redact_comment(text: str, secrets: list[str]) -> str:
+    end = len(text) - 2 if text.startswith("/*") else len(text)  # what ends it is no part of a secret
+    body = text[2:end]
     for secret in secrets:
-        text = text.replace(secret, REDACTED)
+        body = body.replace(secret, REDACTED)
 
     def hide(match: re.Match[str]) -> str:
         is_secret = re.search(_HIDDEN_KEY, match["key"]) and not re.fullmatch(_REFERENCE, match["value"])
         return f"{match['key']}{match['between']}{REDACTED}" if is_secret else match[0]
 
-    return re.sub(_ASSIGNMENT, hide, text)
+    return f"{text[:2]}{re.sub(_ASSIGNMENT, hide, body)}{text[end:]}"
 
 
 def _has_twins(mark: Mark) -> bool:

@@ -49,6 +49,9 @@ class House(Protocol):
     @property
     def methods(self) -> Mapping[str, Method]: ...
 
+    def require_ready(self) -> None:
+        """Raises ConnectRefusedError (UNAVAILABLE) while the gateway starts."""
+
     def challenge(self) -> tuple[str, int]:
         """A nonce, and the time in milliseconds since the epoch."""
 
@@ -137,6 +140,7 @@ class Connection:
         try:
             if request.method != "connect":
                 raise RpcError(INVALID_REQUEST, "invalid handshake: first request must be connect")
+            house.require_ready()
             head, peer = self._exchange.head, self._exchange.peer
             welcome = await house.connects.judge(request.params, Visit(head, peer, self._nonce, self._challenged_at))
         except RpcError as error:

@@ -48,13 +48,13 @@ class Feed:
         self._hub: Hub = services.hub
         self._rows = rows
         self._loop = loop
-        self._open: dict[str, dict[str, list[dict[str, Any]]]] = {}  # by session and run: rows that are not kept yet
+        self._open: dict[str, tuple[str, list[dict[str, Any]]]] = {}  # by run: its session, and rows not kept yet
         self._changes: deque[_Change] = deque(maxlen=WAITING)
         self._teller: Task[None] | None = None
 
     def pending(self, key: str) -> list[dict[str, Any]]:
         """The rows of what runs under way were asked: they are kept with their answers."""
-        return [row for rows in self._open.get(key, {}).values() for row in rows]
+        return [row for session, rows in self._open.values() if session == key for row in rows]
 
     # -- what the conversations tell
 
@@ -62,13 +62,13 @@ class Feed:
         """See `conversation.Scribe.began`."""
         key = run.session_key
         rows = list(asked_rows(run.run_id, asked, first, self._services.now()))
-        self._open.setdefault(key, {})[run.run_id] = rows
+        self._open[run.run_id] = (key, rows)
         for row in rows:
             self._tell_message(key, run.agent_id, row)
 
     def kept(self, info: SessionInfo, turn: Turn) -> None:
         """See `conversation.Scribe.kept`."""
-        told = self._close(info.key, turn.run_id)
+        _, told = self._open.pop(turn.run_id, ("", []))
         agent_id = turn.agent or agent_of(self._services, info.key, info)
         seen = {row[MARK]["id"] for row in told}
         for row in rows_of([turn]):
@@ -79,21 +79,14 @@ class Feed:
 
     def listen(self, record: Record, begins: bool) -> None:
         """A run begins, or is over."""
+        if not begins:
+            self._open.pop(record.run.run_id, None)
         if record.run.session is None:
             return
-        if not begins:
-            self._close(record.key, record.run.run_id)
         failed = isinstance(record.ending, RunFailed) and not record.aborted
         phase = "start" if begins else "error" if failed else "end"
         reason = "agent.run.started" if begins else "agent.run.ended"
         self.changed(record.key, reason, phase=phase, runId=record.run.run_id)
-
-    def _close(self, key: str, run_id: str) -> list[dict[str, Any]]:
-        runs = self._open.get(key, {})
-        rows = runs.pop(run_id, [])
-        if not runs:
-            self._open.pop(key, None)
-        return rows
 
     # -- what is told
 
@@ -128,9 +121,7 @@ class Feed:
         agent_id = agent_of(self._services, change.key, info)
         payload: dict[str, Any] = {"sessionKey": change.key, "agentId": agent_id, **change.more}
         if info is not None:
-            row = self._rows.row(info, OPERATOR)
-            payload = {**row, **payload, "session": row}
-            del payload["key"]
+            payload |= {"sessionId": info.id, "session": self._rows.row(info, OPERATOR)}
         self._hub.broadcast("sessions.changed", payload, scope=READ, about=change.key, topic=True)
 
     def _tell_message(self, key: str, agent_id: str, row: dict[str, Any], info: SessionInfo | None = None) -> None:

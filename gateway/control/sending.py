@@ -63,6 +63,9 @@ class Sending:
             await services.store.configure(place.key, {})
             if (record := services.book.find(run_id, caller.id)) is not None:  # it was asked for twice at once
                 return standing(record)
+        if params.get("queueMode") == "interrupt":
+            for running in services.book.active_in(place.key):
+                services.book.abort(running, "interrupt")
         record = services.book.start(run)
         if 0 < (limit := params.get("timeoutMs") or 0) < LONGEST_MS:
             self._loop.call_later(limit / 1000, services.book.abort, record, "timeout")

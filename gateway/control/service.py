@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from asyncio import AbstractEventLoop, Task, TimerHandle, wait
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from uuid import uuid4
 
@@ -20,6 +20,8 @@ from .connection import MAX_PAYLOAD_BYTES, Connection
 from .events import EVENTS
 from .hub import Hub
 from .method import ADMIN, READ, Method, satisfied, table
+from .problem import UNAVAILABLE
+from .refusals import ConnectRefusedError
 from .scopes import OPERATOR
 from .services import Services
 from .sessions import MAIN
@@ -32,6 +34,8 @@ TICK_SECONDS = 30.0
 """Between two ticks: a client that misses two takes the connection for dead (`policy.tickIntervalMs`)."""
 STRANGERS = 32
 """Connections of one address that have not said yet who they are; the product's number."""
+RETRY_MS = 500
+"""After which a client may come again that came while the gateway started."""
 LAST_ANSWERS_SECONDS = 0.5
 """For the answers to requests when all runs are over: those that are still not there wait for something else."""
 
@@ -41,7 +45,8 @@ _TEXT: Headers = ((b"content-type", b"text/plain; charset=utf-8"),)
 class Control:
     """Serves the WebSockets of one gateway.
 
-    `connects` judges who may come in; `methods` are what clients can ask for.
+    `connects` judges who may come in; `methods` are what clients can ask for; `starting` tells whether the gateway is
+    not ready yet.
     """
 
     def __init__(
@@ -50,8 +55,10 @@ class Control:
         connects: Connects,
         methods: Iterable[Method],
         loop: AbstractEventLoop,
+        starting: Callable[[], bool] = lambda: False,
     ) -> None:
         self.connects = connects
+        self._starting = starting
         self.methods: dict[str, Method] = table(methods)
         self.boot_id = str(uuid4())
         self._services = services
@@ -99,6 +106,19 @@ class Control:
                 self._forget(host)
 
     # -- what a connection needs
+
+    def require_ready(self) -> None:
+        """See `connection.House.require_ready`."""
+        if self._starting():
+            raise ConnectRefusedError(
+                UNAVAILABLE,
+                "gateway starting; retry shortly",
+                details={"reason": "startup-sidecars"},
+                retryable=True,
+                retry_after_ms=RETRY_MS,
+                close_code=1013,
+                close_reason="gateway starting",
+            )
 
     def challenge(self) -> tuple[str, int]:
         """See `connection.House.challenge`."""

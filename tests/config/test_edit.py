@@ -207,6 +207,10 @@ def test_what_is_not_json5_is_refused() -> None:
         edit("[" * (MAX_DEPTH + 1) + "]" * (MAX_DEPTH + 1), {})
 
 
+def test_a_control_character_belongs_to_its_comment() -> None:
+    assert edit("{ // c\x1d\n}", {"a": 1}) == '{ // c\x1d\n  "a": 1\n}'
+
+
 def test_large_arrays_are_not_compared_forever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(edit_module, "MAX_ALIGNED", 8)
     old, new = [1, 2, 3, 4], [9, 1, 2, 3]

@@ -87,3 +87,47 @@ def test_defaults_are_good_values() -> None:
 
     walk(json_schema())
     assert json_schema()["properties"]["gateway"]["properties"]["port"]["default"] == 18789
+
+
+KEYWORDS = frozenset(
+    [
+        "$schema",
+        "title",
+        "description",
+        "default",
+        "const",
+        "required",
+        "additionalProperties",
+        "minimum",
+        "maximum",
+        "minLength",
+        "maxLength",
+        "pattern",
+        "minItems",
+        "maxItems",
+        "uniqueItems",
+        "type",
+        "properties",
+        "items",
+        "enum",
+        "anyOf",
+        "oneOf",
+        "allOf",
+        "not",
+    ]
+)
+"""What the forms of OpenClaw's Control UI know (2026.9.6): of anything else they show nothing at all."""
+
+
+def test_the_products_forms_can_show_it() -> None:
+    left: list[Any] = [json_schema()]
+    while left:
+        schema = left.pop()
+        assert schema.keys() <= KEYWORDS, schema
+        if "anyOf" in schema:
+            assert all(one["type"] in {"string", "object", "array"} for one in schema["anyOf"]), schema
+            continue
+        assert schema["type"] in {"object", "array", "string", "integer", "boolean"}
+        assert (schema["type"] != "array") or "items" in schema
+        left += schema.get("properties", {}).values()
+        left += [schema[name] for name in ("items", "additionalProperties") if isinstance(schema.get(name), dict)]

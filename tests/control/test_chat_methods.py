@@ -145,8 +145,7 @@ def test_rows_are_told_once_and_before_the_end() -> None:
 def test_runs_over_http_are_rows_too() -> None:
     async def test(gateway: Gateway) -> None:
         async with talk(gateway) as client:
-            await client.request("sessions.messages.subscribe", key="foo")  # not there yet: the agent's own
-            await client.request("sessions.subscribe")
+            await client.request("sessions.messages.subscribe", key="foo")  # not there yet
             headers = {"x-openclaw-session-key": "foo"}
             assert (await chat(gateway, "one", headers)).status == 200
             assert (await chat(gateway, "two", headers)).status == 200
@@ -267,6 +266,21 @@ def test_one_run_at_a_time_and_the_waiting_one_can_be_given_up() -> None:
             await client.event("chat", final)
             assert await texts(client) == ["one", "first second"]
             assert [text_of(row["message"]) for row in client.seen("session.message")] == ["one", "first second"]
+
+    gated(test)
+
+
+def test_one_that_does_not_wait() -> None:
+    async def test(gateway: Gateway, gate: Gate) -> None:
+        async with talk(gateway) as client:
+            await client.request("chat.send", sessionKey="main", message="one", idempotencyKey="k1")
+            await client.event("chat")
+            sent = {"sessionKey": "main", "message": "two", "idempotencyKey": "k2"}
+            await client.request("chat.send", sent, queueMode="interrupt")
+            aborted = await client.event("chat", lambda payload: payload["state"] == "aborted")
+            assert (aborted["runId"], aborted["stopReason"]) == ("k1", "interrupt")
+            gate.open.set()
+            assert (await client.event("chat", final))["runId"] == "k2"
 
     gated(test)
 

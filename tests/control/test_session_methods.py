@@ -229,7 +229,7 @@ def test_patches() -> None:
             patched = await client.request("sessions.patch", key="a", label="one", verboseLevel="on")
             assert (patched["ok"], patched["key"], patched["entry"]["label"]) == (True, "agent:main:a", "one")
             change = await client.event("sessions.changed", lambda payload: payload["reason"] == "patch")
-            assert (change["label"], change["session"]["verboseLevel"]) == ("one", "on")
+            assert (change["session"]["label"], change["session"]["verboseLevel"]) == ("one", "on")
             await client.request("sessions.patch", key="a", label="one")
             assert await refused(client, "sessions.patch", key="b", label="one") == "label already in use: one"
             await client.request("sessions.patch", key="a", label=None, pinned=True)

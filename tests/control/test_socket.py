@@ -233,6 +233,24 @@ def test_a_drain_says_goodbye_and_waits_for_runs() -> None:
     serving(test, agents={"main": slow})
 
 
+def test_a_gateway_that_starts_says_so() -> None:
+    async def test(gateway: Gateway) -> None:
+        gateway._state = "starting"  # one of its listeners is open, the next is not
+        async with dial(gateway) as client:
+            with pytest.raises(RefusedError) as caught:
+                await client.request("connect", params_of())
+            assert caught.value.error == {
+                "code": "UNAVAILABLE", "message": "gateway starting; retry shortly", "retryable": True,
+                "retryAfterMs": 500, "details": {"reason": "startup-sidecars"},
+            }  # fmt: skip
+            assert await client.over() == (1013, "gateway starting")
+        gateway._state = "started"
+        async with talk(gateway) as client:
+            assert (await client.request("health"))["ok"]
+
+    serving(test, agents={"main": echo})
+
+
 def test_numbers_of_events_go_up_by_one() -> None:
     async def test(gateway: Gateway) -> None:
         async with talk(gateway) as early:

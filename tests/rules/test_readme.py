@@ -291,6 +291,27 @@ def test_the_sessions_example(example: tuple[Launch, Running, Path], tmp_path: P
     ]
 
 
+def test_talking_to_a_running_gateway(example: tuple[Launch, Running, Path], tmp_path: Path) -> None:
+    config = {"gateway": {"port": example[1].port, "auth": {"token": "s3cret"}}}
+    (tmp_path / "gateway.json5").write_text(json.dumps(config), encoding="utf-8")
+    env = environment(tmp_path, {"GATEWAY_CONFIG_PATH": str(tmp_path / "gateway.json5"), "PYTHONPATH": str(ROOT)})
+    shown = []
+    for line in block("bash", "gateway health\n").splitlines():
+        command = re.sub(r"(^|\| )gateway ", rf"\1{sys.executable} -m gateway ", line)
+        done = subprocess.run(
+            ["/bin/sh", "-c", command], capture_output=True, text=True, timeout=30, check=False, cwd=tmp_path, env=env
+        )
+        assert done.returncode == 0, f"{line}: {done.stderr}"
+        shown.append(done.stdout)
+    health, agent, history, status, logs, chat = shown
+    assert health.startswith("ok: answered in ")
+    assert "- text: Echo: hi\n" in agent
+    assert json.loads(history)["messages"] == []
+    assert status.startswith("gateway ")
+    assert "listening on" in logs
+    assert chat == "Echo: hi\n"
+
+
 def test_the_commands(launch: Launch) -> None:
     rows = re.findall(r"^\| `gateway (.*?)` \|", section("Commands"), re.MULTILINE)
     shown = {row.split()[0]: set(re.findall(r"--[\w-]+", row)) for row in rows}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from asyncio import sleep
 from collections.abc import Mapping
 from typing import Any
 
 from ...model.caller import Caller
 from ...model.session import SessionInfo
-from ...sessions.keys import bare, owns
+from ...sessions.keys import bare, owns, scoped
 from ..method import READ, Call, Method
 from ..problem import INVALID_REQUEST, RpcError
 from ..rows import Rows
@@ -20,6 +21,8 @@ __all__ = ["methods"]
 LISTED = 100
 MOST_LISTED = 1_000
 """Rows of a list: where nothing is said, and at most; the rest is asked for with `offset`."""
+SLICE = 500
+"""Sessions that are looked at in one turn of the loop: a millisecond."""
 PREVIEWED = 64
 PREVIEW_ITEMS = 12
 PREVIEW_CHARACTERS = 240
@@ -34,14 +37,14 @@ class _SessionMethods:
         self._services = services
         self._rows = rows
 
-    async def list(self, call: Call) -> dict[str, Any]:
+    async def index(self, call: Call) -> dict[str, Any]:
         """Some of the sessions, the last used first."""
         params = call.params
         caller = call.caller
         services = self._services
-        found = [info for info in await services.store.sessions() if self._wanted(info, params, caller)]
+        found = await self._found(params, caller)
         if params.get("sortBy") is None:
-            found.sort(key=lambda info: not info.settings.get("pinned", False))
+            found = sorted(found, key=lambda info: not info.settings.get("pinned", False))
         limit = min(params.get("limit", LISTED), MOST_LISTED)
         offset = params.get("offset", 0)
         page = found[offset : offset + limit]
@@ -59,6 +62,16 @@ class _SessionMethods:
         if more:
             answer["nextOffset"] = offset + len(page)
         return answer
+
+    async def _found(self, params: Mapping[str, Any], caller: Caller) -> list[SessionInfo]:
+        """The sessions that are asked for; others get their turn while they are looked through."""
+        found = []
+        for number, info in enumerate(await self._services.store.sessions(), 1):
+            if self._wanted(info, params, caller):
+                found.append(info)
+            if number % SLICE == 0:
+                await sleep(0)
+        return found
 
     def _wanted(self, info: SessionInfo, params: Mapping[str, Any], caller: Caller) -> bool:
         settings = info.settings
@@ -105,24 +118,26 @@ class _SessionMethods:
     async def subscribe(self, call: Call) -> dict[str, Any]:
         """Be told of all sessions; with parameters of a list, the list, too."""
         call.client.follow()
-        return {"subscribed": True, **({"list": await self.list(call)} if call.params else {})}
+        return {"subscribed": True, **({"list": await self.index(call)} if call.params else {})}
 
     async def follow(self, call: Call) -> dict[str, Any]:
         """Be told what is said in a session."""
-        key = await self._key(call)
-        call.client.follow(key)
-        return {"subscribed": True, "key": bare(call.caller.id, key)}
+        keys = await self._keys(call)
+        call.client.follow(*keys)
+        return {"subscribed": True, "key": bare(call.caller.id, keys[0])}
 
     async def unfollow(self, call: Call) -> dict[str, Any]:
         """Be told no more of it."""
-        key = await self._key(call)
-        call.client.unfollow(key)
-        return {"subscribed": False, "key": bare(call.caller.id, key)}
+        keys = await self._keys(call)
+        call.client.unfollow(*keys)
+        return {"subscribed": False, "key": bare(call.caller.id, keys[0])}
 
-    async def _key(self, call: Call) -> str:
+    async def _keys(self, call: Call) -> tuple[str, ...]:
+        """The session that is meant; where there is none yet, also that which an HTTP client may begin by this name."""
         params = call.params
-        caller = call.caller
-        return (await locate(self._services, caller, params["key"], params.get("agentId"), param="key")).key
+        place = await locate(self._services, call.caller, params["key"], params.get("agentId"), param="key")
+        exact = scoped(call.caller.id, params["key"].strip())
+        return (place.key,) if place.info is not None or exact == place.key else (place.key, exact)
 
     async def preview(self, call: Call) -> dict[str, Any]:
         """The last messages of some sessions."""
@@ -162,9 +177,7 @@ class _SessionMethods:
         else:
             scope = {member: params[member] for member in ("agentId", "spawnedBy") if member in params}
             found = [
-                info
-                for info in await self._services.store.sessions()
-                if self._wanted(info, {**scope, "archived": "all"}, caller) and _means(info, name, wanted)
+                info for info in await self._found({**scope, "archived": "all"}, caller) if _means(info, name, wanted)
             ]
         if len(found) > 1:
             keys = ", ".join(bare(caller.id, info.key) for info in found[:20])
@@ -199,7 +212,7 @@ def methods(services: Services, rows: Rows) -> list[Method]:
     """Those of this file."""
     made = _SessionMethods(services, rows)
     return [
-        Method("sessions.list", READ, made.list),
+        Method("sessions.list", READ, made.index),
         Method("sessions.describe", READ, made.describe),
         Method("sessions.subscribe", READ, made.subscribe),
         Method("sessions.messages.subscribe", READ, made.follow),
