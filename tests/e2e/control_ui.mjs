@@ -92,13 +92,14 @@ try {
   await bubbles.getByText("Echo: hello from the page").waitFor();
   tell("reloaded", await count("Echo: hello from the page"), await count(name));
 
-  await page.getByRole("link", { name: "begun-elsewhere" }).first().click();
+  await page.getByRole("link", { name: "from the command line" }).first().click();
   await bubbles.getByText("Echo: from the command line").waitFor();
+  await page.waitForTimeout(1_000); // one fades into the other
   tell("other", await count("Echo: from the command line"), await count("hello from the page"));
   await shot("other");
 
   await page.goto(new URL("/sessions", address).href);
-  await page.getByText("agent:main:explicit:begun-elsewhere").waitFor();
+  await page.getByText("main (explicit)").waitFor();
   tell("list", await page.evaluate(() => document.body.innerText));
   await shot("sessions");
 } catch (error) {
