@@ -219,7 +219,7 @@ def _replaced(raw: str, before: Snapshot, *, keeps_agents: bool) -> str:
     """
     document = _object(raw, "raw")
     stored = before.document
-    wanted = document.value if stored is None else restore(document.value, stored.value)
+    wanted = restore(document.value, {} if stored is None else stored.value)
     if keeps_agents and stored is not None:
         gone = sorted(_agents(stored.value) - _agents(wanted))
         if gone:
