@@ -20,6 +20,9 @@ __all__ = ["add_arguments", "execute"]
 
 Command: TypeAlias = Callable[[SqliteStore, Namespace], Awaitable[int]]
 
+_LISTED = ("key", "id", "agent", "turns", "characters", "created_at", "updated_at", "model")
+"""What --json tells of each session."""
+
 
 def add_arguments(parser: ArgumentParser) -> None:
     """The flags of the command."""
@@ -59,7 +62,7 @@ def execute(options: Namespace) -> int:
 async def _list(store: SqliteStore, options: Namespace) -> int:
     found = await store.sessions()
     if options.json:
-        write(line([info._asdict() for info in found]))
+        write(line([{name: getattr(info, name) for name in _LISTED} for info in found]))
     elif found:
         write("".join(_table(found)))
     else:

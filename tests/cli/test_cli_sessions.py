@@ -92,8 +92,10 @@ def test_list(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert first.split()[2:] == ["1", str(listed[1]["characters"]), "up/m", KEY]
     assert listed[1]["characters"] > len("look at this Ann c1 weigh 7 kg c1 heavy")
     assert [info["key"] for info in listed] == [EVIL, KEY]
-    assert listed[1] | {"created_at": 0, "updated_at": 0, "characters": 0} == {
-        "key": KEY, "turns": 1, "characters": 0, "created_at": 0, "updated_at": 0, "model": "up/m",
+    assert len(listed[1]["id"]) == 36
+    assert listed[1] | {"id": "", "created_at": 0, "updated_at": 0, "characters": 0} == {
+        "key": KEY, "id": "", "agent": "", "turns": 1, "characters": 0, "created_at": 0, "updated_at": 0,
+        "model": "up/m",
     }  # fmt: skip
 
 
