@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from asyncio import AbstractEventLoop, TimerHandle
 from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
 from platform import node, platform
 from typing import Any
 
@@ -59,6 +60,7 @@ class Presence:
         self._hub = hub
         self._loop = loop
         self._clock = clock
+        self._rows: dict[Client, dict[str, Any]] = {}
         self._beacons: dict[str, dict[str, Any]] = {}  # the oldest first
         self._timer: TimerHandle | None = None
         self._last = -PAUSE_SECONDS
@@ -73,16 +75,18 @@ class Presence:
     def entries(self, caller_id: str = "") -> list[dict[str, Any]]:
         """What a caller sees: the gateway, and the clients and beacons that came last."""
         now = int(self._clock() * 1000)
-        found: list[dict[str, Any]] = [self._own | {"ts": now}]
+        mine = (client for client in reversed(self._hub.clients) if caller_id in {"", client.welcome.caller.id})
+        known = self._rows
+        rows = {client: known.get(client) or _entry(client) for client in islice(mine, LISTED - 1)}
+        found = list(rows.values())
         if not caller_id:
+            self._rows = rows  # each who comes is told of all: what stays as it is need not be made again
             self._forget(now)
-            found += reversed(self._beacons.values())
-        for client in reversed(self._hub.clients):
-            if len(found) >= LISTED:
-                break
-            if not caller_id or client.welcome.caller.id == caller_id:
-                found.append(_entry(client))
-        return [found[0], *sorted(found[1:LISTED], key=lambda entry: -entry["ts"])]
+            if self._beacons:
+                found = sorted((*reversed(self._beacons.values()), *found), key=lambda entry: -entry["ts"])[
+                    : LISTED - 1
+                ]
+        return [self._own | {"ts": now}, *found]
 
     def beacon(self, given: Mapping[str, Any]) -> None:
         """Somebody tells of a machine (`system-event`): it is listed for some minutes, or until more is told of it."""

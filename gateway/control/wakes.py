@@ -14,14 +14,14 @@ from .hub import Hub
 from .record import Record
 from .runs import RunBook
 
-__all__ = ["Wakes"]
+__all__ = ["CHARACTERS", "Wakes"]
 
 EVENTS = 20
 """That wait in one session, the last ones: what the product keeps."""
 SESSIONS = 1_000
 """In which some wait; the longest unused go first."""
-CHARACTERS = 4_000
-"""Of one event."""
+CHARACTERS = 8_000
+"""Of one event: it waits in memory, and is told with a message that is about something else."""
 CALLERS = 256
 """Whose last wake is remembered."""
 PREVIEW_CHARACTERS = 200
@@ -45,9 +45,11 @@ class Wakes:
         book.listeners.append(self._seen)
 
     def queue(self, key: str, text: str) -> None:
-        """Tell it with the next run of a session that a client of the protocol begins."""
+        """Tell it with the next run of a session that a client of the protocol begins.
+
+        `text` has CHARACTERS at most; who takes it sees to that.
+        """
         events = self._queued.pop(key, None) or deque(maxlen=EVENTS)
-        text = text[:CHARACTERS]
         if not events or events[-1] != text:
             events.append(text)
         self._queued[key] = events
@@ -74,7 +76,7 @@ class Wakes:
         if not self.enabled:
             self.queue(key, text)
             return
-        request = ChatRequest((Message("user", f"System: {text[:CHARACTERS]}"),))
+        request = ChatRequest((Message("user", f"System: {text}"),))
         run = RunInput(self._ids(32), agent_id, key, request, (), None, caller)
         self._waking.add(run.run_id)
         try:

@@ -13,6 +13,7 @@ from results import conforms
 from test_system import talk
 
 import gateway
+from gateway.config import Config
 from gateway.control.presence import LISTED, TEXT_CHARACTERS, WORDS
 from gateway.control.wakes import EVENTS
 from gateway.model.key import Key
@@ -65,6 +66,29 @@ def test_only_so_many_events_wait() -> None:
     talk(ask, agents=AGENTS)
 
 
+def test_an_event_is_not_lost_with_a_run_that_may_not_begin() -> None:
+    one = Config()
+    one = one.replace(agents=one.agents.replace(max_concurrent_runs=1))
+    go = asyncio.Event()
+
+    async def slow(run: gateway.RunInput) -> str:
+        await go.wait()
+        return "at last"
+
+    async def ask(client: Client, gw: gateway.Gateway) -> None:
+        first = await client.send("agent", message="hi", agentId="slow", sessionKey="other", idempotencyKey="1")
+        await client.answer(first)
+        await client.request("wake", mode="next-heartbeat", text="the door opened")
+        with pytest.raises(RefusedError, match="1 runs are under way"):
+            await client.request("agent", message="hi", sessionKey="main", idempotencyKey="2")
+        go.set()
+        await client.answer(first, 2)
+        await client.request("agent", message="hi", sessionKey="main", idempotencyKey="3", final=True)
+        assert heard == [[("system", "System: the door opened"), ("user", "hi")]]
+
+    talk(ask, agents={**AGENTS, "slow": slow}, config=one)
+
+
 def test_wake_begins_a_run() -> None:
     async def ask(client: Client, gw: gateway.Gateway) -> None:
         assert await client.request("wake", mode="now", text="hello") == {"ok": True}
@@ -105,6 +129,8 @@ REFUSED = [
         "session key agent does not match agentId",
     ),
     ("wake", {"mode": "now", "text": "x", "sessionKey": "agent:main:subagent:x"}, "reserved internal session"),
+    ("wake", {"mode": "next-heartbeat", "text": "x" * 8_001}, "at /text: must NOT have more than 8000 characters"),
+    ("system-event", {"text": "x" * 8_001}, "at /text: must NOT have more than 8000 characters"),
     ("system-event", {"text": " "}, "text required"),
     ("system-event", {"text": "Node: x", "wake": True}, "not supported for node presence events"),
     ("set-heartbeats", {"enabled": 1}, r"enabled \(boolean\) required"),
@@ -133,7 +159,7 @@ def test_machines_are_listed_with_those_connected() -> None:
             "instanceId": "i-1", "text": line, "roles": ["node"],
         }.items()  # fmt: skip
         assert (await client.request("status"))["queuedSystemEvents"] == []
-        await client.request("system-event", text="x" * 9_000, instanceId="I-1", host="cellar", lastInputSeconds=1e300)
+        await client.request("system-event", text="x" * 7_000, instanceId="I-1", host="cellar", lastInputSeconds=1e300)
         await client.request("system-event", text="y", deviceId="d" * 999, scopes=[f"s{one}" for one in range(99)])
         rows = await client.request("system-presence")
         by_id = {row.get("instanceId") or row.get("deviceId"): row for row in rows}

@@ -10,6 +10,7 @@ from ..method import ADMIN, READ, WRITE, Call, Method
 from ..problem import FORBIDDEN, INVALID_REQUEST, RpcError
 from ..services import Services
 from ..sessions import MAIN, Place, locate
+from ..wakes import CHARACTERS
 
 __all__ = ["methods"]
 
@@ -23,7 +24,7 @@ class _WakeMethods:
 
     async def wake(self, call: Call) -> dict[str, Any]:
         params = call.params
-        text = params["text"].strip()
+        text = _text(call, "wake")
         place = await self._place(call, "wake")
         wakes = self._services.wakes
         if not text:
@@ -36,7 +37,7 @@ class _WakeMethods:
 
     async def event(self, call: Call) -> dict[str, Any]:
         services, params = self._services, call.params
-        text = params["text"].strip()
+        text = _text(call, "system-event")
         if not text:
             raise RpcError(INVALID_REQUEST, "text required")
         machine, wake = text.startswith(_MACHINE), params.get("wake", False)
@@ -71,6 +72,15 @@ class _WakeMethods:
             return await locate(services, call.caller, key, params.get("agentId"))
         entry = services.roster.find(call.caller, params.get("agentId"), method)
         return Place(scoped(call.caller.id, f"agent:{entry.id}:{MAIN}"), entry.id)
+
+
+def _text(call: Call, method: str) -> str:
+    """What happened.  Raises RpcError (INVALID_REQUEST) where that is too much to keep."""
+    text: str = call.params["text"].strip()
+    if len(text) > CHARACTERS:
+        message = f"invalid {method} params: at /text: must NOT have more than {CHARACTERS} characters"
+        raise RpcError(INVALID_REQUEST, message)
+    return text
 
 
 def methods(services: Services) -> list[Method]:
