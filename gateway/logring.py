@@ -24,6 +24,8 @@ MAX_BYTES = 2 << 20
 """Of all lines: twice what a client can ask for at once."""
 MAX_LINE_CHARS = 16 << 10
 """Of one message: a traceback fits; what is longer is cut."""
+MAX_SECRETS = 1_000
+"""That are looked for in each line; of more the newest."""
 LEAST_SECRET = 6
 """Characters of a secret that is looked for: shorter ones are found in every other word."""
 
@@ -58,12 +60,14 @@ class LogRing(logging.Handler):
         self._lines: deque[_Line] = deque()
         self._kept = 0
         self._end = 0
-        self._secrets: tuple[str, ...] = ()
+        self._newest: list[str] = []
+        self._secrets: list[str] = []
 
     def hide(self, secrets: Iterable[str]) -> None:
         """Let these not be told, wherever they stand in a line."""
-        known = {secret for secret in secrets if len(secret) >= LEAST_SECRET}
-        self._secrets = tuple(sorted({*self._secrets, *known}, key=len, reverse=True))
+        known = [secret for secret in secrets if len(secret) >= LEAST_SECRET]
+        self._newest = [*dict.fromkeys((*known, *self._newest))][:MAX_SECRETS]
+        self._secrets = sorted(self._newest, key=len, reverse=True)  # one may be the beginning of another
 
     def note(self, *messages: str) -> None:
         """Add lines that were told to people by other ways than the log."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from gateway import logring
 from gateway.logring import MAX_LINE_CHARS, LogRing
 
 
@@ -114,6 +115,15 @@ def test_no_line_tells_a_secret() -> None:
     assert messages(ring.tail()) == [
         "*** and ***; short", "Authorization: Bearer ***", "GET /?key=***&a=b", "*** was refused",
     ]  # fmt: skip
+
+
+def test_the_newest_secrets_are_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logring, "MAX_SECRETS", 2)
+    ring = LogRing()
+    ring.hide(["secret-1", "secret-2"])
+    ring.hide(["secret-3", "secret-2"])
+    ring.note("secret-1 secret-2 secret-3")
+    assert messages(ring.tail()) == ["secret-1 *** ***"]
 
 
 def test_a_record_that_cannot_be_shown_harms_nobody(capsys: pytest.CaptureFixture[str]) -> None:

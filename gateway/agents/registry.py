@@ -123,7 +123,7 @@ class Registry:
         if entry is None:
             entry = self._by_name.get((model or "").strip().lower())
         if entry is not None:
-            return entry if caller.agents is None else self._allowed(entry, caller, "model")
+            return entry if caller is OPERATOR or caller.agents is None else self._allowed(entry, caller, "model")
         wanted = (model or "").strip().lower()
         if self.default is None and wanted in {"", *FAMILIES, *(f"{family}/default" for family in FAMILIES)}:
             raise self._unknown("There is no default agent among several.", "model", wanted, caller)

@@ -9,7 +9,7 @@ import json
 import re
 from json.encoder import encode_basestring
 
-from ..model.run import Answer, ModelChange, RunFailed, ToolCallDelta, Usage
+from ..model.run import NO_USAGE, Answer, ModelChange, RunFailed, ToolCallDelta, Usage
 from .problem import run_error_object
 
 __all__ = ["DONE", "KEEP_ALIVE", "ChunkEncoder", "completion", "fallback_text", "finish_of_calls"]
@@ -23,6 +23,8 @@ _UNPRINTABLE = re.compile(r"[^ -~]")
 
 
 def _usage(usage: Usage) -> str:
+    if usage is NO_USAGE:  # as of most agents in Python
+        return '{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0}'
     prompt, answer, cached, reasoning = usage
     if cached is reasoning is None:
         return f'{{"prompt_tokens":{prompt},"completion_tokens":{answer},"total_tokens":{prompt + answer}}}'

@@ -74,7 +74,7 @@ async def _stay(place: Place, conversation: Conversation, view: ChatView) -> int
     patience = Patience(view.note)
     while True:
         try:
-            async with connected(place, WRITE, {"chat", "shutdown"}) as rpc:
+            async with connected(place, WRITE, {"chat", "session.message", "shutdown"}) as rpc:
                 patience.connected()
                 return await conversation.talk(rpc)
         except UnansweredError as error:

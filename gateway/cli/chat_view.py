@@ -34,7 +34,8 @@ class ChatView:
         return bool(self._shown)
 
     def history(self, messages: Iterable[Mapping[str, Any]]) -> None:
-        """What was said before."""
+        """What was said before, or by others."""
+        self._end_line()
         for message in messages:
             text = text_of(message)
             if message.get("role") == "user":

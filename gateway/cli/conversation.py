@@ -13,7 +13,7 @@ from typing import Any
 from ..model.names import PUBLIC
 from .chat_view import ChatView, text_of
 from .console import FAILED
-from .rpc import ClosedError, Event, FailedError, Rpc, part
+from .rpc import Event, FailedError, Rpc, part
 
 __all__ = ["Conversation"]
 
@@ -23,8 +23,8 @@ TIMEOUT = 30.0
 LEAST_HISTORY = 20
 """Messages that are asked for, however few are shown: among them is the answer to what was said last."""
 
-MAX_FINISHED = 64
-"""Runs that are known to be over: as many as a view follows."""
+MAX_RUNS = 64
+"""Runs that are remembered, of those begun here and of those that are over: as many as a view follows."""
 
 _HELP = "/abort ends the answer under way (or Ctrl-C), /new begins a new session, /exit leaves (or Ctrl-D)"
 
@@ -43,6 +43,8 @@ class _Run:
 
 # Where a row of the history holds what is not of the conversation.
 _META = f"__{PUBLIC}"
+
+_FOLLOW = "sessions.messages.subscribe"
 
 _NEWS = object()
 _INTERRUPT = object()
@@ -68,7 +70,8 @@ class Conversation:
         self._inputs: asyncio.Queue[object] = asyncio.Queue()  # `Lines` says how many there may be
         self._waiting: deque[str] = deque()
         self._run: _Run | None = None
-        self._finished: deque[str] = deque(maxlen=MAX_FINISHED)  # gateways say more of some, as of errors
+        self._finished: deque[str] = deque(maxlen=MAX_RUNS)  # gateways say more of some, as of errors
+        self._begun: deque[str] = deque(maxlen=MAX_RUNS)  # here
         self._keys: set[str] = set()  # those that events of this session come under
         self._connected = False
         self._greeted = False
@@ -122,7 +125,7 @@ class Conversation:
                     await self._command(rpc, item.strip())
                 else:
                     self._waiting.append(item)
-            case (Rpc() as whose, ClosedError() as error) if whose is rpc:  # and not the one before
+            case (Rpc() as whose, Exception() as error) if whose is rpc:  # and not the one before
                 raise error
             case _ if item is _INTERRUPT:
                 self._view.interrupted()
@@ -142,6 +145,7 @@ class Conversation:
                 await self._command(rpc, text.strip())
             elif text.strip():
                 self._run = _Run(os.urandom(16).hex(), text, monotonic())
+                self._begun.append(self._run.id)
                 self._view.begin(self._run.id)
                 await self._send(rpc, self._run)
 
@@ -177,6 +181,8 @@ class Conversation:
         else:
             if not answer.get("aborted"):
                 self._view.note("nothing is under way any more")
+                if not self._catch_up(await self._history(rpc)) and self._run is not None:
+                    self._settle(self._run, "the answer is not kept; say it again")
 
     async def _new(self, rpc: Rpc) -> None:
         params = {"key": f"chat-{os.urandom(8).hex()}"}
@@ -194,6 +200,7 @@ class Conversation:
         self._run = None
         self._view.keep()
         self._view.note(f"new session {self._key}")
+        await self._follow(rpc)
 
     # What the gateway tells
 
@@ -201,13 +208,16 @@ class Conversation:
         try:
             async for event in rpc.events():
                 self._show(event)
-        except ClosedError as error:
+        except Exception as error:  # the connection is over, or nobody reads our output any more
             self._inputs.put_nowait((rpc, error))
 
     def _show(self, event: Event) -> None:
         payload = event.payload
         if event.name == "shutdown":
             self._view.note(str(payload.get("reason") or "the gateway stops"))
+            return
+        if event.name == "session.message":
+            self._show_message(payload)
             return
         run = str(payload.get("runId", ""))
         mine = self._run is not None and self._run.id == run
@@ -227,6 +237,13 @@ class Conversation:
                 self._over(run, str(payload.get("errorMessage") or "the run failed"), failed=mine)
             case _:
                 pass  # how far the preparations are
+
+    def _show_message(self, payload: Mapping[str, Any]) -> None:
+        """What others say to the agent; what it answers comes as it is said."""
+        row = part(payload.get("message"))
+        by_us = str(row.get("idempotencyKey", "")).removesuffix(":user") in self._begun
+        if payload.get("sessionKey") in self._keys and row.get("role") == "user" and not by_us:
+            self._view.history([row])
 
     def _over(self, run: str, note: str | None = None, *, failed: bool = False) -> None:
         """An answer is over, whoever asked for it."""
@@ -257,6 +274,7 @@ class Conversation:
             self._greeted = True
             self._view.history(messages[-self._shown :] if self._shown else ())
             self._view.note(f"session {history.get('sessionKey') or self._key}; /help tells the commands")
+        await self._follow(rpc)
         if self._catch_up(history) or self._run is None:
             return
         uptime = part(rpc.hello.get("snapshot")).get("uptimeMs")
@@ -265,6 +283,15 @@ class Conversation:
             self._settle(self._run, "the gateway restarted before the answer was there; say it again")
         else:  # under the same key: whatever has become of the first attempt, there is one run
             await self._send(rpc, self._run)
+
+    async def _follow(self, rpc: Rpc) -> None:
+        """Ask to be told what others say in the session, of a gateway that can."""
+        methods = part(rpc.hello.get("features")).get("methods")
+        if isinstance(methods, list) and _FOLLOW in methods:
+            try:
+                await rpc.request(_FOLLOW, {"key": self._key}, timeout=TIMEOUT)
+            except FailedError as error:
+                self._view.note(str(error))
 
     async def _history(self, rpc: Rpc) -> Mapping[str, Any]:
         params = {**self._session(), "limit": max(self._shown, LEAST_HISTORY)}

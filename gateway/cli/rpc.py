@@ -15,6 +15,7 @@ import sys
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
+from time import monotonic
 from typing import Any, NamedTuple
 
 from .. import __version__
@@ -58,6 +59,9 @@ TRIES = 24
 """Attempts: two minutes, in which a gateway that restarts has drained, and is back."""
 
 _AWAY = {1012: "the gateway restarts", 1013: "the gateway is starting"}
+
+LASTING = 5.0
+"""Seconds after which a connection has been a good one: then a command has all its attempts again."""
 
 _NO_SCOPES = (
     ". The gateway's token gives none to programs of other machines: give --token the secret of a key, or come over "
@@ -317,13 +321,18 @@ class Patience:
     def __init__(self, tell: Callable[[str], None]) -> None:
         self._tell = tell
         self._tries: int | None = None  # since it was last connected; None: never
+        self._since: float | None = None
 
     def connected(self) -> None:
         """It is there, and may go again."""
-        self._tries = 0
+        self._tries = self._tries or 0
+        self._since = monotonic()
 
     async def pause(self, error: UnansweredError) -> None:
         """Wait for the next attempt.  Raises `error` where another would be of no use."""
+        if self._since is not None and monotonic() - self._since >= LASTING:
+            self._tries = 0
+        self._since = None
         passes = error.code in _PASSING if isinstance(error, ClosedError) else error.exit_code == UNAVAILABLE
         if self._tries is None or not passes or self._tries >= TRIES:
             raise error

@@ -6,7 +6,7 @@ import logging
 import os
 from argparse import ArgumentParser, Namespace
 
-from ..config import Loaded
+from ..config import Loaded, secrets
 from .build import build
 from .console import say
 from .serve import keep_log, serve
@@ -31,7 +31,10 @@ def execute(options: Namespace) -> int:
     say(*(f"warning: {warning}" for warning in loaded.warnings))
 
     def reread(text: str | None = None) -> Loaded:
-        return load_config(options, verbose=options.verbose, path=loaded.path, text=text)
+        found = load_config(options, verbose=options.verbose, path=loaded.path, text=text)
+        if text is None:
+            logs.hide(secrets(found.config))
+        return found
 
     gateway, credential = build(loaded, inherited_sockets(os.environ), reread=reread, logs=logs)
     chat = loaded.config.gateway.http.endpoints.chat_completions.enabled

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar, NoReturn, Protocol, Self, dataclass_transform
 
+from ..model.names import REDACTED
 from .env import ExpansionError, expand
 from .tree import NO_INDEX, Node, Path, Place, Problem, show_path
 
@@ -208,6 +209,10 @@ class Secret:
             text = reading.text(node)
         if text != text.strip(" \t") or any(char < " " or char == "\x7f" for char in text):
             raise Wrong("a secret must hold no control characters, nor begin or end with a blank: no header carries it")
+        if REDACTED in text:
+            raise Wrong(
+                "this only stands for a secret that was not shown, and everybody knows it. Give the secret itself"
+            )
         if self.ascii_only and not text.isascii():
             raise Wrong("a secret that is sent to a provider must be ASCII")
         return text or None

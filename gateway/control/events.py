@@ -6,6 +6,6 @@ __all__ = ["EVENTS"]
 
 EVENTS = (
     "connect.challenge", "agent", "chat", "session.message", "sessions.changed", "presence", "tick", "shutdown",
-    "health", "heartbeat", "device.pair.requested", "device.pair.resolved",
+    "health", "heartbeat", "config.changed", "device.pair.requested", "device.pair.resolved",
 )  # fmt: skip
 """As they are listed in `features.events`."""

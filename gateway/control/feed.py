@@ -56,6 +56,10 @@ class Feed:
         """The rows of what runs under way were asked: they are kept with their answers."""
         return [row for session, rows in self._open.values() if session == key for row in rows]
 
+    def waiting(self, record: Record) -> bool:
+        """Whether a run under way waits for its turn in its session."""
+        return record.run.session is not None and record.run.run_id not in self._open
+
     # -- what the conversations tell
 
     def began(self, run: RunInput, asked: tuple[Message, ...], first: int) -> None:
@@ -68,6 +72,9 @@ class Feed:
 
     def kept(self, info: SessionInfo, turn: Turn) -> None:
         """See `conversation.Scribe.kept`."""
+        record = self._services.book.find(turn.run_id, OPERATOR.id)
+        if record is not None:
+            record.tell()  # deltas come before the row of their answer, as the product has it
         _, told = self._open.pop(turn.run_id, ("", []))
         agent_id = turn.agent or agent_of(self._services, info.key, info)
         seen = {row[MARK]["id"] for row in told}

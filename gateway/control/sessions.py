@@ -45,7 +45,7 @@ async def locate(
         if agent_id not in {None, place.agent_id}:
             raise RpcError(INVALID_REQUEST, "session key agent does not match agentId")
     else:
-        new = canonical(services, key, agent_id, param=param)
+        new = canonical(services, caller, key, agent_id, param=param)
         stored = scoped(caller.id, new.key)
         place = Place(stored, new.agent_id, None if stored == exact else await services.store.describe(stored))
     if not caller.uses(place.agent_id):
@@ -68,7 +68,9 @@ def _known(services: Services, agent_id: str | None) -> str | None:
     return known
 
 
-def canonical(services: Services, given: str, agent_id: str | None = None, *, param: str = "sessionKey") -> Place:
+def canonical(
+    services: Services, caller: Caller, given: str, agent_id: str | None = None, *, param: str = "sessionKey"
+) -> Place:
     """The session that a client means by a key; the bare name of one is that of an agent's own.
 
     Raises RpcError for keys that cannot be, and for agents that there are not.
@@ -88,7 +90,7 @@ def canonical(services: Services, given: str, agent_id: str | None = None, *, pa
             raise RpcError(INVALID_REQUEST, "session key agent does not match agentId")
         return Place(f"agent:{named.lower()}:{rest[0]}", named.lower())
     if agent_id is None:
-        default = services.registry.default
+        default = services.roster.default(caller)
         if default is None:
             raise RpcError(INVALID_REQUEST, "there is no default agent: name one with agentId")
         agent_id = default.id
@@ -109,11 +111,11 @@ async def session_key(services: Services, caller: Caller, params: Mapping[str, A
     if key := params.get("sessionKey"):
         return await locate(services, caller, key, agent_id)
     if session_id := params.get("sessionId"):
-        place = canonical(services, f"explicit:{session_id}", agent_id)
+        place = canonical(services, caller, f"explicit:{session_id}", agent_id)
     elif params.get("to") or agent_id is not None:
-        place = canonical(services, MAIN, agent_id)
+        place = canonical(services, caller, MAIN, agent_id)
     else:
-        place = canonical(services, f"explicit:{params['idempotencyKey']}", agent_id)
+        place = canonical(services, caller, f"explicit:{params['idempotencyKey']}", agent_id)
     if not caller.uses(place.agent_id):
         raise RpcError(INVALID_REQUEST, f"this API key may not use the agent `{place.agent_id}`")
     return Place(scoped(caller.id, place.key) if caller.id else place.key, place.agent_id)

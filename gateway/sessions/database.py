@@ -25,7 +25,7 @@ from .row import Row, column, row_of, text
 from .settings import merged, packed, unpacked
 from .store import DAY_SECONDS, STEP, fresh_id
 
-__all__ = ["BUSY_TIME", "Database", "Keeping"]
+__all__ = ["BUSY_TIME", "USAGE_DAYS", "Database", "Keeping"]
 
 BUSY_TIME = 5.0
 """Seconds to wait while another process writes: its transactions take milliseconds."""

@@ -271,6 +271,54 @@ def test_what_is_typed(tmp_path: Path) -> None:
     assert [len(text) for text in seen[151:]] == [4 << 20, 5_000_000 - (4 << 20)]
 
 
+def test_nobody_reads_the_answers() -> None:
+    def script(wire: Wire) -> None:
+        open_session(wire)
+        run = said(wire)
+        for number in range(1, 10_000):
+            tell(wire, run, "on " * number, end="")
+            time.sleep(0.001)
+
+    with scripted(script) as gateway, piped(gateway) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write("hi\n")
+        process.stdin.flush()
+        process.stdout.read(2)
+        process.stdout.close()
+        assert process.wait(30) == FAILED
+        assert process.stderr is not None
+        assert "Traceback" not in process.stderr.read()
+
+
+def test_an_abort_that_comes_too_late() -> None:
+    """The end of the answer was missed."""
+
+    def script(wire: Wire) -> None:
+        open_session(wire)
+        run = said(wire)
+        wire.answer(wire.request("chat.abort"), {"ok": True, "aborted": False})
+        wire.answer(wire.request("chat.history"), {"messages": [user("a", run), assistant("there", run)]})
+        said(wire)
+        wire.answer(wire.request("chat.abort"), {"ok": True, "aborted": False})
+        wire.answer(wire.request("chat.history"), {"messages": []})
+        wire.connection.recv()
+
+    with scripted(script) as gateway, piped(gateway) as process:
+        assert process.stdin is not None
+        process.stdin.write("a\n")
+        process.stdin.flush()
+        wait_for(gateway, "chat.send")
+        process.stdin.write("/abort\n")
+        process.stdin.write("b\n")
+        process.stdin.flush()
+        wait_for(gateway, "chat.send", 2)
+        out, err = process.communicate("/abort\n", timeout=30)
+    assert (process.returncode, out) == (FAILED, "there\n")
+    assert err.count("[nothing is under way any more]") == 2
+    assert err.endswith("[the answer is not kept; say it again]\n")
+
+
 def test_standard_input_that_is_closed() -> None:
     command = f"exec {sys.executable} -m gateway chat --url ws://127.0.0.1:1 --token t <&-"
     done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, env=ENVIRONMENT, timeout=30, check=False)
@@ -540,9 +588,42 @@ def test_someone_else_in_the_same_session(tmp_path: Path) -> None:
         assert shown.endswith("> hi\nmine\nother\n too\n too\n> ")
 
 
-def wait_for(gateway: Scripted, method: str) -> None:
+def test_what_others_say(tmp_path: Path) -> None:
+    def script(wire: Wire) -> None:
+        wire.greet(features={"methods": ["sessions.messages.subscribe"]})
+        wire.answer(wire.request("chat.history"), {"sessionKey": KEY, "messages": [user("before")]})
+        request = wire.request("sessions.messages.subscribe")
+        assert request["params"] == {"key": KEY}
+        wire.answer(request, {"subscribed": True})
+        wire.event("session.message", sessionKey="agent:main:else", message=user("elsewhere", "r1"))
+        wire.event("session.message", sessionKey=KEY, message=user("two\nlines\x1b[31m", "r2"))
+        tell(wire, "r2", "an answer")
+        wire.event("session.message", sessionKey=KEY, message=assistant("an answer", "r2"))
+        run = said(wire)
+        wire.event("session.message", sessionKey=KEY, message=user("hi", run))
+        tell(wire, run, "yes")
+        wire.answer(wire.request("sessions.create"), {"key": "agent:main:n"})
+        request = wire.request("sessions.messages.subscribe")
+        assert request["params"] == {"key": "agent:main:n"}
+        wire.refuse(request, "FORBIDDEN", "not for you")
+        wire.connection.recv()
+
+    with scripted(script) as gateway, on_terminal(tmp_path, "chat", *gateway.flags) as screen:
+        screen.until(lambda seen: seen.endswith(b"an answer\r\n> "))
+        screen.type(b"hi\n")
+        screen.until(lambda seen: seen.endswith(b"yes\r\n> "))
+        screen.type(b"/new\n")
+        screen.until(lambda seen: seen.endswith(b"[not for you]\r\n> "))
+        shown = screen.seen.replace(b"\r\n", b"\n").decode()
+        assert shown.endswith(
+            "> two\n  lines[31m\nan answer\n> hi\nyes\n> /new\n[new session agent:main:n]\n[not for you]\n> "
+        )
+        assert "elsewhere" not in shown
+
+
+def wait_for(gateway: Scripted, method: str, times: int = 1) -> None:
     end = time.monotonic() + 20
-    while method not in gateway.methods():
+    while gateway.methods().count(method) < times:
         assert time.monotonic() < end, gateway.methods()
         time.sleep(0.01)
 

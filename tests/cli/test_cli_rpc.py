@@ -464,6 +464,10 @@ def test_patience(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(UnansweredError):
             await patience.pause(down)
         patience.connected()
+        with pytest.raises(UnansweredError):  # it was there for too short a time
+            await patience.pause(down)
+        monkeypatch.setattr(module, "LASTING", 0.0)
+        patience.connected()
         await patience.pause(down)
         first, second = told
         assert first == "[the connection to the gateway was lost; trying again]"

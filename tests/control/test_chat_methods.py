@@ -30,6 +30,10 @@ def final(payload: Any) -> bool:
     return bool(payload["state"] == "final")
 
 
+def is_delta(event: Any) -> bool:
+    return bool(event["event"] == "chat" and event["payload"]["state"] == "delta")
+
+
 def text_of(row: Any) -> str:
     content = row["content"]
     return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
@@ -125,6 +129,9 @@ def test_rows_are_told_once_and_before_the_end() -> None:
                 n for n, event in enumerate(client.events) if event["event"] == "chat" and final(event["payload"])
             )
             assert last < ended
+            deltas = [n for n, event in enumerate(client.events) if is_delta(event)]
+            assert deltas
+            assert max(deltas) < last
             rows = client.seen("session.message")
             assert [row["message"]["role"] for row in rows] == ["user", "assistant"]
             assert [row["messageSeq"] for row in rows] == [1, 2]
@@ -260,6 +267,10 @@ def test_one_run_at_a_time_and_the_waiting_one_can_be_given_up() -> None:
             history = await client.request("chat.history", sessionKey="main")
             assert [text_of(row) for row in history["messages"]] == ["one"], "the other one waits"
             assert history["sessionInfo"]["activeRunIds"] == ["k1", "k2"]
+            assert history["inFlightRun"]["runId"] == "k1"
+            conforms("ChatPendingInputsPage", history["pendingInputs"])
+            (waits,) = history["pendingInputs"]["items"]
+            assert (waits["runId"], waits["state"], text_of(waits["message"])) == ("k2", "queued", "two")
             await client.request("chat.abort", sessionKey="main", runId="k2")
             await client.event("chat", lambda payload: payload["runId"] == "k2" and payload["state"] == "aborted")
             gate.open.set()

@@ -331,6 +331,9 @@ def test_a_file_that_somebody_broke(path: Path) -> None:
         found = await client.get("config.get")
         assert (found["raw"], found["parsed"], found["config"]) == (None, None, {})
         assert found["issues"][0]["message"].startswith("expected a value")
+        hidden = json.dumps({"gateway": {"auth": {"token": REDACTED}}})
+        code, message = await client.refused("config.apply", raw=hidden, baseHash=found["hash"])
+        assert "no secret is stored there" in message, "there was one, which nobody can read any more"
         await client.get("config.apply", raw=TEXT, baseHash=found["hash"])
         assert path.read_text(encoding="utf-8") == TEXT
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
-from judging import NONCE, Bench, matches, rows
+from judging import NONCE, NOW, TOKEN, Bench, matches, peer_of, request_head, rows
 
 from gateway.control import connect, proof
-from gateway.control.connect import ConnectRefusedError
+from gateway.control.connect import ConnectRefusedError, Visit
 
 ROWS = rows("handshake.jsonl")
 
@@ -102,3 +103,25 @@ def test_no_signature_is_computed_for_who_has_no_secret(monkeypatch: pytest.Monk
     with pytest.raises(ConnectRefusedError, match="device signature invalid"):
         asyncio.run(Bench({}).judge({"device": {}}))
     assert len(computed) == 2, "of the two texts that a client may have signed"
+
+
+RECORDED = rows("handshake.recorded.jsonl")
+"""What the commands of OpenClaw 2026.9.6 sent to their own gateway on this machine, and what it answered.
+
+Without those that were recorded in part only: with a device, or with more than three scopes.
+"""
+
+
+@pytest.mark.parametrize("row", RECORDED, ids=[row["name"] for row in RECORDED])
+def test_recorded(row: dict[str, Any]) -> None:
+    params = json.loads(json.dumps(row["params"]).replace('"TOKEN"', json.dumps(TOKEN)))
+    visit = Visit(request_head({}), peer_of({}), NONCE, NOW)
+    if "error" in row:
+        with pytest.raises(ConnectRefusedError) as caught:
+            asyncio.run(Bench({}).connects.judge(params, visit))
+        assert caught.value.shape() == row["error"]
+        assert (caught.value.close_code, caught.value.close_reason) == (1008, row["error"]["message"])
+    else:
+        told = asyncio.run(Bench({}).connects.judge(params, visit))
+        assert told.auth == row["auth"]
+        assert told.protocol == row["protocol"]

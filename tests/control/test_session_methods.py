@@ -355,9 +355,10 @@ def test_keys_have_sessions_of_their_own() -> None:
             assert await listed(bob) == []
             assert "may not use the agent `main`" in await refused(bob, "sessions.describe", key="agent:main:a")
             assert (await bob.request("sessions.create", key="agent:other:a", label="hers"))["key"] == "agent:other:a"
+            assert (await bob.request("sessions.create", key="b"))["key"] == "agent:other:b", "the only one it may use"
             assert (await alice.request("sessions.resolve", label="hers"))["key"] == "agent:main:a"
             assert (await alice.request("sessions.delete", key="a"))["deleted"]
-            assert await listed(own) == ["a", "a"]
+            assert await listed(own) == ["b", "a", "a"]
 
     serving(test, agents={"main": parrot, "other": parrot}, keys=keys)
 

@@ -31,6 +31,7 @@ __all__ = [
     "talker",
     "tell_key",
     "thinker",
+    "tide",
     "verbatim",
     "words",
 ]
@@ -117,6 +118,14 @@ async def talker(run: RunInput) -> AsyncIterator[str]:
 
 async def tell_key(run: RunInput) -> str:
     return run.session_key
+
+
+async def tide(run: RunInput) -> AsyncIterator[str]:
+    """The same for whatever it is told, in six seconds."""
+    del run
+    for _ in range(60):
+        yield "rising "
+        await asyncio.sleep(0.1)
 
 
 async def thinker(_: RunInput) -> AsyncIterator[RunEvent]:

@@ -114,9 +114,11 @@ def test_what_others_say_is_seen_as_it_comes(launcher: Launch, running: Running,
     with on_terminal(tmp_path, *flags(running, "--session-key", key)) as screen:
         screen.until(lambda seen: seen.endswith(b"\r\n> "))
         assert post(running, "from a page", key) == "Echo: from a page"
-        screen.until(lambda seen: seen.endswith(b"Echo: from a page\r\n> "))
+        screen.until(lambda seen: seen.endswith(b"\r\n> from a page\r\nEcho: from a page\r\n> "))
         assert chat(launcher, running, "from a pipe\n", "--session-key", key)[0] == 0
-        screen.until(lambda seen: seen.endswith(b"Echo: from a pipe\r\n> "))
+        screen.until(lambda seen: seen.endswith(b"\r\n> from a pipe\r\nEcho: from a pipe\r\n> "))
+        screen.type(b"mine\n")
+        screen.until(lambda seen: seen.endswith(b"\r\n> mine\r\nEcho: mine\r\n> "))
         screen.type(b"\x04")
         assert screen.end() == 0
 

@@ -167,3 +167,17 @@ def test_a_log_is_followed_through_a_restart(launcher: Launch, tmp_path: Path) -
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 128 + signal.SIGTERM
         assert again.end() == 0
+
+
+def test_as_far_as_a_key_goes(launcher: Launch) -> None:
+    secret = "key-of-a-reader-0123456789abcdef"
+    keys = [{"id": "reader", "secret": secret, "scopes": ["operator.read"]}]
+    running = launcher(configuration(auth={"mode": "token", "token": TOKEN, "keys": keys}))
+    where = ("--url", running.origin, "--token", secret)
+    done = launcher.command("status", *where)
+    assert (done.returncode, done.stderr) == (0, "")
+    said = params(message="x", idempotencyKey="k")
+    done = launcher.command("call", "agent", *where, *said)
+    assert (done.returncode, done.stderr) == (1, "gateway: missing scope: operator.write\n")
+    talked = launcher.command("chat", *where)
+    assert (talked.returncode, talked.stdout) == (0, ""), "reading is allowed, and nothing was said"

@@ -17,6 +17,7 @@ from gateway.model.session import SessionInfo, Turn, UsageRow
 from gateway.ports import SessionStore
 from gateway.sessions import migrations
 from gateway.sessions.codec import encode
+from gateway.sessions.database import USAGE_DAYS, Database, Keeping
 from gateway.sessions.settings import SETTINGS_BYTES
 from gateway.sessions.sqlite import SqliteStore
 
@@ -116,6 +117,16 @@ def test_tokens_of_each_day(make: Make) -> None:
         assert [row.turns for row in await store.usage(DAY, DAY + 1)] == [3, 1]
 
     run(main)
+
+
+def test_old_days_are_forgotten(tmp_path: Path) -> None:
+    path = str(tmp_path / "sessions.db")
+    database = Database(path, Keeping(), lambda: NOON)
+    with closing(database.connection):
+        for day in (DAY, DAY - USAGE_DAYS, DAY - USAGE_DAYS - 1):
+            database.commit("a", counted(str(day), 1, 1, day=day), 0, None)
+        database.forget_usage()
+        assert [row.day for row in database.usage(0, DAY, apart=False)] == [DAY - USAGE_DAYS, DAY]
 
 
 def test_the_oldest_turns_go(make: Make) -> None:

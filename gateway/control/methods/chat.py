@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ...model.caller import Caller
@@ -17,7 +18,7 @@ from ..rows import Rows
 from ..sending import Sending, standing
 from ..services import Services
 from ..sessions import Place, locate
-from ..transcript import MARK, bounded, cut, rows_of
+from ..transcript import MARK, asked_rows, bounded, cut, rows_of
 from .agents import commands_of
 
 __all__ = ["methods"]
@@ -28,7 +29,8 @@ MOST_HISTORY_MESSAGES = 1_000
 HISTORY_BYTES = 6 * 1024 * 1024
 """Of the messages of one answer; what the run under way has said comes out of it, too."""
 
-_NO_INPUTS = {"items": [], "total": 0}
+INPUTS = 20
+"""Messages that wait, of one answer; the product's number."""
 
 
 class _ChatMethods:
@@ -88,14 +90,14 @@ class _ChatMethods:
         if info is not None:
             answer["sessionId"] = info.id
         answer |= self._page(said, call)
-        answer["pendingInputs"] = _NO_INPUTS
+        answer["pendingInputs"] = _inputs([record for record in running if self._feed.waiting(record)], params)
         answer["defaults"] = self._rows.defaults(place.agent_id)
         answer["sessionInfo"] = row
         for name in ("thinkingLevel", "verboseLevel", "fastMode", "toolOverrides"):
             if name in row:
                 answer[name] = row[name]
-        if running:
-            answer["inFlightRun"] = _in_flight(running[0])
+        if begun := [record for record in running if not self._feed.waiting(record)]:
+            answer["inFlightRun"] = _in_flight(begun[0])
         return answer
 
     def _page(self, said: list[dict[str, Any]], call: Call) -> dict[str, Any]:
@@ -159,6 +161,20 @@ class _ChatMethods:
         services.hub.broadcast("chat", payload, scope=READ, about=place.key)
         self._feed.changed(place.key, "inject")
         return {"ok": True, "messageId": row[MARK]["id"]}
+
+
+def _inputs(waiting: list[Record], params: Mapping[str, Any]) -> dict[str, Any]:
+    """The messages that wait for the run under way, the last of them."""
+    items = []
+    for record in waiting[-INPUTS:]:
+        run_id = record.run.run_id
+        row = next(asked_rows(run_id, record.run.request.messages[-1:], 0, record.started_at))
+        shown = {name: value for name, value in row.items() if name not in {MARK, "idempotencyKey"}}
+        message = cut(shown, params.get("maxChars"))
+        items.append({
+            "id": run_id, "runId": run_id, "acceptedAt": record.started_at, "state": "queued", "message": message,
+        })  # fmt: skip
+    return {"items": items, "total": len(waiting)}
 
 
 def _in_flight(record: Record) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from ...config.loader import MAX_FILE_BYTES
 from ...config.patch import lost_entries, merge_patch, replaced_paths
 from ...config.redact import SentinelError, redact, redact_text, restore, restore_text
 from ...config.schema import Config
-from ...config.show import effective
+from ...config.show import effective, secrets
 from ...config.source import (
     ConfigSource,
     Snapshot,
@@ -134,6 +134,8 @@ class _ConfigMethods:
             paths, note = ", ".join(written.paths) or "no option", call.params.get("note", "")[:NOTE_CHARACTERS]
             who = call.client.conn_id
             _logger.info("%s of connection %s changed %s: %s; note: %r", method, who, after.path, paths, note)
+            if services.logs is not None:
+                services.logs.hide(secrets(after.loaded.config))
             event = {"path": after.path, "hash": after.hash, "ts": services.now()}
             services.hub.broadcast("config.changed", event, scope=READ, droppable=True)
         answer = {
@@ -217,7 +219,7 @@ def _replaced(raw: str, before: Snapshot, *, keeps_agents: bool) -> str:
     """
     document = _object(raw, "raw")
     stored = before.document
-    wanted = document.value if stored is None else restore(document.value, stored.value)
+    wanted = restore(document.value, {} if stored is None else stored.value)
     if keeps_agents and stored is not None:
         gone = sorted(_agents(stored.value) - _agents(wanted))
         if gone:

@@ -49,7 +49,7 @@ class _ChangeMethods:
             place = await locate(services, caller, params["key"], params.get("agentId"), param="key")
         else:
             agent_id = params.get("agentId") or (parent.agent_id if parent else None)
-            new = canonical(services, f"dashboard:{uuid_of(services.ids(32))}", agent_id)
+            new = canonical(services, caller, f"dashboard:{uuid_of(services.ids(32))}", agent_id)
             place = await locate(services, caller, new.key)
         model = self._model(params["model"], place, caller) if "model" in params else None
         info = place.info
