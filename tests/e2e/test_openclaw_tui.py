@@ -6,8 +6,8 @@ import uuid
 from pathlib import Path
 
 import pytest
-from openclaw_product import Product
-from processes import TOKEN, Running, until
+from openclaw_product import Product, talking
+from processes import TOKEN, Launch, Running, until
 from terminal import Terminal
 
 pytestmark = [pytest.mark.openclaw, pytest.mark.timeout(400)]
@@ -70,3 +70,24 @@ def test_history_and_sessions(clients: Product, opposite: Running, tmp_path: Pat
         assert "said before" not in screen
         terminal.enter("/exit")
         terminal.wait("ended with 0")
+
+
+def test_a_restart(clients: Product, launch: Launch, tmp_path: Path) -> None:
+    """It finds the successor of its gateway by itself, as the device that it was, and what was said is still there."""
+    config = launch.file(talking())
+    first = launch(config)
+    with tui(clients, first, tmp_path) as terminal:
+        terminal.wait("gateway connected | idle")
+        terminal.enter("hello there")
+        terminal.wait("Echo: hello there", "connected | idle")
+        assert first.end() == 0
+        terminal.wait("gateway disconnected: service restart")
+        launch(config, "--port", str(first.port))
+        screen = terminal.wait("gateway reconnected", "Echo: hello there")
+        assert screen.count("Echo: hello there") == 1, screen
+        terminal.enter("a new start")
+        terminal.wait("Echo: a new start", "connected | idle")
+        terminal.enter("/exit")
+        terminal.wait("ended with 0")
+    listed = Product(clients.folder, tmp_path / "home").run(first, "devices", "list")
+    assert "Paired (1)" in listed.stdout, listed.stdout
