@@ -17,11 +17,13 @@ from gateway.model.run import Usage
 from gateway.testing import ScriptedAgent, counting_ids
 from gateway.wire.http1 import Http1, Http1Limits
 from gateway.wire.sse import SseDecoder, SseEvent
+from gateway.wire.upgrade import is_websocket
+from gateway.wire.websocket import Text, WebSocket
 
 __all__ = ["one_input"]
 
 TOKEN = "s3cret"  # noqa: S105 - of this target alone
-ALLOWED = {200, 204, 400, 401, 403, 404, 405, 408, 411, 413, 414, 417, 421, 426, 429, 431, 501, 505}
+ALLOWED = {101, 200, 204, 400, 401, 403, 404, 405, 408, 411, 413, 414, 417, 421, 426, 429, 431, 501, 505}
 OPEN = {"/", "/health", "/healthz", "/ready", "/readyz"}
 ERROR = {"message", "type", "param", "code"}
 
@@ -32,6 +34,7 @@ class _Asked(NamedTuple):
     heads: list[RequestHead]
     sure: bool
     """Nothing follows whose answer depends on when the bytes come."""
+    data: bytes = b""
 
 
 class _Served(NamedTuple):
@@ -40,7 +43,7 @@ class _Served(NamedTuple):
 
 
 def one_input(data: bytes) -> None:
-    asked = _asked(data)
+    asked = _asked(data)._replace(data=data)
     whole = _check(asked, run(_serve(asked, [data])))
     for number, pieces in enumerate(cuttings(data)):
         found = _check(asked, run(_serve(asked, pieces, random_of(data) if number == 1 else None)))
@@ -61,7 +64,10 @@ async def _serve(asked: _Asked, pieces: Iterable[bytes], moods: Random | None = 
     ) as gateway:
         written = await drive(gateway.protocol, pieces, moods)
     answers, rest = read_answers(written, [head.method for head in asked.heads], sure=asked.sure)
-    assert rest == b"", f"{rest!r} behind the last answer"
+    if answers and answers[-1].status == 101:
+        _check_frames(rest, may_enter=TOKEN.encode() in asked.data)
+    else:
+        assert rest == b"", f"{rest!r} behind the last answer"
     return _Served(answers, len(good.runs) + len(bad.runs) + len(late.runs))
 
 
@@ -71,6 +77,8 @@ def _asked(data: bytes) -> _Asked:
     events: list[HttpEvent] = [*http.receive(data)]
     while events and isinstance(head := events[0], RequestHead):
         heads.append(head)
+        if is_websocket(head):  # what follows is no HTTP, if the handshake is a good one
+            return _Asked(heads, sure=False)
         if not isinstance(events[-1], BodyEnd):
             # Refused before its body has come, or not: that depends on the cuts.
             return _Asked(heads, sure=False)
@@ -112,6 +120,15 @@ def _check(asked: _Asked, served: _Served) -> list[Answer]:
     return answers
 
 
+def _check_frames(frames: bytes, *, may_enter: bool) -> None:
+    """A WebSocket is challenged first, and nobody is greeted who has not said the secret."""
+    events = WebSocket(len(frames) + 1, mask=lambda: b"\0\0\0\0").receive(frames)
+    texts = [json.loads(event.data) for event in events if isinstance(event, Text)]
+    assert texts[0]["event"] == "connect.challenge", texts
+    greeted = any(text.get("ok") for text in texts[1:])
+    assert may_enter or not greeted, texts
+
+
 def _check_body(answer: Answer) -> None:
     kind = answer.header(b"content-type")
     if answer.status >= 400:
@@ -132,4 +149,4 @@ def _check_body(answer: Answer) -> None:
     elif kind.startswith(b"application/json"):
         json.loads(answer.body)
     else:
-        assert answer.status == 204 or kind.startswith(b"text/"), answer
+        assert answer.status in {101, 204} or kind.startswith(b"text/"), answer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asyncio import AbstractEventLoop, Task, TimerHandle, shield
+from asyncio import AbstractEventLoop, Task, TimerHandle, shield, sleep
 from collections.abc import Callable, Mapping, Sequence
 from logging import getLogger
 from time import perf_counter
@@ -25,6 +25,8 @@ LOOK_SECONDS = 60.0
 """Between two looks at the sessions for those who are told of a change unasked: the product's interval."""
 FRESH_SECONDS = 1.0
 """How old an answer to `health` may be: with that, a thousand who ask at once cost one look."""
+LOOK_SHARE = 10
+"""Between two looks, so many times as long as one takes, a second at most: looking is not all there is to do."""
 VIEWS = 256
 """Callers for whom what they see is kept until the next look."""
 RECENT = 5
@@ -78,6 +80,7 @@ class Health:
         self._told: tuple[SessionInfo, ...] = ()
         self._looked = self._touched = -LOOK_SECONDS  # by the loop's clock: when the last look, and change, began
         self._look: Task[Overview] | None = None
+        self._looking = False  # or it pauses before
         self._began = -LOOK_SECONDS
         self._views: dict[Caller, View] = {}
         self._timer: TimerHandle | None = None
@@ -89,9 +92,9 @@ class Health:
         Raises RpcError (UNAVAILABLE).
         """
         if self._loop.time() - self._looked > age or self._touched >= self._looked:
-            if self._look is None or self._touched >= self._began:
-                self._began = self._loop.time()
-                self._look = self._loop.create_task(self._load(self._began), name="health")
+            if self._look is None or (self._looking and self._touched >= self._began):
+                self._looking = False
+                self._look = self._loop.create_task(self._load(), name="health")
             try:
                 return await shield(self._look)
             except AgentError as error:
@@ -107,9 +110,11 @@ class Health:
         return self._shown(await self.overview(), caller)
 
     async def snapshot(self, caller: Caller) -> dict[str, Any]:
-        """What is known without much ado; nothing where the store cannot be read, which `health` tells."""
+        """What is known without much ado, if it is a minute old; nothing where the store cannot be read."""
+        if self._loop.time() - self._looked <= LOOK_SECONDS:
+            return self._shown(self._overview, caller)
         try:
-            return self._shown(await self.overview(LOOK_SECONDS), caller)
+            return await self.payload(caller)
         except RpcError:
             return {}
 
@@ -128,13 +133,17 @@ class Health:
             if one is not None:
                 one.cancel()
 
-    async def _load(self, began: float) -> Overview:
-        started = perf_counter()
+    async def _load(self) -> Overview:
+        pause = min(LOOK_SHARE * self._overview.duration_ms / 1000, FRESH_SECONDS) + self._looked - self._loop.time()
+        if pause > 0:
+            await sleep(pause)
+        look, began, started = self._look, self._loop.time(), perf_counter()
+        self._looking, self._began = True, began
         try:
             sessions = await self._store.sessions()
         finally:
-            if self._began == began:
-                self._look = None
+            if self._look is look:  # nobody has begun another, because of what happened since
+                self._look, self._looking = None, False
         took = round((perf_counter() - started) * 1000)
         self._looked = began
         self._views.clear()
@@ -168,12 +177,16 @@ class Health:
         if view is None:
             by_agent: dict[str, list[SessionInfo]] = {}
             mine = []
+            agent_of = self._roster.agent_of
             for info in overview.sessions:
-                agent_id = self._roster.agent_of(info.key, info)
-                if owns(caller.id, info.key) and (not agent_id or caller.uses(agent_id)):
-                    known = info._replace(key=bare(caller.id, info.key))
-                    mine.append(known)
-                    by_agent.setdefault(agent_id, []).append(known)
+                if not owns(caller.id, info.key):
+                    continue
+                agent_id = agent_of(info.key, info)
+                if agent_id and not caller.uses(agent_id):
+                    continue
+                known = info._replace(key=bare(caller.id, info.key)) if caller.id else info
+                mine.append(known)
+                by_agent.setdefault(agent_id, []).append(known)
             view = View(tuple(mine), by_agent)
             if overview is self._overview:
                 if len(self._views) >= VIEWS:

@@ -99,9 +99,11 @@ class Roster:
         """The agent of a session, by its key as it is stored, or else by who answered in it last; the default one, or
         empty, where nothing tells.
         """
-        prefix, named, *_ = (*plain(key).split(":", 2), "")
-        if prefix == "agent" and named in self._registry.by_id:
-            return named
+        known = plain(key)
+        if known.startswith("agent:"):
+            named = known[6:].partition(":")[0]
+            if named in self._registry.by_id:
+                return named
         if info is not None and info.agent:
             return info.agent
         return "" if self._registry.default is None else self._registry.default.id

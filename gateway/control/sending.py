@@ -68,7 +68,9 @@ class Sending:
                 services.book.abort(running, "interrupt")
         record = services.book.start(run)
         if 0 < (limit := params.get("timeoutMs") or 0) < LONGEST_MS:
-            self._loop.call_later(limit / 1000, services.book.abort, record, "timeout")
+            timer = self._loop.call_later(limit / 1000, services.book.abort, record, "timeout")
+            if record.task is not None:
+                record.task.add_done_callback(lambda _: timer.cancel())
         self._feed.changed(place.key, "send")
         return {"runId": run_id, "status": "started"}
 

@@ -86,6 +86,12 @@ def _create_sessions(database: sqlite3.Connection) -> None:
         database.execute(statement)
 
 
+# A random UUID (RFC 9562, version 4).
+_UUID = (
+    "lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-4' || substr(hex(randomblob(2)), 2) || '-a' || "
+    "substr(hex(randomblob(2)), 2) || '-' || hex(randomblob(6)))"
+)
+
 _DETAILS = (
     "ALTER TABLE sessions ADD COLUMN uuid TEXT NOT NULL DEFAULT ''",
     "ALTER TABLE sessions ADD COLUMN settings TEXT NOT NULL DEFAULT ''",
@@ -93,9 +99,11 @@ _DETAILS = (
     "ALTER TABLE sessions ADD COLUMN answered_by",
     "ALTER TABLE sessions ADD COLUMN last_prompt INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE sessions ADD COLUMN last_completion INTEGER NOT NULL DEFAULT 0",
-    """
-    UPDATE sessions SET uuid = lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-4' ||
-        substr(hex(randomblob(2)), 2) || '-a' || substr(hex(randomblob(2)), 2) || '-' || hex(randomblob(6)))""",
+    f"UPDATE sessions SET uuid = {_UUID}",  # noqa: S608 - a constant
+    # A program that does not know of it yet may have the file open, and goes on.
+    f"""
+    CREATE TRIGGER name_new AFTER INSERT ON sessions WHEN NEW.uuid = ''
+    BEGIN UPDATE sessions SET uuid = {_UUID} WHERE id = NEW.id; END""",  # noqa: S608 - the same
     """
     CREATE TABLE usage (
         session INTEGER NOT NULL,

@@ -78,6 +78,23 @@ def test_many_who_ask_at_once_cost_one_look() -> None:
     talk(ask, store=store)
 
 
+def test_looks_take_a_small_part_of_the_time() -> None:
+    """Who changes something and asks at once gets what is so then, after a while."""
+    store = Store()
+
+    async def ask(client: Client, gw: gateway.Gateway) -> None:
+        before, began = store.asked, asyncio.get_running_loop().time()
+        for number in range(4):
+            await client.request("agent", message="hi", sessionKey=f"s{number}", idempotencyKey=f"{number}", final=True)
+            asked = [await client.send("health") for _ in range(20)]
+            answers = [await client.answer(one) for one in asked]
+            assert {one["sessions"]["count"] for one in answers} == {number + 1}
+        assert store.asked - before <= 8
+        assert asyncio.get_running_loop().time() - began > 3 * 10 * 0.05
+
+    talk(ask, store=store)
+
+
 def test_a_store_that_fails_is_told_by_who_asks() -> None:
     store = Store()
     store.broken = True

@@ -157,15 +157,15 @@ def say(process: subprocess.Popen[bytes], text: str) -> None:
     process.stdin.flush()
 
 
-def test_a_restart(launcher: Launch, tmp_path: Path) -> None:
+def test_a_restart(launch: Launch, tmp_path: Path) -> None:
     """The gateway lets the answer end before it goes, and is talked with again when it is back."""
-    path = launcher.file(configuration(python_agent("pause"), port=free_port()))
-    running = launcher(path)
-    with talking(launcher, path, tmp_path, "--agent", "pause") as (process, out, err):
+    path = launch.file(configuration(python_agent("pause"), port=free_port()))
+    running = launch(path)
+    with talking(launch, path, tmp_path, "--agent", "pause") as (process, out, err):
         say(process, "first\n")
         until("the answer begins", out.read_text, 20)
         assert running.end() == 0
-        again = launcher(path)
+        again = launch(path)
         say(process, "second\n")
         assert process.stdin is not None
         process.stdin.close()
@@ -178,15 +178,15 @@ def test_a_restart(launcher: Launch, tmp_path: Path) -> None:
         assert again.end() == 0
 
 
-def test_a_gateway_that_is_killed(launcher: Launch, tmp_path: Path) -> None:
-    path = launcher.file(configuration(python_agent("forever"), port=free_port()))
-    running = launcher(path)
-    with talking(launcher, path, tmp_path, "--agent", "forever") as (process, out, err):
+def test_a_gateway_that_is_killed(launch: Launch, tmp_path: Path) -> None:
+    path = launch.file(configuration(python_agent("forever"), port=free_port()))
+    running = launch(path)
+    with talking(launch, path, tmp_path, "--agent", "forever") as (process, out, err):
         say(process, "first\n")
         until("the answer begins", out.read_text, 20)
         running.process.kill()
         running.process.wait()
-        again = launcher(path)
+        again = launch(path)
         until(
             "it tells",
             lambda: "[the gateway restarted before the answer was there; say it again]" in err.read_text(),

@@ -152,16 +152,16 @@ def following(launcher: Launch, folder: Path, *where: str) -> Iterator[tuple[sub
         process.wait()
 
 
-def test_a_log_is_followed_through_a_restart(launcher: Launch, tmp_path: Path) -> None:
-    path = launcher.file(configuration(port=free_port()))
-    running = launcher(path)
-    done = launcher.command("logs", "--config", str(path))
+def test_a_log_is_followed_through_a_restart(launch: Launch, tmp_path: Path) -> None:
+    path = launch.file(configuration(port=free_port()))
+    running = launch(path)
+    done = launch.command("logs", "--config", str(path))
     assert re.fullmatch(r"\S+Z INFO gateway: listening on \S+\n", done.stdout)
-    done = launcher.command("logs", "--config", str(path), "--json", "--lines", "1")
+    done = launch.command("logs", "--config", str(path), "--json", "--lines", "1")
     assert json.loads(done.stdout)["_meta"]["logLevelName"] == "INFO"
-    with following(launcher, tmp_path, "--config", str(path)) as (process, out, err):
+    with following(launch, tmp_path, "--config", str(path)) as (process, out, err):
         assert running.end() == 0
-        again = launcher(path)
+        again = launch(path)
         until("the new gateway's log is printed", lambda: out.read_text().count("listening on ") == 2, 30)
         assert err.read_text().splitlines() == ["[the gateway restarts; trying again]", "[the log begins anew]"]
         process.send_signal(signal.SIGTERM)

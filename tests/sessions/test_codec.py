@@ -24,7 +24,7 @@ USAGES = st.builds(Usage, COUNTS, COUNTS, st.none() | COUNTS, st.none() | COUNTS
 
 @given(
     st.builds(Turn, TEXTS, MESSAGES, MESSAGES, TIMES, TIMES, COUNTS, TEXTS, st.none() | TEXTS, USAGES, TEXTS)
-    | st.builds(Turn, TEXTS, MESSAGES, MESSAGES)
+    | st.tuples(TEXTS, MESSAGES, MESSAGES).map(lambda members: Turn(*members))
 )
 def test_there_and_back(turn: Turn) -> None:
     coded = encode(turn)

@@ -119,6 +119,16 @@ def test_tokens_of_each_day(make: Make) -> None:
     run(main)
 
 
+def test_a_session_of_a_program_that_knows_of_no_ids_gets_one(tmp_path: Path) -> None:
+    path = str(tmp_path / "sessions.db")
+    database = Database(path, Keeping(), lambda: NOON)
+    with closing(database.connection) as connection:
+        connection.execute("INSERT INTO sessions (key, used, created_at, updated_at) VALUES ('a', 1, 1, 1)")
+        info = database.describe("a")
+        assert info is not None
+        assert UUID(info.id).version == 4
+
+
 def test_old_days_are_forgotten(tmp_path: Path) -> None:
     path = str(tmp_path / "sessions.db")
     database = Database(path, Keeping(), lambda: NOON)
