@@ -167,6 +167,18 @@ def test_tokens_by_sessions() -> None:
             assert (answer["totals"]["totalTokens"], answer["totals"]["input"]) == (45, 18)
             by_model = answer["aggregates"]["byModel"]
             assert [(row["model"], row["count"], row["totals"]["output"]) for row in by_model] == [("", 3, 15)]
+            groups = answer["aggregates"]
+            assert groups["sessionCount"] == 1
+            assert (groups["messages"]["total"], groups["messages"]["user"]) == (6, 3)
+            assert (groups["tools"]["tools"], groups["byChannel"]) == ([], []), "a page reads them"
+            assert [row["totals"]["totalTokens"] for row in groups["byProvider"]] == [45]
+            (day,), (costs,) = groups["daily"], groups["costDaily"]
+            assert (day["tokens"], day["messages"], costs["totalTokens"]) == (45, 6, 45)
+            usage = answer["sessions"][0]["usage"]
+            assert [(row["date"], row["tokens"], row["input"]) for row in usage["dailyBreakdown"]] == [
+                (day["date"], 30, 12)
+            ]
+            assert usage["messageCounts"]["total"] == usage["dailyMessageCounts"][0]["total"] == 4
             only = await client.request("sessions.usage", key="main")
             assert only["totals"]["totalTokens"] == 30
 

@@ -88,8 +88,19 @@ class _UsageMethods:
             "sessions": [self._session(infos[one], by_key[one], caller) for one in most[:limit]],
             "totals": _total(everything, price),
             "aggregates": {
-                "byModel": _grouped(everything, _named, price), "daily": _grouped(everything, _dated, price),
-                "byAgent": _grouped(everything, lambda row: {"agentId": row.agent}, price),
+                "sessionCount": len(infos), "messages": _messages(everything),
+                "tools": {"totalCalls": 0, "uniqueTools": 0, "tools": []},
+                "byModel": _grouped(everything, _named, price),
+                "byProvider": _grouped(everything, _provided, price),
+                "byAgent": _grouped(everything, lambda row: {"agentId": row.agent}, price), "byChannel": [],
+                "daily": [
+                    {
+                        "date": day, "tokens": sums["totalTokens"], "cost": sums["totalCost"],
+                        "messages": said["total"], "toolCalls": said["toolCalls"], "errors": said["errors"],
+                    }
+                    for day, sums, said in _days(everything, price)
+                ],
+                "costDaily": [{"date": day, **sums} for day, sums, _ in _days(everything, price)],
             },
         }  # fmt: skip
 
@@ -101,8 +112,14 @@ class _UsageMethods:
         if label := info.settings.get("label"):
             shown["label"] = label
         price = self._price
-        by_model, by_day = _grouped(rows, _named, price), _grouped(rows, _dated, price)
-        usage = {**_total(rows, price), "modelUsage": by_model, "dailyBreakdown": by_day}
+        days = _days(rows, price)
+        usage = {
+            **_total(rows, price), "modelUsage": _grouped(rows, _named, price), "messageCounts": _messages(rows),
+            "dailyBreakdown": [
+                {"date": day, "tokens": sums["totalTokens"], "cost": sums["totalCost"], **sums} for day, sums, _ in days
+            ],
+            "dailyMessageCounts": [{"date": day, **said} for day, _, said in days],
+        }  # fmt: skip
         return {**shown, "usage": usage}
 
     def _agent(self, call: Call) -> str | None:
@@ -210,8 +227,25 @@ def _named(row: UsageRow) -> dict[str, Any]:
     return {"provider": provider, "model": model}
 
 
-def _dated(row: UsageRow) -> dict[str, Any]:
-    return {"date": (EPOCH + timedelta(row.day)).isoformat()}
+def _provided(row: UsageRow) -> dict[str, Any]:
+    return {"provider": _named(row)["provider"]}
+
+
+def _messages(rows: Iterable[UsageRow]) -> dict[str, int]:
+    """A turn is what was asked and what was answered.  Calls of tools are not counted."""
+    turns = sum(row.turns for row in rows)
+    return {"total": 2 * turns, "user": turns, "assistant": turns, "toolCalls": 0, "toolResults": 0, "errors": 0}
+
+
+def _days(rows: Iterable[UsageRow], price: _Price) -> list[tuple[str, dict[str, Any], dict[str, int]]]:
+    """Each day with its sums and its messages, the first one first."""
+    found: dict[int, list[UsageRow]] = {}
+    for row in rows:
+        found.setdefault(row.day, []).append(row)
+    return [
+        ((EPOCH + timedelta(day)).isoformat(), _total(found[day], price), _messages(found[day]))
+        for day in sorted(found)
+    ]
 
 
 def methods(services: Services) -> list[Method]:
