@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from .console import WRONG_USAGE, UnansweredError, complain, legible, line, moment, write
-from .place import Place, add_place, find_place, seconds
+from .place import Place, add_question, find_place
 from .rpc import ALL, Rpc, connected, part
 from .signals import concluded
 
@@ -38,14 +38,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--role", help="for revoke: of this role only")
     parser.add_argument("--json", action="store_true", help="print what the gateway answers as one line of JSON")
-    add_place(parser)
-    parser.add_argument(
-        "--timeout",
-        metavar="S",
-        type=seconds,
-        default=TIMEOUT,
-        help="how long each answer may take; 0 for no limit. Default: %(default)g seconds.",
-    )
+    add_question(parser, TIMEOUT, "each answer")
 
 
 def execute(options: Namespace) -> int:

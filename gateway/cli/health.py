@@ -6,7 +6,7 @@ from argparse import ArgumentParser, Namespace
 from time import monotonic
 
 from .console import FAILED, UnansweredError, legible, line, write
-from .place import Place, add_place, find_place, seconds
+from .place import Place, add_question, find_place
 from .rpc import READ, connected, part
 from .signals import concluded
 
@@ -19,14 +19,7 @@ TIMEOUT = 10.0
 def add_arguments(parser: ArgumentParser) -> None:
     """The flags of the command."""
     parser.add_argument("--json", action="store_true", help="print what the gateway says as one line of JSON")
-    add_place(parser)
-    parser.add_argument(
-        "--timeout",
-        metavar="S",
-        type=seconds,
-        default=TIMEOUT,
-        help="how long it may take; 0 for no limit. Default: %(default)g seconds.",
-    )
+    add_question(parser, TIMEOUT, "it")
 
 
 def execute(options: Namespace) -> int:

@@ -15,7 +15,7 @@ from .. import config  # whose parts are loaded when they are asked for
 from ..errors import ConfigError
 from .setup import add_config
 
-__all__ = ["Place", "add_credential", "add_place", "find_place", "seconds"]
+__all__ = ["Place", "add_credential", "add_place", "add_question", "find_place", "seconds"]
 
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where to listen, and where to ask then
@@ -36,6 +36,13 @@ def add_place(parser: ArgumentParser, url: str = "the gateway, ws://HOST:PORT") 
     """The flags `--url`, `--token` and `--config`."""
     parser.add_argument("--url", help=f"{url}; default: as the configuration says")
     add_credential(parser)
+
+
+def add_question(parser: ArgumentParser, timeout: float, what: str) -> None:
+    """The flags of commands that ask a gateway something and end: those of `add_place`, and `--timeout`."""
+    add_place(parser)
+    text = f"how long {what} may take; 0 for no limit. Default: %(default)g seconds."
+    parser.add_argument("--timeout", metavar="S", type=seconds, default=timeout, help=text)
 
 
 def add_credential(parser: ArgumentParser) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .console import UnansweredError, legible, line, moment, write
-from .place import Place, add_place, find_place, seconds
+from .place import Place, add_question, find_place
 from .rpc import READ, FailedError, Rpc, connected, part
 from .signals import concluded
 
@@ -23,14 +23,7 @@ _METHODS = ("agents.list", "status", "system-presence")
 def add_arguments(parser: ArgumentParser) -> None:
     """The flags of the command."""
     parser.add_argument("--json", action="store_true", help="print one line of JSON")
-    add_place(parser)
-    parser.add_argument(
-        "--timeout",
-        metavar="S",
-        type=seconds,
-        default=TIMEOUT,
-        help="how long each answer may take; 0 for no limit. Default: %(default)g seconds.",
-    )
+    add_question(parser, TIMEOUT, "each answer")
 
 
 def execute(options: Namespace) -> int:

@@ -48,12 +48,11 @@ NOBODY = Caller("nobody", frozenset(), frozenset())
 
 
 class Visit(NamedTuple):
-    """A connection whose client has not said yet who it is.  `challenged_at` in milliseconds since the epoch."""
+    """A connection whose client has not said yet who it is, and what it was challenged with."""
 
     head: RequestHead
     peer: Peer
     nonce: str
-    challenged_at: int
 
     @property
     def local(self) -> bool:

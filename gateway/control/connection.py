@@ -142,7 +142,7 @@ class Connection:
                 raise RpcError(INVALID_REQUEST, "invalid handshake: first request must be connect")
             house.require_ready()
             head, peer = self._exchange.head, self._exchange.peer
-            welcome = await house.connects.judge(request.params, Visit(head, peer, self._nonce, self._challenged_at))
+            welcome = await house.connects.judge(request.params, Visit(head, peer, self._nonce))
         except RpcError as error:
             await self._refuse(request.id, error)
             return

@@ -53,12 +53,6 @@ class Services:
     reload: Callable[[Config, Mapping[str, str]], Sequence[str]] | None = None
     logs: LogRing | None = None
     tools: Invoker | None = None
-    features: Callable[[], Sequence[str]] = tuple
-
-    @property
-    def config_path(self) -> str | None:
-        """Where the configuration was read from."""
-        return None if self.source is None else self.source.path
 
     def now(self) -> int:
         """Milliseconds since the epoch."""

@@ -168,7 +168,7 @@ class Bench:
         return issued[0]
 
     async def judge(self, row: Mapping[str, Any]) -> Welcome:
-        visit = Visit(request_head(row.get("headers", {})), peer_of(row), NONCE, self.now)
+        visit = Visit(request_head(row.get("headers", {})), peer_of(row), NONCE)
         return await self.connects.judge(params_of(row, self.device, self.token, NONCE, self.now), visit)
 
 

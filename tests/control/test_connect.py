@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from judging import NONCE, NOW, TOKEN, Bench, matches, peer_of, request_head, rows
+from judging import NONCE, TOKEN, Bench, matches, peer_of, request_head, rows
 
 from gateway.control import connect, proof
 from gateway.control.connect import ConnectRefusedError, Visit
@@ -115,7 +115,7 @@ Without those that were recorded in part only: with a device, or with more than 
 @pytest.mark.parametrize("row", RECORDED, ids=[row["name"] for row in RECORDED])
 def test_recorded(row: dict[str, Any]) -> None:
     params = json.loads(json.dumps(row["params"]).replace('"TOKEN"', json.dumps(TOKEN)))
-    visit = Visit(request_head({}), peer_of({}), NONCE, NOW)
+    visit = Visit(request_head({}), peer_of({}), NONCE)
     if "error" in row:
         with pytest.raises(ConnectRefusedError) as caught:
             asyncio.run(Bench({}).connects.judge(params, visit))

@@ -56,7 +56,7 @@ def test_garbage(changes: Any, protocol: int, origin: str | None, host: str | No
             target[name] = value
     bench = Bench({"auth": auth})
     headers = {name: value for name, value in (("origin", origin), ("host", host)) if value}
-    visit = Visit(request_head(headers), peer_of({"peer": place}), NONCE, NOW)
+    visit = Visit(request_head(headers), peer_of({"peer": place}), NONCE)
     told, refused = asyncio.run(judged(bench, params, visit))
     if refused is not None:
         json.dumps(refused.shape()).encode()
@@ -79,6 +79,6 @@ async def judged(bench: Bench, params: Any, visit: Visit) -> tuple[Welcome | Non
     "params", [None, [], 7, "x", {}, {"client": {}}, {"client": None, "minProtocol": 4, "maxProtocol": 4}]
 )
 def test_no_object(params: Any) -> None:
-    visit = Visit(request_head({}), peer_of({}), NONCE, NOW)
+    visit = Visit(request_head({}), peer_of({}), NONCE)
     with pytest.raises(ConnectRefusedError, match="invalid connect params"):
         asyncio.run(Bench({}).connects.judge(params, visit))
