@@ -156,7 +156,7 @@ def test_runs_over_http_are_rows_too() -> None:
             headers = {"x-openclaw-session-key": "foo"}
             assert (await chat(gateway, "one", headers)).status == 200
             assert (await chat(gateway, "two", headers)).status == 200
-            rows = client.seen("session.message")
+            rows = await client.until(lambda: len(seen := client.seen("session.message")) >= 4 and seen)
             assert [(row["sessionKey"], row["messageSeq"], text_of(row["message"])) for row in rows] == [
                 ("foo", 1, "one"), ("foo", 2, "one"), ("foo", 3, "two"), ("foo", 4, "two"),
             ]  # fmt: skip
