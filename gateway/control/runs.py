@@ -6,7 +6,7 @@ times a second, all runs at the same beat; the beat slows down where there are m
 
 from __future__ import annotations
 
-from asyncio import AbstractEventLoop, TimerHandle, wait
+from asyncio import AbstractEventLoop, TimerHandle, sleep, wait
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import aclosing
 from typing import Any, Protocol
@@ -96,8 +96,8 @@ class RunBook:
 
     # -- what is done with them
 
-    def start(self, run: RunInput) -> Record:
-        """Begin a run that nobody pulls: it goes on whether its client stays or not.
+    def start(self, run: RunInput, delay: float = 0.0) -> Record:
+        """Begin a run that nobody pulls, `delay` seconds from now: it goes on whether its client stays or not.
 
         Raises RpcError (INVALID_REQUEST) for an id that is taken; (UNAVAILABLE) where there are too many runs.
         """
@@ -111,7 +111,7 @@ class RunBook:
         except AgentError as error:
             raise rpc_error(error) from None
         record = self._active[run.run_id] = Record(self, run, self._now())
-        record.task = self._loop.create_task(_pull(events), name="run")
+        record.task = self._loop.create_task(_pull(events, delay), name="run")
         record.task.add_done_callback(lambda _: record.leave())  # also of one that is cancelled before its first step
         return record
 
@@ -283,8 +283,10 @@ class RunBook:
         return int(self._clock() * 1000)
 
 
-async def _pull(events: AsyncGenerator[RunEvent, None]) -> None:
+async def _pull(events: AsyncGenerator[RunEvent, None], delay: float) -> None:
     async with aclosing(events):
+        if delay:
+            await sleep(delay)
         async for _ in events:
             pass
 

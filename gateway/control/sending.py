@@ -24,6 +24,10 @@ RUN_ID_CHARACTERS = 256
 LONGEST_MS = 2_147_483_647
 """Of a run's own time limit: what timers take; longer ones are none."""
 
+ANSWER_SECONDS = 0.02
+"""From what a client is told to the first event of its run.  OpenClaw's terminal program waits for ever where it reads
+both at once, and the end of the run with them: so it is with a run that takes no time."""
+
 _EFFORTS = frozenset({"minimal", "low", "medium", "high", "xhigh", "max"})
 """Levels of thinking that models know (`reasoning_effort`); any other is left to them."""
 
@@ -66,7 +70,7 @@ class Sending:
         if params.get("queueMode") == "interrupt":
             for running in services.book.active_in(place.key):
                 services.book.abort(running, "interrupt")
-        record = services.book.start(run)
+        record = services.book.start(run, ANSWER_SECONDS)
         if 0 < (limit := params.get("timeoutMs") or 0) < LONGEST_MS:
             timer = self._loop.call_later(limit / 1000, services.book.abort, record, "timeout")
             if record.task is not None:

@@ -302,6 +302,8 @@ def test_the_same_message_twice_at_once_is_one_run() -> None:
             sent = {"sessionKey": "main", "message": "hi", "idempotencyKey": "k"}
             answers = await asyncio.gather(*(client.request("chat.send", sent) for client in (one, two) * 4))
             assert sorted(answer["status"] for answer in answers) == ["in_flight"] * 7 + ["started"]
+            gate.open.set()
+            await one.event("chat", final)
             assert len(gate.runs) == 1
 
     gated(test)
@@ -553,3 +555,22 @@ def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
             await store.aclose()
 
     asyncio.run(main())
+
+
+def test_a_client_hears_that_its_run_begins_before_it_hears_of_the_run() -> None:
+    """OpenClaw's terminal program waits for ever where all comes at once; a run that is aborted before it began is over."""
+
+    async def test(gateway: Gateway) -> None:
+        async with talk(gateway) as client:
+            for name in map(str, range(5)):
+                await client.request("chat.send", sessionKey="main", message="hi", idempotencyKey=name)
+                assert not [one for one in client.seen("agent") if one["runId"] == name]
+                await client.event("chat", final)
+            await client.request("chat.send", sessionKey="main", message="hi", idempotencyKey="k")
+            answer = await client.request("chat.abort", sessionKey="main", runId="k")
+            assert (answer["aborted"], answer["runIds"]) == (True, ["k"])
+            await client.event("chat", lambda payload: (payload["runId"], payload["state"]) == ("k", "aborted"))
+            waited = await client.request("agent.wait", runId="k")
+            assert (waited["status"], waited["stopReason"]) == ("error", "rpc")
+
+    serving(test, agents={"main": parrot})

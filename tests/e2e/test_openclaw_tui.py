@@ -91,3 +91,17 @@ def test_a_restart(clients: Product, launch: Launch, tmp_path: Path) -> None:
         terminal.wait("ended with 0")
     listed = Product(clients.folder, tmp_path / "home").run(first, "devices", "list")
     assert "Paired (1)" in listed.stdout, listed.stdout
+
+
+def test_commands_of_the_gateway(clients: Product, launch: Launch, tmp_path: Path) -> None:
+    """Runs that take no time leave it idle."""
+    gateway = launch({**talking(), "session": {"slashCommands": True}})
+    with tui(clients, gateway, tmp_path) as terminal:
+        terminal.wait("gateway connected | idle")
+        for name in ("one", "two", "three", "four", "five"):
+            terminal.enter("/status")
+            terminal.wait("Runs under way: none", "connected | idle")
+            terminal.enter(name)  # it would be refused by a program that waits
+            terminal.wait(f"Echo: {name}", "connected | idle")
+        terminal.enter("/exit")
+        terminal.wait("ended with 0")
