@@ -79,9 +79,10 @@ class Assembly:
         bounds = (settings.max_chars, settings.max_turns)
         return Conversations(store, lanes, clock, *bounds, own_model=self.registry.own_model)
 
-    def interceptor(self, conversations: Conversations) -> Any:
-        """What answers slash commands; None where they are off."""
-        if not self._config.session.slash_commands:
+    def interceptor(self, conversations: Conversations, *, typed: bool = False) -> Any:
+        """What answers slash commands; None where they are off.  `typed`: for messages that a person types."""
+        on = self._config.session.slash_commands
+        if on is False or (on is None and not typed):
             return None
         from .agents.slash import Commands
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from . import __version__
@@ -41,7 +42,7 @@ from .control.origins import Origins
 from .control.presence import Presence
 from .control.roster import Roster
 from .control.rows import Rows
-from .control.runs import RunBook
+from .control.runs import Command, RunBook
 from .control.scopes import PAIRING
 from .control.sending import Sending
 from .control.service import Control
@@ -108,6 +109,7 @@ def control(
         reload=reload,
         logs=logs,
         tools=assembly.invoker(),
+        command=_command(assembly, runs, conversations),
     )
     paired = _devices(environ, hub, services.now)
     families = [family.methods(services) for family in FAMILIES]
@@ -115,6 +117,12 @@ def control(
     methods = [of_protocol(method) for family in families for method in family]
     connects = _connects(guard, paired, config, environ, services.now)
     return Control(services, connects, methods, loop, starting)
+
+
+def _command(assembly: Assembly, runs: Runs, conversations: Conversations) -> Command | None:
+    """What answers slash commands that people type; None where that is off."""
+    commands = assembly.interceptor(conversations, typed=True)
+    return None if commands is None else partial(commands.take, runs)
 
 
 def _talk(services: Services, loop: asyncio.AbstractEventLoop) -> list[Method]:

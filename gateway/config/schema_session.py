@@ -70,9 +70,10 @@ class Session(SectionClass):
         kinds.StoreName(),
         shown="sqlite; embedded gateways: memory",
     )
-    slash_commands: bool = option(
-        False,
-        "Answer `/status`, `/new`, `/reset`, `/stop` and `/model` of an operator, instead of giving them to the agent. "
-        "Off, as over the product's HTTP: a program may mean such a text as it stands.",
+    slash_commands: bool | None = option(
+        None,
+        "Answer `/status`, `/new`, `/reset`, `/stop` and `/model` of an operator, instead of giving them to the agent: "
+        "`true` everywhere, `false` nowhere. Unset: where people type (`chat.send` over WebSocket), and not over HTTP, "
+        "where a program may mean such a text as it stands.",
         Boolean(),
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from asyncio import AbstractEventLoop, TimerHandle, sleep, wait
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import aclosing
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from ..errors import AgentError
 from ..model.run import RunDone, RunEvent, RunFailed, RunInput, ToolUse
@@ -19,7 +19,7 @@ from .problem import INVALID_REQUEST, RpcError, rpc_error
 from .record import Record
 from .watching import watched
 
-__all__ = ["RunBook", "Starter"]
+__all__ = ["Command", "RunBook", "Starter"]
 
 BEAT_SECONDS = 0.15
 """Between two deltas of a run: as often as a reader can tell, and the product does."""
@@ -42,6 +42,10 @@ class Starter(Protocol):
     def run(self, run: RunInput) -> AsyncGenerator[RunEvent, None]: ...
 
     def abort(self, run_id: str) -> bool: ...
+
+
+Command: TypeAlias = Callable[[RunInput], RunInput | AsyncGenerator[RunEvent, None]]
+"""A run -> the answer to the slash command that its message is; else the run, as the agent is to see it."""
 
 
 class RunBook:
@@ -96,24 +100,31 @@ class RunBook:
 
     # -- what is done with them
 
-    def start(self, run: RunInput, delay: float = 0.0) -> Record:
+    def start(self, run: RunInput, delay: float = 0.0, command: Command | None = None) -> Record:
         """Begin a run that nobody pulls, `delay` seconds from now: it goes on whether its client stays or not.
 
-        Raises RpcError (INVALID_REQUEST) for an id that is taken; (UNAVAILABLE) where there are too many runs.
+        `command` looks at it first.  Raises RpcError (INVALID_REQUEST) for an id that is taken; (UNAVAILABLE) where
+        there are too many runs.
         """
         if run.run_id in self._active:
             raise RpcError(INVALID_REQUEST, f"there is a run {run.run_id!r} already: use another idempotencyKey")
         self._drop(run.run_id)
-        if self.prepare is not None:
-            run = self.prepare(run)
-        try:
-            events = self._starter.run(run)
-        except AgentError as error:
-            raise rpc_error(error) from None
+        events = self._events(run, command)
         record = self._active[run.run_id] = Record(self, run, self._now())
         record.task = self._loop.create_task(_pull(events, delay), name="run")
         record.task.add_done_callback(lambda _: record.leave())  # also of one that is cancelled before its first step
         return record
+
+    def _events(self, run: RunInput, command: Command | None) -> AsyncGenerator[RunEvent, None]:
+        taken = run if command is None else command(run)
+        if not isinstance(taken, RunInput):
+            return self.watch(run, taken)
+        if self.prepare is not None:
+            taken = self.prepare(taken)
+        try:
+            return self._starter.run(taken)
+        except AgentError as error:
+            raise rpc_error(error) from None
 
     def abort(self, record: Record, reason: str = "rpc") -> bool:
         """End a run; false where it is over, or where only its caller can end it (HTTP, while it waits)."""

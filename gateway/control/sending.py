@@ -41,9 +41,19 @@ class Sending:
         self._loop = loop
 
     async def send(
-        self, run_id: str, caller: Caller, place: Place, params: Mapping[str, Any], method: str
+        self,
+        run_id: str,
+        caller: Caller,
+        place: Place,
+        params: Mapping[str, Any],
+        method: str,
+        *,
+        commands: bool = False,
     ) -> dict[str, Any]:
-        """Begin the run that `message` and `attachments` ask for; what its client is told.  Raises RpcError."""
+        """Begin the run that `message` and `attachments` ask for; what its client is told.  Raises RpcError.
+
+        With `commands` a message that is a slash command is answered by the gateway.
+        """
         if len(run_id) > RUN_ID_CHARACTERS:
             fault = f"at /idempotencyKey: must not have more than {RUN_ID_CHARACTERS} characters"
             raise RpcError(INVALID_REQUEST, f"invalid {method} params: {fault}")
@@ -70,7 +80,7 @@ class Sending:
         if params.get("queueMode") == "interrupt":
             for running in services.book.active_in(place.key):
                 services.book.abort(running, "interrupt")
-        record = services.book.start(run, ANSWER_SECONDS)
+        record = services.book.start(run, ANSWER_SECONDS, services.command if commands else None)
         if 0 < (limit := params.get("timeoutMs") or 0) < LONGEST_MS:
             timer = self._loop.call_later(limit / 1000, services.book.abort, record, "timeout")
             if record.task is not None:

@@ -17,7 +17,7 @@ from .health import Health
 from .hub import Hub
 from .presence import Presence
 from .roster import Roster
-from .runs import RunBook
+from .runs import Command, RunBook
 from .stability import Stability
 from .wakes import Wakes
 
@@ -53,6 +53,7 @@ class Services:
     reload: Callable[[Config, Mapping[str, str]], Sequence[str]] | None = None
     logs: LogRing | None = None
     tools: Invoker | None = None
+    command: Command | None = None
 
     def now(self) -> int:
         """Milliseconds since the epoch."""

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 from asking import TOKEN, chat, serving, until
-from dialogue import Client, RefusedError, talk
+from dialogue import ADMIN, Client, RefusedError, talk
 from results import conforms
 
 from gateway import Gateway
-from gateway.config import load
+from gateway.config import Config, load
 from gateway.errors import AgentError
 from gateway.model.caller import Caller
 from gateway.model.chat import Image, Message, ToolCall
@@ -147,6 +147,31 @@ def test_rows_are_told_once_and_before_the_end() -> None:
             assert not other.seen("sessions.changed")
 
     gated(test)
+
+
+@pytest.mark.parametrize(("setting", "scopes", "is_command"), [
+    (None, ADMIN, True), (True, ADMIN, True), (False, ADMIN, False),
+    (None, ("operator.read", "operator.write"), False),
+])  # fmt: skip
+def test_slash_commands_are_answered_where_people_type(
+    setting: bool | None, scopes: tuple[str, ...], is_command: bool
+) -> None:
+    config = Config()
+    config = config.replace(session=config.session.replace(slash_commands=setting))
+
+    async def test(gateway: Gateway) -> None:
+        async with talk(gateway, scopes=scopes) as client:
+            await client.request("chat.send", sessionKey="main", message="/status", idempotencyKey="a")
+            said = text_of((await client.event("chat", final))["message"])
+            assert (said != "/status") is is_command
+            suppressed = {"suppressCommandInterpretation": True, "idempotencyKey": "b"}
+            if setting is None:
+                await client.request("chat.send", suppressed, sessionKey="main", message="/status")
+                assert text_of((await client.event("chat", final))["message"]) == "/status"
+            known = await texts(client, "agent:main:main")
+            assert ("/status" in known) is (not is_command or setting is None), "commands are kept nowhere"
+
+    serving(test, agents={"main": parrot}, config=config)
 
 
 def test_runs_over_http_are_rows_too() -> None:

@@ -186,11 +186,14 @@ def test_commands_are_listed_where_they_are_on() -> None:
     talk(ask, agents=AGENTS, config=on)
 
 
-def test_commands_are_off_otherwise() -> None:
+def test_commands_may_be_off() -> None:
+    off = Config()
+    off = off.replace(session=off.session.replace(slash_commands=False))
+
     async def ask(client: Client, gw: gateway.Gateway) -> None:
         assert await client.request("commands.list") == {"commands": []}
 
-    talk(ask, agents=AGENTS)
+    talk(ask, agents=AGENTS, config=off)
 
 
 def test_providers_say_which_models_they_have() -> None:

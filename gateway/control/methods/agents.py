@@ -65,7 +65,7 @@ class _AgentsMethods:
 
 def commands_of(services: Services, caller: Caller, *, arguments: bool = True) -> list[dict[str, Any]]:
     """What the gateway answers itself, where that is on and the caller may."""
-    on = services.config.session.slash_commands and caller.may(SCOPE)
+    on = services.config.session.slash_commands is not False and caller.may(SCOPE)
     return [_command(command, arguments=arguments) for command in (COMMANDS if on else ())]
 
 

@@ -11,7 +11,7 @@ from ...model.run import uuid_of
 from ...model.session import Session, Turn
 from ...sessions.keys import bare
 from ..feed import Feed
-from ..method import ADMIN, READ, WRITE, Call, Method
+from ..method import ADMIN, READ, WRITE, Call, Method, satisfied
 from ..problem import INVALID_REQUEST, RpcError
 from ..record import Record
 from ..rows import Rows
@@ -49,7 +49,9 @@ class _ChatMethods:
         if record is not None:
             return standing(record)
         place = await locate(self._services, caller, params["sessionKey"], params.get("agentId"))
-        return await self._sending.send(run_id, caller, place, params, "chat.send")
+        # What they do (end runs, forget sessions) takes this scope by the methods of the protocol, too.
+        typed = satisfied(ADMIN, call.client.welcome.scopes) and not params.get("suppressCommandInterpretation")
+        return await self._sending.send(run_id, caller, place, params, "chat.send", commands=typed)
 
     async def abort(self, call: Call) -> dict[str, Any]:
         """End a run, or all of a session, whoever began them."""
