@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Iterator, Mapping
+from logging import getLogger
 from time import perf_counter
 from typing import Any, TypeAlias
 
@@ -21,6 +22,8 @@ __all__ = ["Hub", "Payload"]
 
 Payload: TypeAlias = Mapping[str, Any] | Callable[[str], Mapping[str, Any]]
 """Of an event: the same for all, or what makes it from the id of a caller (`model.caller`)."""
+
+_logger = getLogger(__name__)
 
 SLICE_SECONDS = 0.002
 """Work on deliveries in one turn of the loop: about ten requests of others wait as long."""
@@ -56,7 +59,7 @@ class _Entry:
         self._name = name
         self._payload = payload
         self._version = version
-        self._bodies: dict[str, Body] = {}
+        self._bodies: dict[str, Body | None] = {}
 
     def visible(self, audience: Audience) -> bool:
         """Whether it is for them."""
@@ -70,16 +73,25 @@ class _Entry:
             return False
         return not self.topic or audience.topics is None or self.about in audience.topics
 
-    def body(self, audience: Audience) -> Body:
-        """As they see it: a caller with a key of its own knows its sessions without it."""
+    def body(self, audience: Audience) -> Body | None:
+        """As they see it; None for what they do not see, and for what cannot be told, which is logged."""
+        if not self.visible(audience):
+            return None
         caller = audience.caller if self.about is not None or callable(self._payload) else ""
-        body = self._bodies.get(caller)
-        if body is None:
-            payload: Any = self._payload(audience.caller) if callable(self._payload) else self._payload
-            if caller and self.about is not None:
-                payload = _renamed(payload, self.about, bare(caller, self.about))
-            body = self._bodies[caller] = Body(self._name, payload, self._version)
-        return body
+        if caller not in self._bodies:
+            try:
+                self._bodies[caller] = self._made(caller)
+            except Exception:  # one event that is no good must not keep the others from being told
+                _logger.exception("the event %s cannot be told", self._name)
+                self._bodies[caller] = None
+        return self._bodies[caller]
+
+    def _made(self, caller: str) -> Body:
+        """A caller with a key of its own knows its sessions without it."""
+        payload: Any = self._payload(caller) if callable(self._payload) else self._payload
+        if caller and self.about is not None:
+            payload = _renamed(payload, self.about, bare(caller, self.about))
+        return Body(self._name, payload, self._version)
 
 
 class Hub:
@@ -183,9 +195,9 @@ class Hub:
         if client.gone:
             return
         shown = found or [
-            (entry.body(client.audience), entry.droppable)
+            (body, entry.droppable)
             for entry in entries
-            if (entry.only is None or entry.only is client) and entry.visible(client.audience)
+            if (entry.only is None or entry.only is client) and (body := entry.body(client.audience)) is not None
         ]
         if not shown:
             return
@@ -211,7 +223,8 @@ class Hub:
             entries = self._log[start - self._base :]
             if any(entry.only is not None for entry in entries):
                 return None
-            found = [(entry.body(audience), entry.droppable) for entry in entries if entry.visible(audience)]
+            shown = ((entry.body(audience), entry.droppable) for entry in entries)
+            found = [(body, droppable) for body, droppable in shown if body is not None]
             self._seen[audience, start] = found
         return found
 

@@ -192,6 +192,22 @@ def test_a_key_sees_its_own_runs_only() -> None:
     serving(test, agents={"main": echo}, keys=KEYS)
 
 
+def test_an_event_that_cannot_be_told_keeps_no_other_back(caplog: pytest.LogCaptureFixture) -> None:
+    async def test(gateway: Gateway) -> None:
+        async with talk(gateway) as one, talk(gateway) as two:
+            hub = gateway._control._services.hub
+            hub.broadcast("odd", {"what": object()})
+            hub.broadcast("odd", lambda caller: 1 / 0)
+            hub.broadcast("good", {"n": 1})
+            for client in (one, two):
+                assert await client.event("good") == {"n": 1}
+                assert not client.seen("odd")
+                assert [event["seq"] for event in client.events] == list(range(1, len(client.events) + 1))
+
+    serving(test, agents={"main": echo})
+    assert [record.getMessage() for record in caplog.records] == ["the event odd cannot be told"] * 2
+
+
 def test_telling_a_thousand_holds_up_nobody() -> None:
     class Ear:
         """A link that takes everything."""
