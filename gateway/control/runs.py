@@ -109,20 +109,21 @@ class RunBook:
         if run.run_id in self._active:
             raise RpcError(INVALID_REQUEST, f"there is a run {run.run_id!r} already: use another idempotencyKey")
         self._drop(run.run_id)
-        events = self._events(run, command)
+        run, events = self._begun(run, command)
         record = self._active[run.run_id] = Record(self, run, self._now())
         record.task = self._loop.create_task(_pull(events, delay), name="run")
         record.task.add_done_callback(lambda _: record.leave())  # also of one that is cancelled before its first step
         return record
 
-    def _events(self, run: RunInput, command: Command | None) -> AsyncGenerator[RunEvent, None]:
+    def _begun(self, run: RunInput, command: Command | None) -> tuple[RunInput, AsyncGenerator[RunEvent, None]]:
+        """The run as the agent is to see it, and its events."""
         taken = run if command is None else command(run)
         if not isinstance(taken, RunInput):
-            return self.watch(run, taken)
+            return run, self.watch(run, taken)
         if self.prepare is not None:
             taken = self.prepare(taken)
         try:
-            return self._starter.run(taken)
+            return taken, self._starter.run(taken)
         except AgentError as error:
             raise rpc_error(error) from None
 
