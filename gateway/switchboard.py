@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from . import __version__
 from .agents.conversation import Conversations
@@ -85,16 +86,18 @@ def control(
     runs.observer = book
     roster = Roster(registry, config, assembly.models)
     place = _place(conversations.store, config, environ)
-    health = Health(
-        conversations.store, roster, hub, loop, clock, path=place, state_version=lambda: services.state_version
-    )
+
+    def seen() -> dict[str, Any]:  # of what is made below, and two of its parts ask for
+        return services.state_version
+
+    health = Health(conversations.store, roster, hub, loop, clock, path=place, state_version=seen)
     services = Services(
         registry=registry,
         conversations=conversations,
         store=conversations.store,
         hub=hub,
         book=book,
-        presence=Presence(hub, loop, clock, __version__, ids(32)),
+        presence=Presence(hub, loop, clock, __version__, ids(32), state_version=seen),
         roster=roster,
         health=health,
         wakes=Wakes(book, hub, clock, ids),

@@ -18,7 +18,6 @@ from .method import READ
 from .record import Record
 from .rows import Rows
 from .services import Services
-from .sessions import agent_of
 from .transcript import MARK, asked_rows, cut, rows_of
 
 __all__ = ["Feed"]
@@ -76,7 +75,7 @@ class Feed:
         if record is not None:
             record.tell()  # deltas come before the row of their answer, as the product has it
         _, told = self._open.pop(turn.run_id, ("", []))
-        agent_id = turn.agent or agent_of(self._services, info.key, info)
+        agent_id = turn.agent or self._services.roster.agent_of(info.key, info)
         seen = {row[MARK]["id"] for row in told}
         for row in rows_of([turn]):
             if row[MARK]["id"] not in seen:
@@ -125,7 +124,7 @@ class Feed:
             self._teller = None
 
     def _tell_change(self, change: _Change, info: SessionInfo | None) -> None:
-        agent_id = agent_of(self._services, change.key, info)
+        agent_id = self._services.roster.agent_of(change.key, info)
         payload: dict[str, Any] = {"sessionKey": change.key, "agentId": agent_id, **change.more}
         if info is not None:
             payload |= {"sessionId": info.id, "session": self._rows.row(info, OPERATOR)}

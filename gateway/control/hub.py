@@ -171,9 +171,16 @@ class Hub:
         """
         if not self.clients:
             return
-        version = state_version
         entry = _Entry(
-            name, payload, scope, about, topic=topic, droppable=droppable, cap=cap, only=only, version=version
+            name,
+            payload,
+            scope,
+            about,
+            topic=topic,
+            droppable=droppable,
+            cap=cap,
+            only=only,
+            version=state_version,
         )
         self._log.append(entry)
         self._schedule()

@@ -54,7 +54,14 @@ class Presence:
     """Callers with a key of their own see the gateway and their own clients.  `clock` gives seconds since the epoch."""
 
     def __init__(
-        self, hub: Hub, loop: AbstractEventLoop, clock: Callable[[], float], version: str, boot_id: str
+        self,
+        hub: Hub,
+        loop: AbstractEventLoop,
+        clock: Callable[[], float],
+        version: str,
+        boot_id: str,
+        *,
+        state_version: Callable[[], dict[str, Any]],
     ) -> None:
         self.version = 1
         self._hub = hub
@@ -64,7 +71,7 @@ class Presence:
         self._beacons: dict[str, dict[str, Any]] = {}  # the oldest first
         self._timer: TimerHandle | None = None
         self._last = -PAUSE_SECONDS
-        self._state_version: Callable[[], dict[str, Any]] | None = None
+        self._state_version = state_version
         host = node() or "gateway"
         self._own = {
             "host": host, "version": version, "platform": platform(terse=True).lower(), "mode": "gateway",
@@ -114,10 +121,9 @@ class Presence:
                 break
             del self._beacons[key]
 
-    def changed(self, state_version: Callable[[], dict[str, Any]]) -> None:
+    def changed(self) -> None:
         """Somebody came or went."""
         self.version += 1
-        self._state_version = state_version
         if self._timer is None:
             pause = max(PAUSE_SECONDS, PAUSE_SHARE * self._hub.pass_seconds)
             self._timer = self._loop.call_at(max(self._loop.time(), self._last + pause), self._tell)
@@ -130,14 +136,12 @@ class Presence:
     def _tell(self) -> None:
         self._timer = None
         self._last = self._loop.time()
-        assert self._state_version is not None, "who armed the timer gave it"
-        version = self._state_version()
         self._hub.broadcast(
             "presence",
             lambda caller_id: {"presence": self.entries(caller_id)},
             scope=READ,
             droppable=True,
-            state_version=version,
+            state_version=self._state_version(),
         )
 
 

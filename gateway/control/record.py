@@ -44,7 +44,7 @@ class Record:
     """
 
     __slots__ = (
-        "_book", "_done", "_due", "_queued", "_seq", "_thoughts", "ended_at", "ending", "model", "pending", "run",
+        "_book", "_done", "_due", "_thoughts", "ended_at", "ending", "model", "pending", "queued", "run", "seq",
         "started_at", "stop_reason", "task", "text", "usage",
     )  # fmt: skip
 
@@ -63,9 +63,11 @@ class Record:
         """Pulls the run where no caller does: of runs that a client of the protocol began."""
         self._book = book
         self.pending: list[str] = []
-        self._queued = False
+        self.queued = False
+        """Whether it waits for the beat."""
         self._due = 0.0
-        self._seq = 0
+        self.seq = 0
+        """The number of the last event of this run."""
         self._thoughts = ""
         self._done: Future[None] | None = None
 
@@ -128,15 +130,6 @@ class Record:
                 return False
         return True
 
-    @property
-    def queued(self) -> bool:
-        """Whether it waits for the beat."""
-        return self._queued
-
-    @queued.setter
-    def queued(self, queued: bool) -> None:
-        self._queued = queued
-
     def is_due(self, now: float) -> bool:
         return now >= self._due
 
@@ -159,10 +152,5 @@ class Record:
 
     def next(self) -> int:
         """The number of the next event of this run."""
-        self._seq += 1
-        return self._seq
-
-    @property
-    def seq(self) -> int:
-        """The number of the last event of this run."""
-        return self._seq
+        self.seq += 1
+        return self.seq

@@ -11,7 +11,7 @@ from ..model.session import SessionInfo
 from ..sessions.keys import bare, plain
 from .record import Record
 from .services import Services
-from .sessions import MAIN, agent_of
+from .sessions import MAIN
 
 __all__ = ["Rows"]
 
@@ -55,7 +55,7 @@ class Rows:
 
     def entry(self, info: SessionInfo) -> dict[str, Any]:
         """What is kept of a session."""
-        agent_id = agent_of(self._services, info.key, info)
+        agent_id = self._services.roster.agent_of(info.key, info)
         return {
             "sessionId": info.id,
             "createdAt": _ms(info.created_at),
@@ -80,7 +80,7 @@ class Rows:
     def row(self, info: SessionInfo, caller: Caller, running: Iterable[Record] | None = None) -> dict[str, Any]:
         """A row.  `running` are the runs in the session, where the caller has looked for them already."""
         services = self._services
-        agent_id = agent_of(services, info.key, info)
+        agent_id = services.roster.agent_of(info.key, info)
         settings = info.settings
         name = settings.get("label") or settings.get("displayName") or (MAIN if self.is_main(info.key) else None)
         records = list(services.book.active_in(info.key) if running is None else running)

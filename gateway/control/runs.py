@@ -7,7 +7,7 @@ times a second, all runs at the same beat; the beat slows down where there are m
 from __future__ import annotations
 
 from asyncio import AbstractEventLoop, TimerHandle, sleep, wait
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from typing import Any, Protocol, TypeAlias
 
@@ -92,11 +92,6 @@ class RunBook:
     def active_in(self, key: str) -> list[Record]:
         """The runs under way in a session, the first to begin first."""
         return [record for record in self._active.values() if record.key == key]
-
-    @property
-    def active(self) -> Iterator[Record]:
-        """The runs under way."""
-        return iter(list(self._active.values()))
 
     # -- what is done with them
 

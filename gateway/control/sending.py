@@ -16,7 +16,7 @@ from .record import Record
 from .services import Services
 from .sessions import Place
 
-__all__ = ["RUN_ID_CHARACTERS", "Sending", "standing"]
+__all__ = ["Sending", "check_run_id", "standing"]
 
 RUN_ID_CHARACTERS = 256
 """Of an `idempotencyKey`, which names the run in each of its events; the official client's have 36."""
@@ -54,9 +54,7 @@ class Sending:
 
         With `commands` a message that is a slash command is answered by the gateway.
         """
-        if len(run_id) > RUN_ID_CHARACTERS:
-            fault = f"at /idempotencyKey: must not have more than {RUN_ID_CHARACTERS} characters"
-            raise RpcError(INVALID_REQUEST, f"invalid {method} params: {fault}")
+        check_run_id(run_id, method)
         text: str = params.get("message") or ""
         images = images_of(params.get("attachments") or ())
         if not text.strip() and not images:
@@ -87,6 +85,13 @@ class Sending:
                 record.task.add_done_callback(lambda _: timer.cancel())
         self._feed.changed(place.key, "send")
         return {"runId": run_id, "status": "started"}
+
+
+def check_run_id(run_id: str, method: str) -> None:
+    """Raises RpcError (INVALID_REQUEST) for an `idempotencyKey` that is too long to name a run."""
+    if len(run_id) > RUN_ID_CHARACTERS:
+        fault = f"at /idempotencyKey: must not have more than {RUN_ID_CHARACTERS} characters"
+        raise RpcError(INVALID_REQUEST, f"invalid {method} params: {fault}")
 
 
 def standing(record: Record) -> dict[str, Any]:

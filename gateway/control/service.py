@@ -24,7 +24,7 @@ from .problem import UNAVAILABLE
 from .refusals import ConnectRefusedError
 from .scopes import OPERATOR
 from .services import Services
-from .sessions import MAIN
+from .sessions import MAIN, main_key
 
 __all__ = ["TICK_SECONDS", "Control"]
 
@@ -177,7 +177,7 @@ class Control:
         """See `connection.House.entered`."""
         services = self._services
         services.hub.add(client)
-        services.presence.changed(lambda: services.state_version)
+        services.presence.changed()
         services.health.watch()
         if self._tick is None:
             self._tick = self._loop.call_later(TICK_SECONDS, self._ticked)
@@ -186,7 +186,7 @@ class Control:
         """See `connection.House.dismiss`."""
         services = self._services
         services.hub.remove(client)
-        services.presence.changed(lambda: services.state_version)
+        services.presence.changed()
 
     def reconfigured(self, config: Config) -> None:
         """The gateway runs with this from now on."""
@@ -255,5 +255,5 @@ def _defaults(agent_id: str) -> dict[str, Any]:
     """Where a client that names nothing talks.  Without a model there would be no agent."""
     return {
         "defaultAgentId": agent_id, "modelConfigured": True, "mainKey": MAIN, "scope": "per-sender",
-        "mainSessionKey": f"agent:{agent_id}:{MAIN}",
+        "mainSessionKey": main_key(agent_id),
     }  # fmt: skip

@@ -12,10 +12,15 @@ from ..sessions.keys import explicit_key, scoped
 from .problem import INVALID_REQUEST, RpcError, rpc_error
 from .services import Services
 
-__all__ = ["MAIN", "Place", "agent_of", "canonical", "locate", "session_key"]
+__all__ = ["MAIN", "Place", "canonical", "locate", "main_key", "session_key"]
 
 MAIN = "main"
 """What the session is called that an agent has without being told of one."""
+
+
+def main_key(agent_id: str) -> str:
+    """The key of the session that an agent has without being told of one."""
+    return f"agent:{agent_id}:{MAIN}"
 
 
 class Place(NamedTuple):
@@ -40,7 +45,7 @@ async def locate(
     info = await services.store.describe(exact)
     running = services.book.active_in(exact)  # in a session that begins with this run
     if info is not None or running:
-        agent_of_it = running[0].run.agent_id if info is None else agent_of(services, exact, info)
+        agent_of_it = running[0].run.agent_id if info is None else services.roster.agent_of(exact, info)
         place = Place(exact, agent_of_it, info)
         if agent_id not in {None, place.agent_id}:
             raise RpcError(INVALID_REQUEST, "session key agent does not match agentId")
@@ -51,11 +56,6 @@ async def locate(
     if not caller.uses(place.agent_id):
         raise RpcError(INVALID_REQUEST, f"this API key may not use the agent `{place.agent_id}`")
     return place
-
-
-def agent_of(services: Services, key: str, info: SessionInfo | None = None) -> str:
-    """See `Roster.agent_of`."""
-    return services.roster.agent_of(key, info)
 
 
 def _known(services: Services, agent_id: str | None) -> str | None:

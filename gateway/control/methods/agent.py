@@ -9,9 +9,9 @@ from ...model.chat import ChatRequest, Message
 from ...model.run import RunDone, RunInput
 from ...sessions.keys import bare
 from ..method import WRITE, Call, Method
-from ..problem import INVALID_REQUEST, UNAVAILABLE, RpcError, rpc_error
+from ..problem import UNAVAILABLE, RpcError, rpc_error
 from ..record import Record
-from ..sending import RUN_ID_CHARACTERS
+from ..sending import check_run_id
 from ..services import Services
 from ..sessions import session_key
 
@@ -38,11 +38,7 @@ class _AgentMethods:
                 key = bare(caller.id, record.key)
                 return {"runId": run_id, "status": "in_flight", "sessionKey": key, "agentId": record.run.agent_id}
             return self._final(record)
-        if len(run_id) > RUN_ID_CHARACTERS:
-            message = (
-                f"invalid agent params: at /idempotencyKey: must not have more than {RUN_ID_CHARACTERS} characters"
-            )
-            raise RpcError(INVALID_REQUEST, message)
+        check_run_id(run_id, "agent")
         place = await session_key(services, caller, params)
         entry = services.registry.by_id[place.agent_id]
         messages = [Message("user", params["message"])]

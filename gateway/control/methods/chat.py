@@ -73,9 +73,12 @@ class _ChatMethods:
         params = call.params
         if "cursor" in params:  # of an answer that others gave: read it anew
             return {"kind": "reset"}
-        caller = call.caller
-        place = await locate(self._services, caller, params["sessionKey"], params.get("agentId"))
-        info = place.info
+        place = await locate(self._services, call.caller, params["sessionKey"], params.get("agentId"))
+        return await self._told(call, place)
+
+    async def _told(self, call: Call, place: Place) -> dict[str, Any]:
+        """The history of one session."""
+        params, caller, info = call.params, call.caller, place.info
         if info is not None and params.get("sessionId", info.id) != info.id:
             raise RpcError(INVALID_REQUEST, "sessionId does not belong to sessionKey")
         pending = self._feed.pending(place.key)  # before what is kept is read: nothing may fall between the two
@@ -127,9 +130,8 @@ class _ChatMethods:
         """`chat.history`, and what a chat needs at its beginning."""
         if "sessionKey" not in call.params:
             raise RpcError(INVALID_REQUEST, "sessions have no short ids here: name one with sessionKey")
-        answer = await self.history(call)
         place = await locate(self._services, call.caller, call.params["sessionKey"], call.params.get("agentId"))
-        return {**answer, "metadata": self._about(place, call.caller)}
+        return {**await self._told(call, place), "metadata": self._about(place, call.caller)}
 
     async def metadata(self, call: Call) -> dict[str, Any]:
         """What can answer in a chat, and which commands it knows."""

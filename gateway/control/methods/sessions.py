@@ -13,7 +13,7 @@ from ..method import READ, Call, Method
 from ..problem import INVALID_REQUEST, RpcError
 from ..rows import Rows
 from ..services import Services
-from ..sessions import agent_of, locate
+from ..sessions import locate
 from ..transcript import rows_of
 
 __all__ = ["methods"]
@@ -77,7 +77,7 @@ class _SessionMethods:
         settings = info.settings
         if caller.id and not owns(caller.id, info.key):
             return False
-        agent_id = agent_of(self._services, info.key, info)
+        agent_id = self._services.roster.agent_of(info.key, info)
         if not caller.uses(agent_id) or params.get("agentId", agent_id).strip().lower() != agent_id:
             return False
         if params.get("archived", False) not in {"all", bool(settings.get("archived"))}:
@@ -184,7 +184,11 @@ class _SessionMethods:
             keys = ", ".join(bare(caller.id, info.key) for info in found[:20])
             raise RpcError(INVALID_REQUEST, f"Multiple sessions found with {name}: {wanted} ({keys})")
         if found:
-            return {"ok": True, "key": bare(caller.id, found[0].key), "agentId": agent_of(self._services, found[0].key)}
+            return {
+                "ok": True,
+                "key": bare(caller.id, found[0].key),
+                "agentId": self._services.roster.agent_of(found[0].key),
+            }
         if params.get("allowMissing"):
             return {"ok": False}
         raise RpcError(INVALID_REQUEST, f"No session found: {wanted}")

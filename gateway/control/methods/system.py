@@ -13,7 +13,7 @@ from ..health import RECENT, View
 from ..method import ADMIN, READ, Call, Method, satisfied
 from ..problem import FORBIDDEN, INVALID_REQUEST, RpcError
 from ..services import Services
-from ..sessions import MAIN
+from ..sessions import main_key
 from ..stability import CAPACITY
 
 __all__ = ["methods"]
@@ -112,8 +112,7 @@ class _SystemMethods:
 
     def _waiting(self, caller: Caller, agent_id: str) -> list[str]:
         """The system events in the main session of an agent."""
-        key = f"agent:{agent_id}:{MAIN}"
-        return self._services.wakes.queued(scoped(caller.id, key))
+        return self._services.wakes.queued(scoped(caller.id, main_key(agent_id)))
 
     async def presence(self, call: Call) -> list[dict[str, Any]]:
         return self._services.presence.entries(call.caller.id)

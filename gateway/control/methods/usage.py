@@ -16,7 +16,7 @@ from ...sessions.keys import bare, owns
 from ..method import READ, Call, Method
 from ..problem import INVALID_REQUEST, RpcError
 from ..services import Services
-from ..sessions import agent_of, locate
+from ..sessions import locate
 
 __all__ = ["methods"]
 
@@ -107,7 +107,7 @@ class _UsageMethods:
     def _session(self, info: SessionInfo, rows: list[UsageRow], caller: Caller) -> dict[str, Any]:
         shown: dict[str, Any] = {
             "key": bare(caller.id, info.key), "sessionId": info.id, "updatedAt": round(info.updated_at * 1000),
-            "agentId": agent_of(self._services, info.key, info), "scope": "instance",
+            "agentId": self._services.roster.agent_of(info.key, info), "scope": "instance",
         }  # fmt: skip
         if label := info.settings.get("label"):
             shown["label"] = label

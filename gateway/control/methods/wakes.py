@@ -9,7 +9,7 @@ from ...sessions.keys import scoped
 from ..method import ADMIN, READ, WRITE, Call, Method
 from ..problem import FORBIDDEN, INVALID_REQUEST, RpcError
 from ..services import Services
-from ..sessions import MAIN, Place, locate
+from ..sessions import Place, locate, main_key
 from ..wakes import CHARACTERS
 
 __all__ = ["methods"]
@@ -50,7 +50,7 @@ class _WakeMethods:
             else:
                 services.wakes.queue(place.key, text)
         services.presence.beacon(params)
-        services.presence.changed(lambda: services.state_version)
+        services.presence.changed()
         return {"ok": True}
 
     async def last(self, call: Call) -> Mapping[str, Any] | None:
@@ -71,7 +71,7 @@ class _WakeMethods:
         if key := params.get("sessionKey"):
             return await locate(services, call.caller, key, params.get("agentId"))
         entry = services.roster.find(call.caller, params.get("agentId"), method)
-        return Place(scoped(call.caller.id, f"agent:{entry.id}:{MAIN}"), entry.id)
+        return Place(scoped(call.caller.id, main_key(entry.id)), entry.id)
 
 
 def _text(call: Call, method: str) -> str:
