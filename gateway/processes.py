@@ -22,7 +22,9 @@ from asyncio import (
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from subprocess import DEVNULL, PIPE
-from typing import Any, NamedTuple
+from typing import Any
+
+from .records import NamedTuple
 
 __all__ = ["INHERITED", "Child", "ChildError", "ChildLimits", "bare_environment", "start"]
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
 from ..errors import AgentError, ConfigError, RequestError
+from ..records import NamedTuple
 from .dialect import Dialect
 from .listing import list_models
 from .model import Model
