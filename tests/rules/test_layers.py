@@ -37,7 +37,8 @@ RANK = {
     "control": 5,
     "listening": 5,
     "bounds": 5,
-    "assembly": 5,
+    "suppliers": 5,
+    "assembly": 5.2,
     "extras": 5.5,
     "switchboard": 5.5,
     "app": 6,
@@ -61,7 +62,7 @@ HOME = {"h11": "wire/heads.py", "wsproto": "wire/websocket.py"}
 """The one file that may import a dependency: the one line that a vendorer edits."""
 
 STANDARD = sys.stdlib_module_names
-LAZY = {"app.py", "assembly.py", "extras.py"}
+LAZY = {"app.py", "assembly.py", "extras.py", "suppliers.py"}
 """Where an import may stand in a function: the tables of kinds that load a provider or a store on demand."""
 
 
