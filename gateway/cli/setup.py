@@ -16,6 +16,7 @@ _MIRRORS = {
     "port": ("gateway.port", "N"),
     "bind": ("gateway.bind", "ADDR"),
     "token": ("gateway.auth.token", "TOKEN"),
+    "loop": ("gateway.loop", "NAME"),
 }
 """Flags that stand in for an option of the configuration."""
 
