@@ -16,7 +16,7 @@ from .cuts import Cuts
 from .handlers import Handlers, Served
 from .limits import Admission, Limits, within_files
 from .outbox import Outbox
-from .stream import StreamBody
+from .stream import LOOKS, StreamBody
 from .turns import Turns
 
 __all__ = [
@@ -157,7 +157,7 @@ class Services:
         self.stall = Deadlines[Unread](loop, limits.write_stall, self._stalled)
         self.linger = Deadlines[Timed](loop, limits.linger, lambda connection: connection.linger_expired())
         self.probe = Deadlines[Timed](loop, limits.hang_up_probe, lambda connection: connection.probe_due())
-        self.silence = Deadlines[StreamBody](loop, limits.silence, lambda stream: stream.expired())
+        self.silence = Deadlines[StreamBody](loop, limits.silence / LOOKS, lambda stream: stream.expired())
         self._unsent: dict[Unread, int] = {}
         self._unsent_total = 0
         self._opener: LinkOpener | None = None
