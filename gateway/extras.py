@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 from .api.images import ImageLimits
 from .config.schema import Config
 from .errors import ConfigError
+from .server.listeners import SocketFile, UnixAddress
 
-__all__ = ["certificate", "fetcher", "image_limits", "proxies"]
+__all__ = ["bind", "certificate", "fetcher", "image_limits", "proxies"]
 
 
 def certificate(config: Config) -> Any:
@@ -50,3 +52,10 @@ def fetcher(config: Config, limits: ImageLimits) -> Any:
     from .api.fetching import Fetcher
 
     return Fetcher(images.url_allowlist, limits, images.max_redirects, images.timeout_ms / 1000)
+
+
+def bind(address: UnixAddress) -> tuple[socket.socket, SocketFile | None]:
+    """A unix socket, and its file where it has one.  Raises ConfigError."""
+    from .server.unix import bind_unix
+
+    return bind_unix(address)

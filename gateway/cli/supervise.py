@@ -30,10 +30,6 @@ def supervise(options: Namespace, loaded: Loaded) -> int:
     SIGHUP replaces the workers one after another, by some that read the configuration anew.  A second signal ends all
     processes at once.  Raises ConfigError where they cannot be started, and StartError.
     """
-    if sys.platform == "win32":
-        raise ConfigError(
-            "gateway.workers: several processes need a system with fork, exec and unix sockets; leave it at 1"
-        )
     say(*(f"warning: {warning}" for warning in loaded.warnings))
     log_to_stderr(logging.DEBUG if options.verbose else logging.INFO)
     inherited = inherited_sockets(os.environ)
@@ -139,7 +135,9 @@ class _Service:
 
     def _plan(self, loaded: Loaded) -> Plan:
         gateway = loaded.config.gateway
-        silence = gateway.worker_timeout_ms / 1000
+        # Of the two the shorter one: a service manager that wants signs of life would end us all for one that has none.
+        limits = (gateway.worker_timeout_ms / 1000, 2 * self._notifier.watchdog)
+        silence = min((limit for limit in limits if limit), default=0.0)
         return Plan(_command(self._options.arguments), gateway.shutdown.drain_ms / 1000, silence)
 
     def _ready(self) -> None:

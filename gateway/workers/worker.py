@@ -22,7 +22,9 @@ FAILED = "failed"
 ALIVE = "alive"
 """A sign of life of its event loop."""
 DRAIN = "drain"
-"""It is to take no more requests, and to end with those it has.  The answer: how many runs are under way."""
+"""It is to take no more requests, and to end with those it has; the value is for how many seconds connections may send
+one more.  The answer: how many runs are under way.
+"""
 
 PATIENCE = 5.0
 """Seconds to tell why it could not start: the supervisor does nothing but listen."""
@@ -44,16 +46,16 @@ class Worker(Channel):
         self.inbox = _socket(given["inbox"])
         self.outboxes = {int(number): _socket(one) for number, one in given["outboxes"].items()}
 
-    async def join(self, drain: Callable[[], int]) -> None:
-        """Talk with the others.  `drain` begins the end, and tells how many runs are under way.
+    async def join(self, drain: Callable[[float], int]) -> None:
+        """Talk with the others.  `drain(patience)` begins the end, and tells how many runs are under way.
 
         Without a supervisor a worker goes too: nobody would start another in its place, nor end it.
         """
-        self.handle(DRAIN, lambda _sender: drain())
+        self.handle(DRAIN, lambda _sender, patience: drain(patience))
 
         def lost(address: int) -> None:
             if address == SUPERVISOR:
-                drain()
+                drain(0.0)
 
         self.on_lost(lost)
         await self.open(self._end.dup())
@@ -114,7 +116,7 @@ def worker_here(environ: MutableMapping[str, str]) -> Worker | None:
         return None
     try:
         return Worker(json.loads(text))
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError) as error:
         raise ConfigError(
             f"{WORKER_PLACE} is for processes that `gateway run --workers` starts, and no others: unset it ({error!r})"
         ) from None
