@@ -126,7 +126,8 @@ def connection_to(running: Running, pid: int) -> http.client.HTTPConnection:
 class Load:
     """Clients that ask without a pause, over one connection as long as it lasts, or a new one for each request."""
 
-    def __init__(self, running: Running, *, kept: bool, clients: int = 4) -> None:
+    def __init__(self, running: Running, *, kept: bool, clients: int = 12) -> None:
+        # So many that with connections of their own all are hardly ever given to one worker.
         self.answers: dict[int, int] = {}
         self.faults: list[str] = []
         self.ended_by_us = 0
@@ -165,7 +166,7 @@ class Load:
                 client.close()
             if not self._kept:
                 client.close()
-            time.sleep(0.005)
+            time.sleep(0.01)
         client.close()
 
 
@@ -335,7 +336,7 @@ def test_connections_of_a_worker_that_was_killed_are_served_by_its_successor(sta
 def test_a_killed_worker_under_load(start: Callable[..., Running]) -> None:
     running = start()
     first, second = children(running)
-    with Load(running, kept=True, clients=6) as load:
+    with Load(running, kept=True) as load:
         until("both are asked", lambda: {first, second} <= set(load.answers), 20)
         os.kill(second, signal.SIGKILL)
         until("another one has come", lambda: len(children(running)) == 2 and second not in children(running))
@@ -344,7 +345,7 @@ def test_a_killed_worker_under_load(start: Callable[..., Running]) -> None:
         until("the successor is asked", lambda: load.answers.get(third), 20)
         until("the first one still is", lambda: load.answers.get(first), 20)
     # Those whose connection was to it are told by the kernel; each of them once, and nobody else.
-    assert len(load.faults) <= 6, load.faults
+    assert len(load.faults) <= 12, load.faults
     assert all("Reset" in fault or "RemoteDisconnected" in fault for fault in load.faults), load.faults
 
 
@@ -427,7 +428,7 @@ def test_a_reload_under_load(start: Callable[..., Running], kept: bool) -> None:
     assert load.faults == []
     assert set(load.answers) == after
     if kept:
-        assert load.ended_by_us >= 4, "each connection was told of its end by an answer"
+        assert load.ended_by_us >= 12, "each connection was told of its end by an answer"
 
 
 def test_a_reload_takes_what_is_new(start: Callable[..., Running], launch: Launch) -> None:
