@@ -13,6 +13,7 @@ from ..config import Loaded, resolve_auth
 from ..errors import ConfigError
 from ..listening import addresses_of
 from ..server.listeners import Address
+from ..workers.logs import LogForward
 from ..workers.process import WorkerError
 from ..workers.sockets import SocketSet
 from ..workers.supervisor import Plan, Supervisor
@@ -67,6 +68,9 @@ class _Service:
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
         supervisor = self._supervisor
+        forward = LogForward(supervisor.switch)
+        logging.getLogger().addHandler(forward)
+        forward.open()
         with stopping(loop, self._stop, supervisor.kill), reloading(loop, self._hang_up.set):
             stop = loop.create_task(self._stop.wait())
             work = loop.create_task(self._work(loop))
@@ -86,6 +90,8 @@ class _Service:
                 for task in (stop, work):
                     task.cancel()
                 await asyncio.wait({stop, work})
+                logging.getLogger().removeHandler(forward)
+                forward.close()
                 await supervisor.aclose()
         return 0
 

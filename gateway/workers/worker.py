@@ -7,11 +7,14 @@ import os
 import socket
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from contextlib import suppress
+from logging import getLogger
 from typing import Any
 
 from ..errors import ConfigError
+from ..logring import LogRing
 from ..model.names import WORKER_PLACE
 from .channel import SUPERVISOR, TELL, Channel, frame
+from .logs import FIRST, LogForward, LogOfAll
 
 __all__ = ["ALIVE", "DRAIN", "FAILED", "READY", "Worker", "place", "worker_here"]
 
@@ -41,6 +44,7 @@ class Worker(Channel):
     def __init__(self, given: Mapping[str, Any]) -> None:
         super().__init__(given["number"], given["count"])
         self.watchdog: float = given["watchdog"]
+        self._forward: LogForward | None = None
         self._end = _socket(given["channel"])
         self.sockets: Sequence[socket.socket] = [_socket(one) for one in given["listen"]]
         self.inbox = _socket(given["inbox"])
@@ -59,6 +63,18 @@ class Worker(Channel):
 
         self.on_lost(lost)
         await self.open(self._end.dup())
+        if self._forward is not None:
+            self._forward.open()
+
+    def keep_log(self) -> LogRing:
+        """The log that operators see: that of all processes in the first worker, which the others tell theirs."""
+        if self.number == FIRST:
+            ring = LogOfAll(self)
+            getLogger().addHandler(ring)
+            return ring
+        self._forward = LogForward(self)
+        getLogger().addHandler(self._forward)
+        return LogRing()
 
     def ready(self, _status: str) -> None:
         """It serves."""
@@ -73,6 +89,12 @@ class Worker(Channel):
 
     def reloading(self) -> None:
         """For the part of a service manager; this one starts new processes instead."""
+
+    async def aclose(self) -> None:
+        """See Channel."""
+        if self._forward is not None:
+            self._forward.close()
+        await super().aclose()
 
     def fail(self, problems: Sequence[str]) -> None:
         """Tell why it cannot start; for when there is no event loop yet, or no more."""
