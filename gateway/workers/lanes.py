@@ -5,9 +5,10 @@ from __future__ import annotations
 from itertools import count
 
 from ..errors import AgentError
+from ..ports import Siblings
 from ..sessions.lanes import Visit
 from .book import END, ENTER, INTERRUPT, LEAVE
-from .channel import SUPERVISOR, Channel, ChannelError
+from .channel import SUPERVISOR, ChannelError
 
 __all__ = ["SharedLanes"]
 
@@ -18,12 +19,12 @@ ANSWER_SECONDS = 5.0
 class SharedLanes:
     """`ports.SessionLanes` of all workers together.  It is a `lanes.Keeper`."""
 
-    def __init__(self, channel: Channel) -> None:
-        self._channel = channel
+    def __init__(self, siblings: Siblings) -> None:
+        self._siblings = siblings
         self._numbers = count(1)
         self._tickets: dict[Visit, int] = {}
         self._visits: dict[int, Visit] = {}
-        channel.handle(END, self._end)
+        siblings.handle(END, self._end)
 
     def __len__(self) -> int:
         """How many visits of this worker are under way, or wait."""
@@ -36,7 +37,7 @@ class SharedLanes:
     async def interrupt(self, key: str) -> bool:
         """See `ports.SessionLanes.interrupt`.  Raises AgentError (503) where the supervisor is gone."""
         try:
-            return bool(await self._channel.ask(SUPERVISOR, INTERRUPT, key, timeout=ANSWER_SECONDS))
+            return bool(await self._siblings.ask(SUPERVISOR, INTERRUPT, key, timeout=ANSWER_SECONDS))
         except ChannelError as error:
             raise _no_lane(error) from error
 
@@ -46,7 +47,7 @@ class SharedLanes:
         self._visits[ticket] = visit
         try:
             # As long as it takes: the book knows how long one may wait.
-            await self._channel.ask(SUPERVISOR, ENTER, ticket, visit.key, visit.waits, timeout=None)
+            await self._siblings.ask(SUPERVISOR, ENTER, ticket, visit.key, visit.waits, timeout=None)
         except ChannelError as error:
             self.release(visit)
             raise _no_lane(error) from error
@@ -58,7 +59,7 @@ class SharedLanes:
         """See `lanes.Keeper.release`."""
         ticket = self._tickets.pop(visit)
         del self._visits[ticket]
-        self._channel.tell(SUPERVISOR, LEAVE, ticket)
+        self._siblings.tell(SUPERVISOR, LEAVE, ticket)
 
     def _end(self, _sender: int, ticket: int) -> None:
         visit = self._visits.get(ticket)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 from gateway.workers.channel import Channel
 from gateway.workers.switch import Switch
 
-__all__ = ["Party", "party", "true_soon"]
+__all__ = ["Member", "Party", "party", "true_soon"]
 
 
 async def true_soon(condition: Callable[[], object], seconds: float = 10.0) -> None:
@@ -18,6 +18,15 @@ async def true_soon(condition: Callable[[], object], seconds: float = 10.0) -> N
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.001)
+
+
+class Member(Channel):
+    """A worker's end, as `ports.Siblings` has it."""
+
+    def __init__(self, number: int, workers: int, inbox: socket.socket, outboxes: Mapping[int, socket.socket]) -> None:
+        super().__init__(number, workers)
+        self.inbox = inbox
+        self.outboxes = outboxes
 
 
 class Party:
@@ -28,10 +37,17 @@ class Party:
         self.channels: dict[int, Channel] = {}
         self.addresses: dict[int, int] = {}
         self.count = workers
+        self._boxes = {number: socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM) for number in range(1, workers + 1)}
 
-    def channel(self, number: int) -> Channel:
+    def channel(self, number: int) -> Member:
         """One that is still to be opened, so that there is time to add handlers."""
-        return Channel(number, self.count)
+        outboxes = {to: out for to, (_, out) in self._boxes.items() if to != number}
+        return Member(number, self.count, self._boxes[number][0], outboxes)
+
+    def close(self) -> None:
+        for pair in self._boxes.values():
+            for one in pair:
+                one.close()
 
     async def join(self, channel: Channel) -> Channel:
         """From now on it is this worker."""
@@ -61,3 +77,4 @@ async def party(workers: int) -> AsyncIterator[Party]:
             await channel.aclose()
         await made.switch.aclose()
         await asyncio.sleep(0.01)
+        made.close()
