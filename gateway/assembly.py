@@ -75,9 +75,9 @@ class Assembly:
             store = self._store(self._clock)
             self._closers.append(store.aclose)
         queue = settings.queue
-        lanes = lanes or Lanes(queue.max_waiting, queue.max_wait_ms / 1000, queue.mode)
+        own = Lanes(queue.max_waiting, queue.max_wait_ms / 1000, queue.mode) if lanes is None else lanes
         bounds = (settings.max_chars, settings.max_turns)
-        return Conversations(store, lanes, self._clock, *bounds, own_model=self.registry.own_model)
+        return Conversations(store, own, self._clock, *bounds, own_model=self.registry.own_model)
 
     def interceptor(self, conversations: Conversations, *, typed: bool = False) -> Any:
         """What answers slash commands; None where they are off.  `typed`: for messages that a person types."""

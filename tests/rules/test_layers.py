@@ -41,7 +41,7 @@ RANK = {
     "extras": 5.5,
     "switchboard": 5.5,
     "app": 6,
-    "workers": 5.7,  # what several processes of one gateway share; `app` loads it where there are several
+    "workers": 5.2,  # what several processes of one gateway share; `app` loads it where there are several
     "cli": 7,
     # Doors to the building: they may look at every floor, and no floor looks at them.
     "testing": 8,
