@@ -119,17 +119,17 @@ class Gateway:
         self._compression = settings.ws.compression if compression is None else compression
         self._sharing = sharing(self.config, siblings)
         require_guarded(self.config, self._addresses, token, has_keys=keys is not None)
-        self._assembly = Assembly(self.config, agents or {}, self._environ, tools=tools, ids=self._ids, clock=clock)
+        own = self._sharing.portion(self.config)
+        self._assembly = Assembly(own, agents or {}, self._environ, tools=tools, ids=self._ids, clock=clock)
         self.registry = self._assembly.registry
         self._given = keys is not None
         self._keys: Any = keys_of(self.config, self.registry, self._environ, token) if keys is None else keys
         self._rates: Any = None
         self._answers: Any = None
         self._guard: Guard | None = None
-        lanes = None if self._sharing is None else self._sharing.lanes
-        self._conversations = self._assembly.conversations(store, lanes)
+        self._conversations = self._assembly.conversations(store, self._sharing.lanes)
         interceptor = self._assembly.interceptor(self._conversations)
-        self.runs = Runs(self.registry, self._conversations, self.config.agents.max_concurrent_runs, interceptor)
+        self.runs = Runs(self.registry, self._conversations, own.agents.max_concurrent_runs, interceptor)
         sessions = self.config.session
         self.planner = Planner(self.registry, self._ids, sessions.sources, sessions.chat_id_headers)
         self._listeners: list[Listener] = []
@@ -179,8 +179,7 @@ class Gateway:
         except BaseException:  # also when it is cancelled: nothing may stay open
             await self.aclose()
             raise
-        if self._sharing is not None:
-            self._sharing.open(self._server.services, self.runs, self._conversations, self._guard)
+        self._sharing.open(self._server.services, self.runs, self._conversations, self._guard, self.reload)
         self._state = "started"
 
     def reload(self, config: Config | None = None, environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
@@ -210,18 +209,20 @@ class Gateway:
             done.append("keys")
         return tuple(done)
 
-    async def drain(self, deadline: float | None = None) -> None:
-        """Stop accepting, and wait up to `deadline` seconds for the runs under way; those left end with an error."""
+    async def drain(self, deadline: float | None = None, patience: float = 0.0) -> None:
+        """Stop accepting, and wait up to `deadline` seconds for the runs under way; those left end with an error.
+
+        Where another process has taken over, connections may send one more request for `patience` seconds.
+        """
         if self._state != "started" or self._server is None:
             return
-        self._state = "draining"
-        if self._sharing is not None:
-            self._sharing.drain()
+        self._state = "leaving" if patience else "draining"
+        self._sharing.drain(leaving=patience > 0)
         for listener in self._listeners:
             await listener.close()
         if self._control is not None:
             self._control.drain()
-        waiting = asyncio.ensure_future(self._server.drain())
+        waiting = asyncio.ensure_future(self._server.drain(patience))
         try:
             await asyncio.wait({waiting}, timeout=self._drain if deadline is None else deadline)
             self.runs.stop_all()
@@ -244,8 +245,7 @@ class Gateway:
         if self._answers is not None:
             await self._answers.aclose()
         self.runs.close()
-        if self._sharing is not None:
-            self._sharing.close()
+        self._sharing.close()
         await self._assembly.aclose()
         if self._fetcher is not None:
             await self._fetcher.aclose()
@@ -379,7 +379,7 @@ class Gateway:
             routes["/tools/invoke"] = self._post(invoke.create, BODY_BYTES, "tools")
         root = Root(routes)
         routes = {"/": Route({"GET": root.index, "OPTIONS": root.options}, guarded=False), **routes, **own}
-        sockets = self._serve_socket if self._sharing is None else self._sharing.sockets(self._serve_socket)
+        sockets = self._sharing.sockets(self._serve_socket)
         return Router(guard, routes, trees, sockets if self.config.gateway.ws.enabled else None)
 
     async def _serve_socket(self, exchange: Exchange) -> None:
@@ -391,12 +391,12 @@ class Gateway:
             self._control = control(
                 self._assembly, self.runs, self._conversations, self._guard,
                 config=self.config, clock=self._clock, ids=self._ids, since=self._since, environ=self._environ,
-                source=self._source, reload=self.reload, logs=self._logs, starting=lambda: self._state == "starting",
+                source=self._source, reload=self._sharing.reloading(self.reload), logs=self._logs,
+                starting=lambda: self._state == "starting",
             )  # fmt: skip
             if self._extensions is not None:
                 self._extensions.attach(self._control)
-            if self._sharing is not None:
-                self._sharing.show(self._control)
+            self._sharing.show(self._control)
         await self._control.serve(exchange)
 
     def _extend(self) -> Any:
@@ -411,9 +411,7 @@ class Gateway:
 
     def _post(self, handler: Handler, body_limit: int, scope: str) -> Route:
         """A route for requests of which those with an `Idempotency-Key` are answered once each."""
-        once: Handler = partial(self._once, handler, body_limit)
-        if self._sharing is not None:
-            once = self._sharing.once(once, body_limit)
+        once = self._sharing.once(partial(self._once, handler, body_limit), body_limit)
         return Route({"POST": handler}, scope=scope, once=once)
 
     def _once(self, handler: Handler, body_limit: int, exchange: Exchange) -> Awaitable[None]:
@@ -426,4 +424,6 @@ class Gateway:
         return answered
 
     def _failing(self) -> list[str]:
-        return {"started": [], "new": ["starting"], "starting": ["starting"]}.get(self._state, ["draining"])
+        return {"started": [], "leaving": [], "new": ["starting"], "starting": ["starting"]}.get(
+            self._state, ["draining"]
+        )

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import socket
 from asyncio import AbstractEventLoop
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 from .api.images import ImageLimits
 from .config.schema import Config
 from .errors import ConfigError
-from .ports import Siblings
+from .ports import Handler, Siblings
 from .server.listeners import SocketFile, UnixAddress
 from .server.services import LinkFactory, LinkOpener
+
+Reload: TypeAlias = Callable[[Config, Mapping[str, str]], Sequence[str]]
 
 __all__ = ["bind", "certificate", "fetcher", "image_limits", "links", "proxies", "sharing"]
 
@@ -71,19 +74,19 @@ def links(*, compression: bool) -> LinkFactory:
 
 
 def bind(address: UnixAddress) -> tuple[socket.socket, SocketFile | None]:
-    """A unix socket that listens, and its file."""
+    """A unix socket, and its file where it has one.  Raises ConfigError."""
     from .server.unix import bind_unix
 
     return bind_unix(address)
 
 
 def sharing(config: Config, siblings: Siblings | None) -> Any:
-    """What this process shares with others that serve the same gateway; None where it is the only one.
+    """What this process shares with others that serve the same gateway, a `workers.sharing.Sharing`.
 
     Raises ConfigError for what cannot be shared.
     """
     if siblings is None:
-        return None
+        return _Alone()
     if config.session.store in {None, "memory"}:
         raise ConfigError(
             'session.store: "memory" is that of one process, and several serve (gateway.workers): keep sessions in a '
@@ -92,3 +95,37 @@ def sharing(config: Config, siblings: Siblings | None) -> Any:
     from .workers.sharing import Sharing
 
     return Sharing(siblings)
+
+
+class _Alone:
+    """The only process of its gateway, which shares nothing.  See `workers.sharing.Sharing`."""
+
+    lanes = None
+
+    @staticmethod
+    def portion(config: Config) -> Config:
+        return config
+
+    def open(self, *_: Any) -> None:
+        """Nobody is there."""
+
+    def drain(self, *, leaving: bool) -> None:
+        """Nobody is there."""
+
+    def close(self) -> None:
+        """Nobody is there."""
+
+    def show(self, control: Any) -> None:
+        """It sees all there is."""
+
+    @staticmethod
+    def sockets(serve: Handler) -> Handler:
+        return serve
+
+    @staticmethod
+    def once(serve: Handler, _: int) -> Handler:
+        return serve
+
+    @staticmethod
+    def reloading(reload: Reload) -> Reload:
+        return reload

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..config import Loaded, secrets
 from ..errors import ConfigError
+from ..logring import LogRing
 from ..model.names import WORKER_PLACE
 from .console import FAILED, WRONG_CONFIG, StartError, introduction, say
 from .serve import keep_log, serve
@@ -59,7 +60,7 @@ def _serve_as_worker(options: Namespace) -> int:
 
 
 def _serve(options: Namespace, loaded: Loaded, worker: Any) -> int:
-    logs = keep_log()
+    logs: LogRing = keep_log() if worker is None else worker.keep_log()
 
     def reread(text: str | None = None) -> Loaded:
         found = load_config(options, verbose=options.verbose, path=loaded.path, text=text)

@@ -44,7 +44,7 @@ class Gateway(Protocol):
 
     def reload(self, config: Config | None = None, environ: Mapping[str, str] | None = None) -> tuple[str, ...]: ...
 
-    async def drain(self) -> None: ...
+    async def drain(self, deadline: float | None = None, patience: float = 0.0) -> None: ...
 
     async def aclose(self) -> None: ...
 
@@ -54,7 +54,7 @@ class Worker(Protocol):
 
     watchdog: float
 
-    async def join(self, drain: Callable[[], int]) -> None: ...
+    async def join(self, drain: Callable[[float], int]) -> None: ...
 
     def ready(self, status: str) -> None: ...
 
@@ -110,6 +110,7 @@ class _Service:
         self._reread = reread
         self._worker = worker
         self._stop = asyncio.Event()
+        self._patience = 0.0
 
     async def run(self, announce: Callable[[list[str]], None]) -> None:
         gateway = self._gateway
@@ -140,14 +141,16 @@ class _Service:
                 self._manager.stopping(f"stopping, runs under way: {runs}")
                 if runs and self._worker is None:
                     say(patience(runs, gateway.config.gateway.shutdown.drain_ms))
-                await gateway.drain()
+                await gateway.drain(patience=self._patience)
             finally:
                 await gateway.aclose()
                 if self._worker is not None:
                     await self._worker.aclose()
                 gc.unfreeze()
 
-    def _drain(self) -> int:
+    def _drain(self, patience: float) -> int:
+        """The supervisor says that this process is to end."""
+        self._patience = patience
         self._stop.set()
         return int(self._gateway.runs.active)
 

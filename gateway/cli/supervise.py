@@ -15,6 +15,7 @@ from ..listening import addresses_of
 from ..server.listeners import Address
 from ..sessions.lanes import Lanes
 from ..workers.book import LaneBook
+from ..workers.logs import LogForward
 from ..workers.process import WorkerError
 from ..workers.sockets import SocketSet
 from ..workers.supervisor import Plan, Supervisor
@@ -32,10 +33,6 @@ def supervise(options: Namespace, loaded: Loaded) -> int:
     SIGHUP replaces the workers one after another, by some that read the configuration anew.  A second signal ends all
     processes at once.  Raises ConfigError where they cannot be started, and StartError.
     """
-    if sys.platform == "win32":
-        raise ConfigError(
-            "gateway.workers: several processes need a system with fork, exec and unix sockets; leave it at 1"
-        )
     say(*(f"warning: {warning}" for warning in loaded.warnings))
     log_to_stderr(logging.DEBUG if options.verbose else logging.INFO)
     inherited = inherited_sockets(os.environ)
@@ -76,6 +73,9 @@ class _Service:
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
         supervisor = self._supervisor
+        forward = LogForward(supervisor.switch)
+        logging.getLogger().addHandler(forward)
+        forward.open()
         with stopping(loop, self._stop, supervisor.kill), reloading(loop, self._hang_up.set):
             stop = loop.create_task(self._stop.wait())
             work = loop.create_task(self._work(loop))
@@ -95,6 +95,8 @@ class _Service:
                 for task in (stop, work):
                     task.cancel()
                 await asyncio.wait({stop, work})
+                logging.getLogger().removeHandler(forward)
+                forward.close()
                 await supervisor.aclose()
         return 0
 
@@ -149,7 +151,9 @@ class _Service:
 
     def _plan(self, loaded: Loaded) -> Plan:
         gateway = loaded.config.gateway
-        silence = gateway.worker_timeout_ms / 1000
+        # Of the two the shorter one: a service manager that wants signs of life would end us all for one that has none.
+        limits = (gateway.worker_timeout_ms / 1000, 2 * self._notifier.watchdog)
+        silence = min((limit for limit in limits if limit), default=0.0)
         return Plan(_command(self._options.arguments), gateway.shutdown.drain_ms / 1000, silence)
 
     def _ready(self) -> None:

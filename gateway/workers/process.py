@@ -117,18 +117,18 @@ class Process:
         if not self.exited.done():
             await asyncio.wait({self.exited}, timeout=LAST_WORDS)
 
-    async def ask_to_drain(self) -> int:
-        """It takes no more requests; how many runs are under way there."""
+    async def ask_to_drain(self, patience: float = 0.0) -> int:
+        """It takes no more requests, but for `patience` one on each connection; how many runs are under way there."""
         try:
-            return int(await self._switch.ask(self.address, DRAIN, timeout=DRAIN_ANSWER))
+            return int(await self._switch.ask(self.address, DRAIN, patience, timeout=DRAIN_ANSWER))
         except ChannelError:
             return 0
 
-    async def retire(self) -> None:
+    async def retire(self, patience: float = 0.0) -> None:
         """Ask it to end, wait as long as it may take, and end it then."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._drain + GRACE):
-                await self.ask_to_drain()
+                await self.ask_to_drain(patience)
                 await asyncio.wait({self.exited})
                 return
         _logger.error("worker %s (pid %s) does not end: killed", self.number, self.pid)

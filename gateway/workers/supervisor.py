@@ -28,6 +28,10 @@ LEAST_PAUSE = 0.5
 """Seconds before the second start in a row; the first one comes at once, and each one more waits twice as long."""
 LONGEST_PAUSE = 15.0
 """Connections wait meanwhile in the queue of the worker that is missing: as long as clients wait for an answer."""
+PATIENCE = 5.0
+"""Seconds in which connections to a process that was replaced may send one more request.  Those that have none then are
+closed, as any are that have none for long.
+"""
 SIGNS = 4
 """Signs of life within the time after which a worker without one is given up."""
 LONGEST_WATCH = 15.0
@@ -152,31 +156,32 @@ class Supervisor:
         old, slot.serving = slot.serving, process
         self.switch.serving[slot.number] = process.address
         if old is not None and not old.exited.done():
-            task = self._begin(old.retire())
+            task = self._begin(old.retire(PATIENCE))
             slot.leaving.add(task)
             task.add_done_callback(slot.leaving.discard)
 
     async def _launch(self, slot: _Slot) -> Process:
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
         address = self.switch.address(slot.number)
         plan = self.plan
-        outboxes = {one.number: one.outbox for one in self._slots if one is not slot}
-        text, descriptors = place(
-            slot.number, len(self._slots), channel=theirs, listen=slot.listen, inbox=slot.inbox, outboxes=outboxes,
-            watchdog=plan.silence / SIGNS,
-        )  # fmt: skip
-        environment = {**self._environ, WORKER_PLACE: text}
+        outboxes = {one.number: one.outbox for one in self._slots}  # its own: to the one that takes its place
+        ours: socket.socket | None = None
         try:
+            ours, theirs = socket.socketpair()
             with theirs:
+                text, descriptors = place(
+                    slot.number, len(self._slots), channel=theirs, listen=slot.listen, inbox=slot.inbox,
+                    outboxes=outboxes, watchdog=plan.silence / SIGNS,
+                )  # fmt: skip
                 process = Process(
-                    address, self.switch, plan.command, environment, descriptors,
+                    address, self.switch, plan.command, {**self._environ, WORKER_PLACE: text}, descriptors,
                     drain=plan.drain, silence=plan.silence,
                 )  # fmt: skip
-        except OSError as error:
-            ours.close()
+        except OSError as error:  # no more files, or processes
+            if ours is not None:
+                ours.close()
             reason = f"worker {slot.number} cannot be started: {error.strerror or error}"
             raise WorkerError((reason,), os.EX_OSERR) from error
+        ours.setblocking(False)
         self._processes[address] = process
         process.exited.add_done_callback(lambda _: self._processes.pop(address, None))
         await self.switch.attach(address, ours)
@@ -259,5 +264,11 @@ class Supervisor:
     def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
         return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            _logger.critical("the supervision of a worker failed", exc_info=error)

@@ -7,11 +7,14 @@ import os
 import socket
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from contextlib import suppress
+from logging import getLogger
 from typing import Any
 
 from ..errors import ConfigError
+from ..logring import LogRing
 from ..model.names import WORKER_PLACE
 from .channel import SUPERVISOR, TELL, Channel, frame
+from .logs import FIRST, LogForward, LogOfAll
 
 __all__ = ["ALIVE", "DRAIN", "FAILED", "READY", "Worker", "place", "worker_here"]
 
@@ -22,7 +25,9 @@ FAILED = "failed"
 ALIVE = "alive"
 """A sign of life of its event loop."""
 DRAIN = "drain"
-"""It is to take no more requests, and to end with those it has.  The answer: how many runs are under way."""
+"""It is to take no more requests, and to end with those it has; the value is for how many seconds connections may send
+one more.  The answer: how many runs are under way.
+"""
 
 PATIENCE = 5.0
 """Seconds to tell why it could not start: the supervisor does nothing but listen."""
@@ -39,24 +44,37 @@ class Worker(Channel):
     def __init__(self, given: Mapping[str, Any]) -> None:
         super().__init__(given["number"], given["count"])
         self.watchdog: float = given["watchdog"]
+        self._forward: LogForward | None = None
         self._end = _socket(given["channel"])
         self.sockets: Sequence[socket.socket] = [_socket(one) for one in given["listen"]]
         self.inbox = _socket(given["inbox"])
         self.outboxes = {int(number): _socket(one) for number, one in given["outboxes"].items()}
 
-    async def join(self, drain: Callable[[], int]) -> None:
-        """Talk with the others.  `drain` begins the end, and tells how many runs are under way.
+    async def join(self, drain: Callable[[float], int]) -> None:
+        """Talk with the others.  `drain(patience)` begins the end, and tells how many runs are under way.
 
         Without a supervisor a worker goes too: nobody would start another in its place, nor end it.
         """
-        self.handle(DRAIN, lambda _sender: drain())
+        self.handle(DRAIN, lambda _sender, patience: drain(patience))
 
         def lost(address: int) -> None:
             if address == SUPERVISOR:
-                drain()
+                drain(0.0)
 
         self.on_lost(lost)
         await self.open(self._end.dup())
+        if self._forward is not None:
+            self._forward.open()
+
+    def keep_log(self) -> LogRing:
+        """The log that operators see: that of all processes in the first worker, which the others tell theirs."""
+        if self.number == FIRST:
+            ring = LogOfAll(self)
+            getLogger().addHandler(ring)
+            return ring
+        self._forward = LogForward(self)
+        getLogger().addHandler(self._forward)
+        return LogRing()
 
     def ready(self, _status: str) -> None:
         """It serves."""
@@ -71,6 +89,12 @@ class Worker(Channel):
 
     def reloading(self) -> None:
         """For the part of a service manager; this one starts new processes instead."""
+
+    async def aclose(self) -> None:
+        """See Channel."""
+        if self._forward is not None:
+            self._forward.close()
+        await super().aclose()
 
     def fail(self, problems: Sequence[str]) -> None:
         """Tell why it cannot start; for when there is no event loop yet, or no more."""
@@ -114,7 +138,7 @@ def worker_here(environ: MutableMapping[str, str]) -> Worker | None:
         return None
     try:
         return Worker(json.loads(text))
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError) as error:
         raise ConfigError(
             f"{WORKER_PLACE} is for processes that `gateway run --workers` starts, and no others: unset it ({error!r})"
         ) from None
