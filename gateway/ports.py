@@ -5,6 +5,7 @@ Exchange, BodyWriter   what `server` offers a handler for one HTTP request
 Link                   what `server` offers a handler for one WebSocket connection
 Refusal                how the API renders the errors that `server` has to answer by itself
 SessionStore           where the turns of sessions are kept
+SessionLanes           who may be at work in a session, and who waits for that
 Agent                  what an agent is
 GatewayTool            what an agent can do besides talking
 Event                  what an embedder tells its WebSocket clients
@@ -15,7 +16,8 @@ Timer                  the part of an event loop that `deadlines` uses
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any, Protocol, TypeAlias
+from types import TracebackType
+from typing import Any, Protocol, Self, TypeAlias
 
 from .model.caller import Caller
 from .model.http import Headers, Peer, RequestHead
@@ -31,10 +33,12 @@ __all__ = [
     "GatewayTool",
     "Handler",
     "Ids",
+    "LaneVisit",
     "Link",
     "LinkHandler",
     "Offer",
     "Refusal",
+    "SessionLanes",
     "SessionStore",
     "Siblings",
     "Timer",
@@ -229,6 +233,35 @@ class SessionStore(Protocol):
 
     async def aclose(self) -> None:
         """Give back what it holds; what was committed is kept."""
+
+
+class LaneVisit(Protocol):
+    """One run's stay in the lane of its session: `async with` waits for its turn.
+
+    Raises AgentError (409, `session_busy`) where too many wait already, or after the longest wait.
+    """
+
+    key: str
+    interrupted: bool
+    """The run was to end before it had begun."""
+    end: Callable[[], bool] | None
+    """Ends the run, once it has begun; false where it is over already."""
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
+
+
+class SessionLanes(Protocol):
+    """One run at a time in each session, by key; first come, first served."""
+
+    def enter(self, key: str, *, waits: bool = False) -> LaneVisit:
+        """A stay that is still to begin.  `waits`: in every mode, and it ends none."""
+
+    async def interrupt(self, key: str) -> bool:
+        """End the run under way in a session; false where there is none."""
 
 
 Agent: TypeAlias = Callable[[RunInput], AsyncIterator[RunEvent] | Awaitable[str]]

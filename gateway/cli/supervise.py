@@ -13,6 +13,8 @@ from ..config import Loaded, resolve_auth
 from ..errors import ConfigError
 from ..listening import addresses_of
 from ..server.listeners import Address
+from ..sessions.lanes import Lanes
+from ..workers.book import LaneBook
 from ..workers.logs import LogForward
 from ..workers.process import WorkerError
 from ..workers.sockets import SocketSet
@@ -64,6 +66,9 @@ class _Service:
         self._stop = asyncio.Event()
         self._hang_up = asyncio.Event()
         self._supervisor = Supervisor(self._plan(loaded), sockets, os.environ)
+        self._lanes = Lanes()
+        self._limit_lanes(loaded)
+        LaneBook(self._supervisor.switch, self._lanes)
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
@@ -122,7 +127,12 @@ class _Service:
             self._supervisor.plan = self._plan(self._loaded)
         else:
             self._loaded = loaded
+            self._limit_lanes(loaded)
             say(f"read anew: {self._count} workers were replaced")
+
+    def _limit_lanes(self, loaded: Loaded) -> None:
+        queue = loaded.config.session.queue
+        self._lanes.limit(queue.max_waiting, queue.max_wait_ms / 1000, queue.mode)
 
     def _compare(self, loaded: Loaded) -> None:
         """Tell what is new in a configuration and cannot be taken over."""

@@ -20,7 +20,7 @@ from .exchange import HttpExchange
 from .hangup import hold_little, look_for_reset
 from .phase import Phase, move
 from .sender import Sender
-from .services import HostedLink, Services
+from .services import Services, Tenant
 
 __all__ = ["Connection"]
 
@@ -46,7 +46,7 @@ class Connection(Sender):
         self._reader = Http1(services.limits.http1)
         self._exchange: HttpExchange | None = None
         self.task: Task[None] | None = None
-        self._link: HostedLink | None = None
+        self._link: Tenant | None = None
         self._link_reads = True
         self.is_authenticated = False
         self._head_begun = True
@@ -336,7 +336,7 @@ class Connection(Sender):
         self.is_authenticated = True
         self.services.admission.authenticated(self.peer)
 
-    def become_link(self, answer: bytes, link: HostedLink) -> None:
+    def become_link(self, answer: bytes, link: Tenant) -> None:
         self._link = link
         self.phase = move(self.phase, Phase.LINK)
         if self._transport is not None:
@@ -348,6 +348,11 @@ class Connection(Sender):
         if self._eof:  # it came while the handler made up its mind
             self._link.eof_received()
         self._update_reading()
+
+    @property
+    def following(self) -> bytes:
+        """What has been read behind the request."""
+        return bytes(self._reader.pending)
 
     def set_reading(self, wanted: bool) -> None:
         self._link_reads = wanted

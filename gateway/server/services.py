@@ -25,6 +25,7 @@ __all__ = [
     "LinkOpener",
     "Options",
     "Services",
+    "Tenant",
     "Timed",
     "TimedHandshake",
     "Unread",
@@ -64,12 +65,17 @@ class Unread(Protocol):
     def cut_off(self, limit: str, reason: str) -> None: ...
 
 
-class HostedLink(Link, Protocol):
-    """A link, as the connection that carries it sees it."""
+class Tenant(Protocol):
+    """What a connection carries in place of requests, as the connection sees it."""
 
     def data_received(self, data: bytes) -> None: ...
     def eof_received(self) -> None: ...
     def connection_lost(self, exc: Exception | None) -> None: ...
+    async def close(self, code: int = 1000, reason: str = "") -> None: ...
+
+
+class HostedLink(Link, Tenant, Protocol):
+    """A link, as the connection that carries it sees it."""
 
 
 class LinkCarrier(Protocol):

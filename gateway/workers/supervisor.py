@@ -163,7 +163,7 @@ class Supervisor:
     async def _launch(self, slot: _Slot) -> Process:
         address = self.switch.address(slot.number)
         plan = self.plan
-        outboxes = {one.number: one.outbox for one in self._slots if one is not slot}
+        outboxes = {one.number: one.outbox for one in self._slots}  # its own: to the one that takes its place
         ours: socket.socket | None = None
         try:
             ours, theirs = socket.socketpair()
