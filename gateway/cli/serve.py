@@ -23,7 +23,7 @@ from .systemd import Notifier
 if sys.platform != "win32":
     import resource
 
-__all__ = ["Gateway", "Worker", "keep_log", "reloading", "serve", "stopping"]
+__all__ = ["Gateway", "Worker", "keep_log", "raise_file_limit", "reloading", "serve", "stopping"]
 
 _logger = getLogger(__name__)
 
@@ -79,7 +79,7 @@ def serve(
     keys of the configuration that `reread` gives.  A service manager is told how it goes; or the supervisor of a
     `worker`, which says when it is to end, and starts another one with what is new.  Raises StartError.
     """
-    _raise_file_limit()
+    raise_file_limit()
     notifier = Notifier(os.environ)
     try:
         asyncio.run(_Service(gateway, worker or notifier, reread, worker).run(announce))
@@ -251,7 +251,7 @@ def _of_others() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _raise_file_limit() -> None:
+def raise_file_limit() -> None:
     """Allow as many open files as may be allowed: each connection is one, and the usual limit is 1,024."""
     if sys.platform == "win32":
         return

@@ -238,7 +238,7 @@ def test_a_port_and_a_unix_socket(start: Callable[..., Running], tmp_path_factor
     assert path.stat().st_mode & 0o777 == 0o660
     assert int(ask(running)) in children(running)
     assert int(ask(running, connection=lambda: Unix(str(path)))) in children(running)
-    assert running.stop() == 0
+    assert running.end() == 0
     assert not path.exists()
 
 
