@@ -82,7 +82,7 @@ class _Service:
             work = loop.create_task(self._work(loop))
             try:
                 await asyncio.wait({stop, work}, return_when=asyncio.FIRST_COMPLETED)
-                if work.done():
+                if work.done() and not self._stop.is_set():  # else they have heard the same signal as we have
                     work.result()
                 work.cancel()
                 runs = await supervisor.drain()
