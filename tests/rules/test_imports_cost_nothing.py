@@ -231,10 +231,10 @@ NOT_FOR_SUPERVISING = {
 }
 """Modules that the process above the workers does not load, and why."""
 
-SERVING_MODULES = 114
+SERVING_MODULES = 115
 """Loaded until an embedded gateway listens, beyond asyncio.  Each costs start-up and memory."""
 
-RUN_MODULES = 133
+RUN_MODULES = 134
 """Loaded until `gateway run` listens, beyond asyncio, argparse, dataclasses, logging and pathlib."""
 
 SUPERVISOR_MODULES = 64
