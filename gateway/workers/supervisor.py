@@ -184,7 +184,11 @@ class Supervisor:
         ours.setblocking(False)
         self._processes[address] = process
         process.exited.add_done_callback(lambda _: self._processes.pop(address, None))
-        await self.switch.attach(address, ours)
+        try:
+            await self.switch.attach(address, ours)
+        except BaseException:
+            process.kill()
+            raise
         return process
 
     async def _keep(self, slot: _Slot) -> None:

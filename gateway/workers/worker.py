@@ -59,6 +59,7 @@ class Worker(Channel):
 
         def lost(address: int) -> None:
             if address == SUPERVISOR:
+                self._end.close()  # it hears that we are gone, where it is not
                 drain(0.0)
 
         self.on_lost(lost)
@@ -95,6 +96,7 @@ class Worker(Channel):
         if self._forward is not None:
             self._forward.close()
         await super().aclose()
+        self._end.close()
 
     def fail(self, problems: Sequence[str]) -> None:
         """Tell why it cannot start; for when there is no event loop yet, or no more."""

@@ -311,6 +311,13 @@ def test_what_an_agent_starts_gets_none_of_it(start: Callable[..., Running]) -> 
     assert ask(running, "surroundings") == "[] [0, 1, 2, 3] True SIG_DFL\n"
 
 
+def test_the_command_of_the_readme(start: Callable[..., Running]) -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"^```bash\ngateway run (--workers .*)\n```$", text, re.MULTILINE)
+    running = start(None, *command.split(), workers=1)
+    assert len(children(running)) == int(command.split()[-1])
+
+
 # A worker's end.
 
 
