@@ -32,7 +32,7 @@ from .assembly import Assembly, keys_of
 from .bounds import connection_limits, throttle_limits
 from .config.schema import Config
 from .errors import GatewayError
-from .extras import certificate, fetcher, image_limits, proxies
+from .extras import access_log, certificate, fetcher, image_limits, proxies
 from .listening import Listen, addresses_of, own_names, require_guarded
 from .model.key import Key
 from .ports import Agent, Event, Exchange, GatewayTool, Handler, Ids, LinkHandler, SessionStore
@@ -323,7 +323,7 @@ class Gateway:
             ids=self._ids,
             clock=self._clock,
             limits=self._limits,
-            access_log=settings.http.access_log,
+            answered=access_log(self.config),
             is_proxy=None if self._proxies is None else self._proxies.trusts,
         )
 

@@ -8,7 +8,16 @@ from .api.images import ImageLimits
 from .config.schema import Config
 from .errors import ConfigError
 
-__all__ = ["certificate", "fetcher", "image_limits", "proxies"]
+__all__ = ["access_log", "certificate", "fetcher", "image_limits", "proxies"]
+
+
+def access_log(config: Config) -> Any:
+    """What logs answers; None where that is off."""
+    if not config.gateway.http.access_log:
+        return None
+    from .server.accesslog import log_answer
+
+    return log_answer
 
 
 def certificate(config: Config) -> Any:

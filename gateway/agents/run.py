@@ -10,7 +10,7 @@ from asyncio import CancelledError, current_task
 from collections.abc import AsyncGenerator, AsyncIterator
 from logging import getLogger
 from types import AsyncGeneratorType
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from ..errors import AgentError
 from ..model.caller import OPERATOR, Caller
@@ -44,6 +44,8 @@ EVENT_CHARACTERS = 100
 _OTHERS = (Usage, ToolCallDelta, ReasoningDelta, ToolUse, Step, ModelChange)
 # Of these, what shows that an agent is at work, as text does.
 _SIGNS = (ToolCallDelta, ReasoningDelta, ToolUse)
+_ENDINGS = (RunDone, RunFailed)
+_Noted = TypeVar("_Noted")
 _STOPPED = RunFailed("the gateway is shutting down", "shutting_down", 503)
 # 410: a status that SDKs do not take as an invitation to ask again.
 _ABORTED = RunFailed("the run was stopped", "run_aborted", 410)
@@ -171,24 +173,27 @@ class Runs:
                         active.silent = 0
                         texts += _texts(event)
                         size += sum(map(len, event))
-                    elif isinstance(event, RunDone | RunFailed):
-                        ending = event
+                    elif isinstance(event, _ENDINGS):
+                        ending = event if event.__class__ is RunDone else self._note(active, event)
                         break
                     elif isinstance(event, _OTHERS):
                         if isinstance(event, _SIGNS):
                             active.silent = 0
+                        else:
+                            self._note(active, event)
                         rest.append(event)
                         size += _size(event)
                     else:
                         texts.append(_text(event))
                     if size > ANSWER_CHARACTERS or active.ending is not None:  # which comes before this one, below
-                        ending = TOO_LONG
+                        ending = self._note(active, TOO_LONG)
                         break
                 else:
                     source = None  # nothing is left that would have to be given back
             else:
                 texts.append(_text(await source))
-                ending = TOO_LONG if len(texts[0]) > ANSWER_CHARACTERS else _DONE
+                if len(texts[0]) > ANSWER_CHARACTERS:
+                    ending = self._note(active, TOO_LONG)
             if active.ending is not None:
                 ending = self._outcome(active)
         except BaseException as error:
@@ -237,13 +242,17 @@ class Runs:
                         if texts := _texts(event):
                             active.silent = 0
                             yield texts
-                    elif isinstance(event, RunDone | RunFailed):
-                        ending = event
+                    elif isinstance(event, _ENDINGS):
+                        ending = event if event.__class__ is RunDone else self._note(active, event)
                         break
-                    else:
+                    elif isinstance(event, _OTHERS):
                         if isinstance(event, _SIGNS):
                             active.silent = 0
-                        yield event if isinstance(event, _OTHERS) else _text(event)
+                        else:
+                            self._note(active, event)
+                        yield event
+                    else:
+                        yield _text(event)
                     if active.ending is not None:
                         break
             if active.ending is not None:
@@ -296,6 +305,10 @@ class Runs:
             self._active.pop(active.run.run_id, None)
             if agent.accounts:
                 agent.leave(active)
+
+    def _note(self, active: ActiveRun, event: _Noted) -> _Noted:  # noqa: ARG002 - for who overrides it
+        """Something of a run that is neither text nor a sign of life: for who counts runs (`agents.counted`)."""
+        return event
 
     @staticmethod
     def _outcome(active: ActiveRun) -> RunFailed:
