@@ -35,7 +35,7 @@ from .errors import GatewayError
 from .extras import access_log, certificate, fetcher, image_limits, proxies
 from .listening import Listen, addresses_of, own_names, require_guarded
 from .model.key import Key
-from .ports import Agent, Event, Exchange, GatewayTool, Handler, Ids, LinkHandler, SessionStore
+from .ports import Agent, Event, Exchange, GatewayTool, Handler, Ids, LinkHandler, SessionStore, Siblings
 from .server.connection import Connection
 from .server.limits import Limits
 from .server.listeners import Listener, SocketFile, UnixAddress, open_listener
@@ -46,7 +46,6 @@ from .throttle import Throttle
 __all__ = ["Gateway", "random_ids"]
 
 AnyMethod = TypeVar("AnyMethod", bound=Callable[..., Awaitable[Any]])
-
 
 _THIRTY_TWO = re.compile(".{32}")
 
@@ -76,7 +75,7 @@ class Gateway:
     both, only this machine may be listened to.  `links`: path to WebSocket handler; `compression`: of their messages,
     where the client can do it too, with permessage-deflate.  Without `config` the chat endpoint is on.  For those who
     connect as operators: `source` gives the `config.ConfigSource` that `config` came from, which they may change then;
-    `logs` is a `logring.LogRing`, whose lines they see.
+    `logs` is a `logring.LogRing`, whose lines they see.  `siblings`: the processes that share the gateway's work.
 
     Raises ConfigError where the parts do not make a gateway.
     """
@@ -101,6 +100,7 @@ class Gateway:
         drain: float | None = None,
         source: Callable[[], Any] | None = None,
         logs: Any = None,
+        siblings: Siblings | None = None,
     ) -> None:
         self.config = config or Config()
         settings = self.config.gateway
@@ -116,7 +116,7 @@ class Gateway:
         self._proxies = proxies(self.config)
         self._image_limits = image_limits(self.config)
         self._fetcher = fetcher(self.config, self._image_limits)
-        self._source, self._logs, self._links = source, logs, dict(links or {})
+        self._source, self._logs, self._siblings, self._links = source, logs, siblings, dict(links or {})
         self._compression = settings.ws.compression if compression is None else compression
         require_guarded(self.config, self._addresses, token, has_keys=keys is not None)
         self._assembly = Assembly(self.config, agents or {}, self._environ, tools=tools, ids=self._ids, clock=clock)

@@ -8,6 +8,7 @@ SessionStore           where the turns of sessions are kept
 Agent                  what an agent is
 GatewayTool            what an agent can do besides talking
 Event                  what an embedder tells its WebSocket clients
+Siblings               the other processes that serve the same gateway
 Timer                  the part of an event loop that `deadlines` uses
 """
 
@@ -35,6 +36,7 @@ __all__ = [
     "Offer",
     "Refusal",
     "SessionStore",
+    "Siblings",
     "Timer",
     "TimerHandle",
     "Visitor",
@@ -276,6 +278,29 @@ class Event(Protocol):
 
         Raises TypeError or ValueError for what is not JSON; dataclasses, enums and the like are told as JSON.
         """
+
+
+class Siblings(Protocol):
+    """The other processes that serve the same gateway (`workers.channel`, where the members are told in full).
+
+    `number` is that of this worker, from 1 on, `count` how many there are; 0 is the supervisor.  Handlers are added
+    before the gateway starts; messages are for later.
+    """
+
+    number: int
+    count: int
+
+    def tell(self, to: int | None, kind: str, *values: Any) -> None:
+        """Send values to a worker, the supervisor (0), or all other workers (None), without waiting."""
+
+    async def ask(self, to: int, kind: str, *values: Any, timeout: float | None) -> Any:  # noqa: ASYNC109 - part of the question
+        """What the handler there answers.  Raises GatewayError: that of the handler, or that nobody answers."""
+
+    def handle(self, kind: str, function: Callable[..., Any]) -> None:
+        """Let `function(sender, *values)` be called for messages of this kind; its result, awaited, is the answer."""
+
+    def on_lost(self, function: Callable[[int], None]) -> None:
+        """Let `function(sender)` be called when a process is gone."""
 
 
 class TimerHandle(Protocol):

@@ -41,6 +41,7 @@ RANK = {
     "extras": 5.5,
     "switchboard": 5.5,
     "app": 6,
+    "workers": 6.5,  # starts the processes in which a gateway is one of several; the app is handed their channel
     "cli": 7,
     # Doors to the building: they may look at every floor, and no floor looks at them.
     "testing": 8,
