@@ -2,22 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+from .agents.conversation import Conversations
+from .agents.run import Runs
 from .api.images import ImageLimits
+from .assembly import Assembly
 from .config.schema import Config
 from .errors import ConfigError
+from .server.server import Server
 
-__all__ = ["access_log", "certificate", "fetcher", "image_limits", "proxies"]
+__all__ = ["answered", "certificate", "fetcher", "image_limits", "metering", "proxies", "runs_of"]
 
 
-def access_log(config: Config) -> Any:
-    """What logs answers; None where that is off."""
-    if not config.gateway.http.access_log:
+def runs_of(assembly: Assembly, conversations: Conversations, config: Config, *, counted: bool | None) -> Runs:
+    """What runs agents, and counts their runs where that is asked for; None leaves it to the configuration."""
+    parts = assembly.registry, conversations, config.agents.max_concurrent_runs, assembly.interceptor(conversations)
+    if not (config.gateway.http.endpoints.metrics.enabled if counted is None else counted):
+        return Runs(*parts)
+    from .agents.counted import CountedRuns
+
+    return CountedRuns(*parts)
+
+
+def metering(runs: Any, since: float, look: Callable[[], tuple[bool, Server | None, Any]]) -> Any:
+    """The figures of a gateway; None where its runs are not counted.
+
+    `look` tells whether it is ready, and gives its server and its WebSocket protocol, as far as there are any.
+    """
+    if type(runs) is Runs:
         return None
-    from .server.accesslog import log_answer
+    from .metering import Metering
 
-    return log_answer
+    return Metering(runs, since, look)
+
+
+def answered(config: Config, meter: Any, route: Callable[[str], str]) -> Any:
+    """What is told of answers: what counts them, and the access log; None where both are off."""
+    log = None
+    if config.gateway.http.access_log:
+        from .server.accesslog import log_answer
+
+        log = log_answer
+    return log if meter is None else meter.observer(route, log)
 
 
 def certificate(config: Config) -> Any:

@@ -51,6 +51,11 @@ class Lanes:
         """How many sessions have a run."""
         return len(self._lanes)
 
+    @property
+    def waiting(self) -> int:
+        """How many wait for their turn, in all sessions."""
+        return self._queued
+
     def enter(self, key: str, *, waits: bool = False) -> Visit:
         """`async with`: wait for the turn of this run.  `waits`: in every mode, and it ends none.
 
