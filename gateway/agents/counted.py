@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from ..model.run import ModelChange, RunFailed, RunInput, Usage
 from ..tallies import MOST, OTHER, SECONDS, Cell, Counter, Histogram
 from .conversation import STOPPED, Conversations
-from .limits import ActiveRun
+from .limits import MOST_RUNS, ActiveRun
 from .registry import Registry
 from .run import Interceptor, Runs
 
@@ -66,7 +66,11 @@ class CountedRuns(Runs):
     """
 
     def __init__(
-        self, registry: Registry, conversations: Conversations, most: int, interceptor: Interceptor | None
+        self,
+        registry: Registry,
+        conversations: Conversations,
+        most: int = MOST_RUNS,
+        interceptor: Interceptor | None = None,
     ) -> None:
         super().__init__(registry, conversations, most, interceptor)
         self.ended = Histogram(most=(MOST + 1) * len(OUTCOMES))
