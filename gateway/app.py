@@ -7,7 +7,6 @@ set-up, no environment.
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
@@ -29,14 +28,14 @@ from .assembly import Assembly, keys_of
 from .bounds import connection_limits, throttle_limits
 from .config.schema import Config
 from .errors import GatewayError
-from .extras import answered, certificate, fetcher, image_limits, metering, proxies, runs_of
+from .extras import answered, bind, certificate, fetcher, image_limits, metering, proxies, runs_of
 from .ids import random_ids
 from .listening import Listen, addresses_of, own_names, require_guarded
 from .model.key import Key
 from .ports import Agent, Event, Exchange, GatewayTool, Handler, Ids, LinkHandler, SessionStore, Siblings
 from .server.connection import Connection
 from .server.limits import Limits
-from .server.listeners import Listener, SocketFile, UnixAddress, open_listener
+from .server.listeners import Listener, UnixAddress, open_listener
 from .server.server import Server
 from .server.services import LinkOpener, Options
 from .throttle import Throttle
@@ -159,7 +158,7 @@ class Gateway:
         scheme = "http" if self._tls is None else "https"
         try:
             for address in self._addresses:
-                place, file = _bind(address) if isinstance(address, UnixAddress) else (address, None)
+                place, file = bind(address) if isinstance(address, UnixAddress) else (address, None)
                 self._listeners.append(await open_listener(loop, protocol, place, scheme, file))
         except BaseException:  # also when it is cancelled: nothing may stay open
             await self.aclose()
@@ -193,16 +192,19 @@ class Gateway:
             done.append("keys")
         return tuple(done)
 
-    async def drain(self, deadline: float | None = None) -> None:
-        """Stop accepting, and wait up to `deadline` seconds for the runs under way; those left end with an error."""
+    async def drain(self, deadline: float | None = None, patience: float = 0.0) -> None:
+        """Stop accepting, and wait up to `deadline` seconds for the runs under way; those left end with an error.
+
+        Where another process has taken over, connections may send one more request for `patience` seconds.
+        """
         if self._state != "started" or self._server is None:
             return
-        self._state = "draining"
+        self._state = "leaving" if patience else "draining"
         for listener in self._listeners:
             await listener.close()
         if self._control is not None:
             self._control.drain()
-        waiting = asyncio.ensure_future(self._server.drain())
+        waiting = asyncio.ensure_future(self._server.drain(patience))
         try:
             await asyncio.wait({waiting}, timeout=self._drain if deadline is None else deadline)
             self.runs.stop_all()
@@ -420,10 +422,6 @@ class Gateway:
         return answered
 
     def _failing(self) -> list[str]:
-        return {"started": [], "new": ["starting"], "starting": ["starting"]}.get(self._state, ["draining"])
-
-
-def _bind(address: UnixAddress) -> tuple[socket.socket, SocketFile | None]:
-    from .server.unix import bind_unix
-
-    return bind_unix(address)
+        return {"started": [], "leaving": [], "new": ["starting"], "starting": ["starting"]}.get(
+            self._state, ["draining"]
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -11,9 +12,10 @@ from .api.images import ImageLimits
 from .assembly import Assembly
 from .config.schema import Config
 from .errors import ConfigError
+from .server.listeners import SocketFile, UnixAddress
 from .server.server import Server
 
-__all__ = ["answered", "certificate", "fetcher", "image_limits", "metering", "proxies", "runs_of"]
+__all__ = ["answered", "bind", "certificate", "fetcher", "image_limits", "metering", "proxies", "runs_of"]
 
 
 def runs_of(assembly: Assembly, conversations: Conversations, config: Config, *, counted: bool | None) -> Runs:
@@ -87,3 +89,10 @@ def fetcher(config: Config, limits: ImageLimits) -> Any:
     from .api.fetching import Fetcher
 
     return Fetcher(images.url_allowlist, limits, images.max_redirects, images.timeout_ms / 1000)
+
+
+def bind(address: UnixAddress) -> tuple[socket.socket, SocketFile | None]:
+    """A unix socket, and its file where it has one.  Raises ConfigError."""
+    from .server.unix import bind_unix
+
+    return bind_unix(address)

@@ -284,11 +284,14 @@ class Siblings(Protocol):
     """The other processes that serve the same gateway (`workers.channel`, where the members are told in full).
 
     `number` is that of this worker, from 1 on, `count` how many there are; 0 is the supervisor.  Handlers are added
-    before the gateway starts; messages are for later.
+    before the gateway starts; messages are for later.  What is put into the one of the `outboxes` that has a worker's
+    number arrives at its `inbox`: datagram sockets, for file descriptors, that outlive the processes.
     """
 
     number: int
     count: int
+    inbox: Any  # a socket; the module is not imported here: floors without I/O look at this one
+    outboxes: Mapping[int, Any]
 
     def tell(self, to: int | None, kind: str, *values: Any) -> None:
         """Send values to a worker, the supervisor (0), or all other workers (None), without waiting."""

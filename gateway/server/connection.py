@@ -65,7 +65,7 @@ class Connection(Sender):
             # instead of 1 for a request of some hundred bytes.
             transport.max_size = READ_BYTES
         services = self.services
-        refused = "shutting down" if services.draining else services.admission.enter(self.peer)
+        refused = "shutting down" if services.shut else services.admission.enter(self.peer)
         if refused is not None:
             self.write(services.refusal(Malformed(503, refused), self.peer, refused))
             self._linger(services.limits.unread_bytes) if services.turn_away(self) else self.close()
@@ -245,7 +245,7 @@ class Connection(Sender):
         if self.phase is _IDLE:
             if self._eof:
                 self.close()
-            elif services.draining:  # the answer had promised more before
+            elif services.shut:  # the answer had promised more before
                 self.retire()
         if self._paused or self._reader.more:
             self._update_reading()

@@ -155,7 +155,8 @@ class Services:
         self.handshakes: set[TimedHandshake] = set()
         self.refused: set[Timed] = set()
         self.orphans: set[Task[None]] = set()
-        self.draining = False
+        self.draining = False  # each answer is the last one of its connection
+        self.shut = False  # those without a request are closed, and new ones refused
         # A connection idle for `remember` forgets its last head; it is closed after the rest of its time.
         soon = min(limits.remember, limits.keep_alive_idle / 2) or max(limits.remember, limits.keep_alive_idle / 2)
         self.handshake = Deadlines[TimedHandshake](

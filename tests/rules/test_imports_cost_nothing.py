@@ -138,11 +138,11 @@ import gateway.cli
 from gateway.cli import run
 serve = run.serve
 
-def serve_and_stop(gateway, announce, reread):
+def serve_and_stop(gateway, announce, reread, worker):
     def stop(urls):
         announce(urls)
         os.kill(os.getpid(), signal.SIGTERM)
-    return serve(gateway, stop, reread)
+    return serve(gateway, stop, reread, worker)
 
 run.serve = serve_and_stop
 code = gateway.cli.main(["run", "--config", sys.argv[1], "--port", "0", "--token", "t"])
@@ -190,6 +190,10 @@ NOT_FOR_SERVING = {
     "gateway.agents.loop": "loads where tools are configured",
     "gateway.api.invoke": "loads where tools are configured",
     "gateway.processes": "loads with the first program to start",
+    "gateway.workers": "belongs to --workers",
+    "gateway.cli.supervise": "belongs to --workers",
+    "pickle": "belongs to --workers",
+    "subprocess": "belongs to --workers, and to programs",
     "gateway.api.responses": "loads where its endpoint is on",
     "gateway.api.keys": "loads where keys are configured",
     "email": "a date and a header are two lines of our own",

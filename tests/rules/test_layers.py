@@ -66,8 +66,9 @@ HOME = {"h11": "wire/heads.py", "wsproto": "wire/websocket.py"}
 """The one file that may import a dependency: the one line that a vendorer edits."""
 
 STANDARD = sys.stdlib_module_names
-LAZY = {"app.py", "assembly.py", "extras.py"}
-"""Where an import may stand in a function: the tables of kinds that load a provider or a store on demand."""
+LAZY = {"app.py", "assembly.py", "extras.py", "cli/run.py"}
+"""Where an import may stand in a function: the tables of kinds that load a provider or a store on demand; and the
+command `run`, whose supervisor needs nothing of what serves, and what serves nothing of the supervisor."""
 
 
 @dataclass(frozen=True)
