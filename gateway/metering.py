@@ -11,28 +11,18 @@ from typing import Any
 
 from . import __version__, vitals
 from .agents.counted import CountedRuns
-from .model.metrics import Distribution, Family, Sample
-from .records import NamedTuple
+from .model.metrics import Distribution, Family, Sample, Series
 from .server.counted import WEBSOCKET, CountedAnswers
 from .server.server import Server
 from .server.services import Answered
 from .tallies import Cell, Histogram, Key
 
-__all__ = ["SERIES", "Metering", "Series"]
+__all__ = ["SERIES", "Metering"]
 
 LAG_SECONDS = 1.0
 """Between two looks at how late the event loop is: often enough to see a loop that is held up again and again."""
 
 _LAGS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
-
-
-class Series(NamedTuple):
-    """One name.  Counters are told with `_total` behind it."""
-
-    name: str
-    kind: str
-    labels: tuple[str, ...]
-    help: str
 
 
 SERIES = (

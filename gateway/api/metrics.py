@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from logging import getLogger
 
 from ..errors import GatewayError
-from ..model.metrics import Family, Labels, Sample
+from ..model.metrics import Family, Labels, Sample, Series
 from ..ports import Exchange, Siblings
 from ..tallies import Counter
 from .metrics_bytes import OPENMETRICS, TEXT, exposition, prefers_openmetrics
 
-__all__ = ["Metrics"]
+__all__ = ["UNANSWERED", "Metrics"]
 
 GATHER_SECONDS = 2.0
 """For the other workers' figures: one that has not answered by then is stuck, and a scrape is given up after ten."""
@@ -20,8 +20,9 @@ GATHER_SECONDS = 2.0
 KIND = "metrics"
 """Of the question to another worker."""
 
-_UNANSWERED = "gateway_scrapes_unanswered"
-_HELP = "Scrapes in which another worker (`of`) has not given its figures in time."
+UNANSWERED = Series(
+    "gateway_scrapes_unanswered", "counter", ("of",), "Scrapes without the figures of a worker that gave none in time."
+)
 
 _logger = getLogger(__name__)
 
@@ -67,5 +68,7 @@ class Metrics:
         return families
 
     def _own(self) -> Sequence[Family]:
-        missing = tuple(Sample((("of", number),), count) for (number,), count in self._unanswered.values.items())
-        return (*self._families(), Family(_UNANSWERED, "counter", _HELP, missing))
+        name, kind, labels, text = UNANSWERED
+        counts = self._unanswered.values.items()
+        missing = tuple(Sample(tuple(zip(labels, key, strict=True)), count) for key, count in counts)
+        return (*self._families(), Family(name, kind, text, missing))

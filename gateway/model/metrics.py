@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from ..records import NamedTuple
 
-__all__ = ["Distribution", "Family", "Labels", "Sample"]
+__all__ = ["Distribution", "Family", "Labels", "Sample", "Series"]
 
 Labels: TypeAlias = tuple[tuple[str, str], ...]
 """Names and values."""
@@ -30,11 +30,20 @@ class Sample(NamedTuple):
     value: float | Distribution
 
 
-class Family(NamedTuple):
-    """The figures of one name.  `kind`: `counter`, `gauge` or `histogram`.
+class Series(NamedTuple):
+    """What figures there are of one name, and by which labels.
 
-    Counters are named here without the `_total` that they are told with.
+    `kind`: `counter`, `gauge` or `histogram`.  Counters are named here without the `_total` that they are told with.
     """
+
+    name: str
+    kind: str
+    labels: tuple[str, ...]
+    help: str
+
+
+class Family(NamedTuple):
+    """The figures of one name, with the members of its `Series`."""
 
     name: str
     kind: str
