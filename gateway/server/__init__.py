@@ -15,6 +15,7 @@ hangup      what the socket knows about the peer
 listeners   TCP addresses and unix sockets
 tls         certificates
 accesslog   one line for each answer
+counted     how many answers there were, and how long they took
 """
 
 from __future__ import annotations

@@ -21,6 +21,9 @@ RANK = {
     "json_limits": 1,
     "ports": 2,
     "deadlines": 2.5,  # a tool that the rooms above share, sessions among them
+    "tallies": 2.5,  # what counts, for the rooms above
+    "vitals": 2.5,
+    "ids": 3,
     "throttle": 3,
     "logring": 3,
     "messages": 3,
@@ -38,6 +41,7 @@ RANK = {
     "listening": 5,
     "bounds": 5,
     "assembly": 5,
+    "metering": 5.4,
     "extras": 5.5,
     "switchboard": 5.5,
     "app": 6,
