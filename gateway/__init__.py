@@ -37,6 +37,7 @@ Layout, from the lowest floor to the highest; each imports only from lower ones:
     api, control       HTTP handlers; OpenClaw's protocol over WebSockets
     listening          where a gateway listens, by its configuration
     bounds             what peers are held to, by its configuration
+    suppliers          models behind providers, by its configuration
     assembly, extras   agents, models and sessions, by its configuration; what is loaded where it asks for it
     metering           what is counted of a gateway, put together
     switchboard        the WebSocket protocol of a gateway, put together

@@ -14,6 +14,7 @@ from ssl import SSLContext
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from . import extras
 from .api.chat import Chat
 from .api.guard import Guard, KeyCheck
 from .api.health import Health
@@ -118,8 +119,7 @@ class Gateway:
         self._server: Server | None = None
         self._control: Any = None  # from the first WebSocket on
         self._extensions: Any = None
-        self._since = clock()
-        self._state = "new"
+        self._since, self._state = clock(), "new"
         self._meter = extras.metering(
             self.runs, self._since, lambda: (not self._failing(), self._server, self._control)
         )

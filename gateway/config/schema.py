@@ -235,6 +235,11 @@ class Gateway(SectionClass):
     control_ui: ControlUi = section(ControlUi)
     ws: Ws = section(Ws)
     shutdown: Shutdown = section(Shutdown)
+    loop: str = option(
+        "asyncio",
+        "The event loop of `gateway run`: Python's own, or uvloop, which has to be installed (`gateway[uvloop]`).",
+        Choice(("asyncio", "uvloop")),
+    )
 
 
 class Config(SectionClass):

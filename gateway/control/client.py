@@ -9,10 +9,11 @@ from __future__ import annotations
 from asyncio import Task, get_running_loop, sleep
 from collections import deque
 from logging import getLogger
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from ..errors import PeerGone
 from ..ports import Link
+from ..records import NamedTuple
 from .connect import Welcome
 from .frames import framed
 
