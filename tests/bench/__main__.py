@@ -6,6 +6,7 @@ import argparse
 import gc
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from time import perf_counter_ns
 
 from . import accepted
@@ -64,23 +65,27 @@ def show(only: str | None, counts: bool) -> int:
     return 0
 
 
-def check(only: str | None, seeds: int) -> int:
+def hot(only: str | None) -> list[str]:
+    """The names of the paths that are held to accepted figures."""
+    return [name for name in HOT if only is None or name == only]
+
+
+def check(only: str | None, seeds: int, file: Path) -> int:
     """Compare the hot paths with what was accepted; 1 where one has got too dear."""
     by = tool()
     if by is None:
         print(f"{NO_TOOL}. Nothing was checked.")
         return 0
-    figures = accepted.read(by)
+    figures = accepted.read(by, file)
     if figures is None:
         print(
             f"no figures of {by} were accepted for this version of Python. Nothing was checked; --accept writes some."
         )
         return 0
-    names = [name for name in HOT if only is None or only in name]
     other = figures.build != accepted.build()
     if other:
         print(f"The figures are of {figures.build}, and are scaled to this one by what both need for the same work.")
-    counted = count([*names, REFERENCE.name] if other else names, by, seeds)
+    counted = count([*hot(only), REFERENCE.name] if other else hot(only), by, seeds)
     reference = counted.pop(REFERENCE.name, None)
     verdicts = accepted.judge(figures, counted, reference)
     print(f"Instructions by {by}, against those accepted on {figures.date} ({figures.commit}):")
@@ -98,14 +103,14 @@ def _line(verdict: Verdict) -> str:
     return f"ok     {told}"
 
 
-def accept(seeds: int) -> int:
+def accept(only: str | None, seeds: int, file: Path) -> int:
     """Write what the hot paths need now."""
     by = tool()
     if by is None:
         print(f"{NO_TOOL}. Nothing was accepted.", file=sys.stderr)
         return 1
-    counted = count([*HOT, REFERENCE.name], by, seeds)
-    accepted.write(by, counted.pop(REFERENCE.name), counted)
+    counted = count([*hot(only), REFERENCE.name], by, seeds)
+    accepted.write(by, counted.pop(REFERENCE.name), counted, file)
     for name, value in counted.items():
         print(f"{name}: {value:,.0f}")
     return 0
@@ -116,14 +121,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument("--check", action="store_true", help="compare the hot paths with the accepted figures")
     choice.add_argument("--accept", action="store_true", help="accept what the hot paths need now")
-    parser.add_argument("--only", metavar="WORD", help="benchmarks with this in their name")
-    parser.add_argument("--seeds", type=int, default=2, help="hash seeds to take the mean of (default: %(default)s)")
+    parser.add_argument("--only", metavar="NAME", help="benchmarks with this in their name; of the hot paths, this one")
     parser.add_argument("--no-counts", action="store_true", help="times only, which takes some seconds")
+    parser.add_argument("--seeds", type=int, default=2, help="hash seeds to take the mean of (default: %(default)s)")
+    parser.add_argument("--file", type=Path, default=accepted.FILE, help="of the figures (default: accepted.json here)")
     options = parser.parse_args(arguments)
     try:
         if options.accept:
-            return accept(options.seeds)
-        return check(options.only, options.seeds) if options.check else show(options.only, not options.no_counts)
+            return accept(options.only, options.seeds, options.file)
+        if options.check:
+            return check(options.only, options.seeds, options.file)
+        return show(options.only, not options.no_counts)
     except CountError as error:
         print(f"instructions could not be counted: {error}", file=sys.stderr)
         return 2

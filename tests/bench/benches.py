@@ -340,7 +340,7 @@ def whole_unique() -> Iterator[Run]:
         assert b"200 OK" in stage.last
 
 
-@bench("streamed token, a turn of the loop before each", "W2s W2p", operations=STREAMS * len(TOKENS), rounds=(1, 3))
+@bench("streamed token, a turn of the loop before each", "W2s W2p", operations=STREAMS * len(TOKENS), rounds=(1, 2))
 def token() -> Iterator[Run]:
     with scene(STREAMS) as stage:
         data = request("stream", stream=True)

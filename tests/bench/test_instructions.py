@@ -36,22 +36,23 @@ module.completion = slow
 @pytest.mark.timeout(240)
 def test_a_slower_path_is_caught(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(SLOWED, encoding="utf-8")
-    path = os.pathsep.join([str(tmp_path), str(ROOT)])
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.bench", "--check", "--only", "completion", "--seeds", "1"],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if accepted.read("callgrind") is None:
-        assert done.returncode == 0
-        assert "no figures" in done.stdout
-        return
-    assert done.returncode == 1, done.stdout + done.stderr
-    for name in HOT[:2]:
-        assert f"FAILED {name}: " in done.stdout
+
+    def bench(what: str, *path: Path) -> subprocess.CompletedProcess[str]:
+        options = ["--only", HOT[0], "--seeds", "1", "--file", str(tmp_path / "accepted.json")]
+        return subprocess.run(
+            [sys.executable, "-m", "tests.bench", what, *options],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path))},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    taken = bench("--accept", ROOT)
+    assert taken.returncode == 0, taken.stderr
+    same, slower = bench("--check", ROOT), bench("--check", tmp_path, ROOT)
+    assert (same.returncode, f"ok     {HOT[0]}: " in same.stdout) == (0, True), same.stdout + same.stderr
+    assert (slower.returncode, f"FAILED {HOT[0]}: " in slower.stdout) == (1, True), slower.stdout + slower.stderr
 
 
 def figures(**instructions: float) -> Accepted:
