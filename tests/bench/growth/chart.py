@@ -110,9 +110,9 @@ def _shown(line: Line) -> list[tuple[float, float]]:
 
 
 def _axis(values: Sequence[float]) -> _Axis:
-    """Whole powers of ten around the values, two of them at least."""
+    """Whole powers of ten around the values, three of them at least: what is nearly flat is to look so."""
     first, last = floor(log10(min(values))), ceil(log10(max(values)))
-    return _Axis(first, max(last, first + 1))
+    return _Axis(first, max(last, first + 2))
 
 
 def _number(power: int) -> str:

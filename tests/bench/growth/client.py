@@ -106,6 +106,4 @@ def main(kind: str, port: int, number: int, *more: str) -> None:
 
 
 if __name__ == "__main__":
-    if hasattr(os, "sched_setaffinity") and len(own := os.sched_getaffinity(0)) > 1:
-        os.sched_setaffinity(0, own - {max(own)})
     main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:])

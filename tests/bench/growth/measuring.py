@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +19,8 @@ from gateway.model.chat import Message
 from gateway.model.session import Turn
 from gateway.sessions.sqlite import SqliteStore
 
+from ..traffic import TOKEN
+
 __all__ = ["Idle", "Streams", "Turns", "fill", "idle", "streams", "turns"]
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -25,6 +30,9 @@ SETTLING = 0.5
 """Seconds, for what a start leaves behind."""
 PATIENCE = 60.0
 TURN_CLIENTS = 8
+MOST = 50_000
+"""Connections and runs."""
+SESSIONS = 1_000_000
 
 
 class Streams(NamedTuple):
@@ -57,20 +65,24 @@ class Turns(NamedTuple):
 
 
 class Process:
-    """One of ours, which writes lines."""
+    """A Python module, which writes lines on one of its outputs.  `on_last`: on the last processor, else on the others."""
 
-    def __init__(self, module: str, *arguments: object) -> None:
-        command = [sys.executable, "-m", f"tests.bench.growth.{module}", *map(str, arguments)]
+    def __init__(self, module: str, *arguments: object, on_last: bool) -> None:
         self._process = subprocess.Popen(
-            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
-        )
+            [sys.executable, "-u", "-m", module, *map(str, arguments)],
+            cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1,
+        )  # fmt: skip
+        processors = os.sched_getaffinity(0)
+        if len(processors) > 1:
+            last = {max(processors)}
+            os.sched_setaffinity(self._process.pid, last if on_last else processors - last)
 
     def line(self) -> str:
-        """What it writes next.  Raises RuntimeError where it has ended."""
+        """What it writes next.  Raises RuntimeError where it has ended, or has something to complain of."""
         assert self._process.stdout is not None
         line = self._process.stdout.readline().strip()
-        if not line:
-            raise RuntimeError(f"{' '.join(map(str, self._process.args))} has ended")  # type: ignore[arg-type]  # a list
+        if not line or line.startswith("Traceback"):
+            raise RuntimeError(f"{line}\n{self._process.communicate()[0]}")
         return line
 
     def asked(self) -> int:
@@ -101,21 +113,41 @@ class Process:
 
 
 @contextmanager
-def served(*store: Path) -> Iterator[tuple[Process, int]]:
-    """A server and its port."""
-    server = Process("server", *store)
-    try:
-        yield server, int(server.line())
-    finally:
-        server.end()
+def served(store: Path | None = None) -> Iterator[tuple[Process, int]]:
+    """A gateway, as `gateway run` starts it, and its port."""
+    config = {
+        "gateway": {
+            "auth": {"mode": "token", "token": TOKEN},
+            "http": {"endpoints": {"chatCompletions": {"enabled": True}}, "limits": {"connections": MOST}},
+        },
+        "agents": {
+            "maxConcurrentRuns": MOST,
+            "list": [{"id": "bench", "runtime": {"type": "python", "target": "tests.bench.growth.agent:agent"}}],
+        },
+        # Of one turn each, so that sessions do not get longer while turns in them are measured.
+        "session": {"store": "memory" if store is None else str(store), "maxSessions": SESSIONS, "maxTurns": 1},
+    }
+    with tempfile.NamedTemporaryFile("w", suffix=".json5") as file:
+        json.dump(config, file)
+        file.flush()
+        server = Process("gateway", "run", "--config", file.name, "--port", 0, on_last=True)
+        try:
+            told = server.line()
+            port = re.search(r"http://127\.0\.0\.1:(\d+)", told)
+            if port is None:
+                raise RuntimeError(told)
+            yield server, int(port[1])
+        finally:
+            server.end()
 
 
 @contextmanager
 def asking(kind: str, port: int, number: int, *more: object) -> Iterator[Process]:
     """A client that is ready."""
-    client = Process("client", kind, port, number, *more)
+    client = Process("tests.bench.growth.client", kind, port, number, *more, on_last=False)
     try:
-        assert client.line() == "ready"
+        if (told := client.line()) != "ready":
+            raise RuntimeError(told)
         yield client
     finally:
         client.end()
@@ -134,7 +166,7 @@ def _measured(server: Process, client: Process, seconds: float) -> tuple[int, fl
 
 
 def streams(number: int, text: str, seconds: float) -> Streams:
-    """So many at a time; `text` tells how fast they go (`server.agent`)."""
+    """So many at a time; `text` tells how fast they go (`agent`)."""
     with served() as (server, port), asking("stream", port, number, text) as client:
         tokens, cpu, wall = _measured(server, client, seconds)
     return Streams(number, cpu / tokens * 1e6, tokens / wall, cpu / wall)
@@ -167,7 +199,7 @@ def fill(store: Path, sessions: int) -> None:
     """Make a store with so many sessions, of one turn each, as a gateway would."""
 
     async def main() -> None:
-        kept = SqliteStore(str(store), sessions)
+        kept = SqliteStore(str(store), SESSIONS)
         turn = Turn("", (Message("user", "hello"),), (Message("assistant", "hello, " * 14),), agent="bench")
         for first in range(0, sessions, BATCH):
             now = time.time()
