@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import socket
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
@@ -32,21 +31,20 @@ from .assembly import Assembly, keys_of
 from .bounds import connection_limits, throttle_limits
 from .config.schema import Config
 from .errors import GatewayError
-from .extras import certificate, fetcher, image_limits, proxies
+from .extras import bind, certificate, fetcher, image_limits, links, proxies, sharing
 from .listening import Listen, addresses_of, own_names, require_guarded
 from .model.key import Key
-from .ports import Agent, Event, Exchange, GatewayTool, Handler, Ids, LinkHandler, SessionStore
+from .ports import Agent, Event, Exchange, GatewayTool, Handler, Ids, LinkHandler, SessionStore, Siblings
 from .server.connection import Connection
 from .server.limits import Limits
-from .server.listeners import Listener, SocketFile, UnixAddress, open_listener
+from .server.listeners import Listener, UnixAddress, open_listener
 from .server.server import Server
-from .server.services import LinkOpener, Options
+from .server.services import Options
 from .throttle import Throttle
 
 __all__ = ["Gateway", "random_ids"]
 
 AnyMethod = TypeVar("AnyMethod", bound=Callable[..., Awaitable[Any]])
-
 
 _THIRTY_TWO = re.compile(".{32}")
 
@@ -76,7 +74,7 @@ class Gateway:
     both, only this machine may be listened to.  `links`: path to WebSocket handler; `compression`: of their messages,
     where the client can do it too, with permessage-deflate.  Without `config` the chat endpoint is on.  For those who
     connect as operators: `source` gives the `config.ConfigSource` that `config` came from, which they may change then;
-    `logs` is a `logring.LogRing`, whose lines they see.
+    `logs` is a `logring.LogRing`, whose lines they see.  `siblings`: the processes that share the gateway's work.
 
     Raises ConfigError where the parts do not make a gateway.
     """
@@ -101,6 +99,7 @@ class Gateway:
         drain: float | None = None,
         source: Callable[[], Any] | None = None,
         logs: Any = None,
+        siblings: Siblings | None = None,
     ) -> None:
         self.config = config or Config()
         settings = self.config.gateway
@@ -116,19 +115,21 @@ class Gateway:
         self._proxies = proxies(self.config)
         self._image_limits = image_limits(self.config)
         self._fetcher = fetcher(self.config, self._image_limits)
-        self._source, self._logs, self._links = source, logs, dict(links or {})
+        self._source, self._logs, self._siblings, self._links = source, logs, siblings, dict(links or {})
         self._compression = settings.ws.compression if compression is None else compression
+        self._sharing = sharing(self.config, siblings)
         require_guarded(self.config, self._addresses, token, has_keys=keys is not None)
-        self._assembly = Assembly(self.config, agents or {}, self._environ, tools=tools, ids=self._ids, clock=clock)
+        own = self._sharing.portion(self.config)
+        self._assembly = Assembly(own, agents or {}, self._environ, tools=tools, ids=self._ids, clock=clock)
         self.registry = self._assembly.registry
         self._given = keys is not None
         self._keys: Any = keys_of(self.config, self.registry, self._environ, token) if keys is None else keys
         self._rates: Any = None
         self._answers: Any = None
         self._guard: Guard | None = None
-        self._conversations = self._assembly.conversations(store, clock)
+        self._conversations = self._assembly.conversations(store, self._sharing.lanes)
         interceptor = self._assembly.interceptor(self._conversations)
-        self.runs = Runs(self.registry, self._conversations, self.config.agents.max_concurrent_runs, interceptor)
+        self.runs = Runs(self.registry, self._conversations, own.agents.max_concurrent_runs, interceptor)
         sessions = self.config.session
         self.planner = Planner(self.registry, self._ids, sessions.sources, sessions.chat_id_headers)
         self._listeners: list[Listener] = []
@@ -173,11 +174,12 @@ class Gateway:
         scheme = "http" if self._tls is None else "https"
         try:
             for address in self._addresses:
-                place, file = _bind(address) if isinstance(address, UnixAddress) else (address, None)
+                place, file = bind(address) if isinstance(address, UnixAddress) else (address, None)
                 self._listeners.append(await open_listener(loop, protocol, place, scheme, file))
         except BaseException:  # also when it is cancelled: nothing may stay open
             await self.aclose()
             raise
+        self._sharing.open(self._server.services, self.runs, self._conversations, self._guard, self.reload)
         self._state = "started"
 
     def reload(self, config: Config | None = None, environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
@@ -207,16 +209,20 @@ class Gateway:
             done.append("keys")
         return tuple(done)
 
-    async def drain(self, deadline: float | None = None) -> None:
-        """Stop accepting, and wait up to `deadline` seconds for the runs under way; those left end with an error."""
+    async def drain(self, deadline: float | None = None, patience: float = 0.0) -> None:
+        """Stop accepting, and wait up to `deadline` seconds for the runs under way; those left end with an error.
+
+        Where another process has taken over, connections may send one more request for `patience` seconds.
+        """
         if self._state != "started" or self._server is None:
             return
-        self._state = "draining"
+        self._state = "leaving" if patience else "draining"
+        self._sharing.drain(leaving=patience > 0)
         for listener in self._listeners:
             await listener.close()
         if self._control is not None:
             self._control.drain()
-        waiting = asyncio.ensure_future(self._server.drain())
+        waiting = asyncio.ensure_future(self._server.drain(patience))
         try:
             await asyncio.wait({waiting}, timeout=self._drain if deadline is None else deadline)
             self.runs.stop_all()
@@ -239,6 +245,7 @@ class Gateway:
         if self._answers is not None:
             await self._answers.aclose()
         self.runs.close()
+        self._sharing.close()
         await self._assembly.aclose()
         if self._fetcher is not None:
             await self._fetcher.aclose()
@@ -319,7 +326,7 @@ class Gateway:
         return Options(
             handler=handler,
             refusal=refusal,
-            link_factory=self._open_links,
+            link_factory=links(compression=self._compression),
             ids=self._ids,
             clock=self._clock,
             limits=self._limits,
@@ -335,20 +342,13 @@ class Gateway:
             self._rates = Rates(asyncio.get_running_loop().time)
         return KeyCheck(keyring(keys), self._rates, self._clock)
 
-    def _open_links(self, loop: asyncio.AbstractEventLoop) -> LinkOpener:
-        # Loaded on demand: wsproto costs a third of the whole start, and most gateways see no WebSocket.
-        from .server.link import LinkLimits, Links
-        from .wire.extensions import Compression
-
-        return Links(LinkLimits(), loop, Compression() if self._compression else None).open
-
     def _router(self, guard: Guard) -> Router:
         health = Health(self._failing)
         routes = {
             **dict.fromkeys(("/healthz", "/health"), Route({"GET": health.live}, guarded=False)),
             **dict.fromkeys(("/readyz", "/ready"), Route({"GET": health.ready}, guarded=False)),
         }
-        links = {path: link_route(handler, guard.check_origin) for path, handler in self._links.items()}
+        own = {path: link_route(handler, guard.check_origin) for path, handler in self._links.items()}
         trees: dict[str, Route] = {}
         images, fetch = self._image_limits, self._fetcher
         if self._enabled:
@@ -378,8 +378,9 @@ class Gateway:
             invoke = Invoke(self._assembly.invoker())
             routes["/tools/invoke"] = self._post(invoke.create, BODY_BYTES, "tools")
         root = Root(routes)
-        routes = {"/": Route({"GET": root.index, "OPTIONS": root.options}, guarded=False), **routes, **links}
-        return Router(guard, routes, trees, self._serve_socket if self.config.gateway.ws.enabled else None)
+        routes = {"/": Route({"GET": root.index, "OPTIONS": root.options}, guarded=False), **routes, **own}
+        sockets = self._sharing.sockets(self._serve_socket)
+        return Router(guard, routes, trees, sockets if self.config.gateway.ws.enabled else None)
 
     async def _serve_socket(self, exchange: Exchange) -> None:
         if self._control is None:
@@ -390,10 +391,12 @@ class Gateway:
             self._control = control(
                 self._assembly, self.runs, self._conversations, self._guard,
                 config=self.config, clock=self._clock, ids=self._ids, since=self._since, environ=self._environ,
-                source=self._source, reload=self.reload, logs=self._logs, starting=lambda: self._state == "starting",
+                source=self._source, reload=self._sharing.reloading(self.reload), logs=self._logs,
+                starting=lambda: self._state == "starting",
             )  # fmt: skip
             if self._extensions is not None:
                 self._extensions.attach(self._control)
+            self._sharing.show(self._control)
         await self._control.serve(exchange)
 
     def _extend(self) -> Any:
@@ -408,7 +411,8 @@ class Gateway:
 
     def _post(self, handler: Handler, body_limit: int, scope: str) -> Route:
         """A route for requests of which those with an `Idempotency-Key` are answered once each."""
-        return Route({"POST": handler}, scope=scope, once=partial(self._once, handler, body_limit))
+        once = self._sharing.once(partial(self._once, handler, body_limit), body_limit)
+        return Route({"POST": handler}, scope=scope, once=once)
 
     def _once(self, handler: Handler, body_limit: int, exchange: Exchange) -> Awaitable[None]:
         # Loaded on demand: few clients ask for it.
@@ -420,10 +424,6 @@ class Gateway:
         return answered
 
     def _failing(self) -> list[str]:
-        return {"started": [], "new": ["starting"], "starting": ["starting"]}.get(self._state, ["draining"])
-
-
-def _bind(address: UnixAddress) -> tuple[socket.socket, SocketFile | None]:
-    from .server.unix import bind_unix
-
-    return bind_unix(address)
+        return {"started": [], "leaving": [], "new": ["starting"], "starting": ["starting"]}.get(
+            self._state, ["draining"]
+        )

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+import socket
+from asyncio import AbstractEventLoop
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 from .api.images import ImageLimits
 from .config.schema import Config
 from .errors import ConfigError
+from .ports import Handler, Siblings
+from .server.listeners import SocketFile, UnixAddress
+from .server.services import LinkFactory, LinkOpener
 
-__all__ = ["certificate", "fetcher", "image_limits", "proxies"]
+Reload: TypeAlias = Callable[[Config, Mapping[str, str]], Sequence[str]]
+
+__all__ = ["bind", "certificate", "fetcher", "image_limits", "links", "proxies", "sharing"]
 
 
 def certificate(config: Config) -> Any:
@@ -50,3 +58,74 @@ def fetcher(config: Config, limits: ImageLimits) -> Any:
     from .api.fetching import Fetcher
 
     return Fetcher(images.url_allowlist, limits, images.max_redirects, images.timeout_ms / 1000)
+
+
+def links(*, compression: bool) -> LinkFactory:
+    """What makes the links of a server, with the first of them."""
+
+    def opener(loop: AbstractEventLoop) -> LinkOpener:
+        # Loaded on demand: wsproto costs a third of the whole start, and most gateways see no WebSocket.
+        from .server.link import LinkLimits, Links
+        from .wire.extensions import Compression
+
+        return Links(LinkLimits(), loop, Compression() if compression else None).open
+
+    return opener
+
+
+def bind(address: UnixAddress) -> tuple[socket.socket, SocketFile | None]:
+    """A unix socket, and its file where it has one.  Raises ConfigError."""
+    from .server.unix import bind_unix
+
+    return bind_unix(address)
+
+
+def sharing(config: Config, siblings: Siblings | None) -> Any:
+    """What this process shares with others that serve the same gateway, a `workers.sharing.Sharing`.
+
+    Raises ConfigError for what cannot be shared.
+    """
+    if siblings is None:
+        return _Alone()
+    if config.session.store in {None, "memory"}:
+        raise ConfigError(
+            'session.store: "memory" is that of one process, and several serve (gateway.workers): keep sessions in a '
+            'file, with "sqlite" or a file name, or serve with one process'
+        )
+    from .workers.sharing import Sharing
+
+    return Sharing(siblings)
+
+
+class _Alone:
+    """The only process of its gateway, which shares nothing.  See `workers.sharing.Sharing`."""
+
+    lanes = None
+
+    @staticmethod
+    def portion(config: Config) -> Config:
+        return config
+
+    def open(self, *_: Any) -> None:
+        """Nobody is there."""
+
+    def drain(self, *, leaving: bool) -> None:
+        """Nobody is there."""
+
+    def close(self) -> None:
+        """Nobody is there."""
+
+    def show(self, control: Any) -> None:
+        """It sees all there is."""
+
+    @staticmethod
+    def sockets(serve: Handler) -> Handler:
+        return serve
+
+    @staticmethod
+    def once(serve: Handler, _: int) -> Handler:
+        return serve
+
+    @staticmethod
+    def reloading(reload: Reload) -> Reload:
+        return reload

@@ -40,6 +40,10 @@ __all__ = [
 ]
 
 
+MAX_WORKERS = 128
+"""The most processes: more than most machines have cores, and well below what the addresses of workers can tell."""
+
+
 class Images(SectionClass):
     IGNORED = product.IMAGES
 
@@ -212,6 +216,12 @@ class Gateway(SectionClass):
         shown="none",
     )
     allow_real_ip_fallback: bool = option(False, "Take X-Real-IP from them where there is neither.", Boolean())
+    workers: int = count(
+        1, "How many processes serve, on the same addresses; useful up to one for each core.", 1, MAX_WORKERS
+    )
+    worker_timeout_ms: int = milliseconds(
+        60_000, "With several, how long one may stand still before another takes its place."
+    )
     auth: Auth = section(Auth)
     tls: Tls = section(Tls)
     unix_socket: UnixSocket = section(UnixSocket)

@@ -79,6 +79,8 @@ class RunBook:
         """Called with each record when it begins (True) and when it is over (False); they may not raise."""
         self.prepare: Callable[[RunInput], RunInput] | None = None
         """What a run that clients of the protocol begin is given besides."""
+        self.elsewhere: Callable[[str], bool] | None = None
+        """Ends a run that another process pulls; false where there is none."""
 
     # -- what there is
 
@@ -130,7 +132,9 @@ class RunBook:
         record.stop_reason = reason
         if self._starter.abort(record.run.run_id):
             return True
-        return record.task is not None and record.task.cancel()
+        if record.task is None:
+            return self.elsewhere is not None and self.elsewhere(record.run.run_id)
+        return record.task.cancel()
 
     async def drain(self) -> None:
         """Wait for the runs that nobody else waits for."""
@@ -151,9 +155,10 @@ class RunBook:
 
     def watch(self, run: RunInput, events: AsyncGenerator[RunEvent, None]) -> AsyncGenerator[RunEvent, None]:
         """See `agents.run.Observer.watch`."""
-        return watched(events, lambda: self._begin(run))
+        return watched(events, lambda: self.begin(run))
 
-    def _begin(self, run: RunInput) -> Record:
+    def begin(self, run: RunInput) -> Record:
+        """A run begins, wherever it is pulled; what it says is for the record to take."""
         record = self._active.get(run.run_id)
         if record is None:
             record = self._new(run)

@@ -20,7 +20,7 @@ from .exchange import HttpExchange
 from .hangup import hold_little, look_for_reset
 from .phase import Phase, move
 from .sender import Sender
-from .services import HostedLink, Services
+from .services import Services, Tenant
 
 __all__ = ["Connection"]
 
@@ -46,7 +46,7 @@ class Connection(Sender):
         self._reader = Http1(services.limits.http1)
         self._exchange: HttpExchange | None = None
         self.task: Task[None] | None = None
-        self._link: HostedLink | None = None
+        self._link: Tenant | None = None
         self._link_reads = True
         self.is_authenticated = False
         self._head_begun = True
@@ -66,7 +66,7 @@ class Connection(Sender):
             # instead of 1 for a request of some hundred bytes.
             transport.max_size = READ_BYTES
         services = self.services
-        refused = "shutting down" if services.draining else services.admission.enter(self.peer)
+        refused = "shutting down" if services.shut else services.admission.enter(self.peer)
         if refused is not None:
             self.write(services.refusal(Malformed(503, refused), self.peer, refused))
             self._linger(services.limits.unread_bytes) if services.turn_away(self) else self.close()
@@ -253,7 +253,7 @@ class Connection(Sender):
         if self.phase is _IDLE:
             if self._eof:
                 self.close()
-            elif services.draining:  # the answer had promised more before
+            elif services.shut:  # the answer had promised more before
                 self.retire()
         if self._paused or self._reader.more:
             self._update_reading()
@@ -341,7 +341,7 @@ class Connection(Sender):
         self.is_authenticated = True
         self.services.admission.authenticated(self.peer)
 
-    def become_link(self, answer: bytes, link: HostedLink) -> None:
+    def become_link(self, answer: bytes, link: Tenant) -> None:
         self._link = link
         self.phase = move(self.phase, Phase.LINK)
         if self._transport is not None:
@@ -353,6 +353,11 @@ class Connection(Sender):
         if self._eof:  # it came while the handler made up its mind
             self._link.eof_received()
         self._update_reading()
+
+    @property
+    def following(self) -> bytes:
+        """What has been read behind the request."""
+        return bytes(self._reader.pending)
 
     def set_reading(self, wanted: bool) -> None:
         self._link_reads = wanted

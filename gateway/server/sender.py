@@ -62,6 +62,17 @@ class Sender(Protocol):
             self.send(data)
 
     @property
+    def descriptor(self) -> int | None:
+        """That of the socket, where what handlers see is what stands on it; None for TLS, and when it is gone."""
+        sock = None if self._transport is None else self._transport.get_extra_info("socket")
+        return None if sock is None or self.peer.tls else int(sock.fileno())
+
+    async def cleared(self) -> None:
+        """Wait until the kernel has all that was sent.  Raises PeerGone."""
+        self.services.outbox.flush()
+        await self.drain()
+
+    @property
     def full(self) -> bool:
         return self._gate.shut
 

@@ -16,7 +16,7 @@ from .cuts import Cuts
 from .handlers import Handlers, Served
 from .limits import Admission, Limits, within_files
 from .outbox import Outbox
-from .stream import StreamBody
+from .stream import LOOKS, StreamBody
 from .turns import Turns
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "LinkOpener",
     "Options",
     "Services",
+    "Tenant",
     "Timed",
     "TimedHandshake",
     "Unread",
@@ -63,12 +64,17 @@ class Unread(Protocol):
     def cut_off(self, limit: str, reason: str) -> None: ...
 
 
-class HostedLink(Link, Protocol):
-    """A link, as the connection that carries it sees it."""
+class Tenant(Protocol):
+    """What a connection carries in place of requests, as the connection sees it."""
 
     def data_received(self, data: bytes) -> None: ...
     def eof_received(self) -> None: ...
     def connection_lost(self, exc: Exception | None) -> None: ...
+    async def close(self, code: int = 1000, reason: str = "") -> None: ...
+
+
+class HostedLink(Link, Tenant, Protocol):
+    """A link, as the connection that carries it sees it."""
 
 
 class LinkCarrier(Protocol):
@@ -142,7 +148,8 @@ class Services:
         self.handshakes: set[TimedHandshake] = set()
         self.refused: set[Timed] = set()
         self.orphans: set[Task[None]] = set()
-        self.draining = False
+        self.draining = False  # each answer is the last one of its connection
+        self.shut = False  # those without a request are closed, and new ones refused
         # A connection idle for `remember` forgets its last head; it is closed after the rest of its time.
         soon = min(limits.remember, limits.keep_alive_idle / 2) or max(limits.remember, limits.keep_alive_idle / 2)
         self.handshake = Deadlines[TimedHandshake](
@@ -157,7 +164,7 @@ class Services:
         self.stall = Deadlines[Unread](loop, limits.write_stall, self._stalled)
         self.linger = Deadlines[Timed](loop, limits.linger, lambda connection: connection.linger_expired())
         self.probe = Deadlines[Timed](loop, limits.hang_up_probe, lambda connection: connection.probe_due())
-        self.silence = Deadlines[StreamBody](loop, limits.silence, lambda stream: stream.expired())
+        self.silence = Deadlines[StreamBody](loop, limits.silence / LOOKS, lambda stream: stream.expired())
         self._unsent: dict[Unread, int] = {}
         self._unsent_total = 0
         self._opener: LinkOpener | None = None

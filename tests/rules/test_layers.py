@@ -41,6 +41,7 @@ RANK = {
     "extras": 5.5,
     "switchboard": 5.5,
     "app": 6,
+    "workers": 5.2,  # what several processes of one gateway share; `app` loads it where there are several
     "cli": 7,
     # Doors to the building: they may look at every floor, and no floor looks at them.
     "testing": 8,
@@ -61,8 +62,9 @@ HOME = {"h11": "wire/heads.py", "wsproto": "wire/websocket.py"}
 """The one file that may import a dependency: the one line that a vendorer edits."""
 
 STANDARD = sys.stdlib_module_names
-LAZY = {"app.py", "assembly.py", "extras.py"}
-"""Where an import may stand in a function: the tables of kinds that load a provider or a store on demand."""
+LAZY = {"app.py", "assembly.py", "extras.py", "cli/run.py"}
+"""Where an import may stand in a function: the tables of kinds that load a provider or a store on demand; and the
+command `run`, whose supervisor needs nothing of what serves, and what serves nothing of the supervisor."""
 
 
 @dataclass(frozen=True)
