@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import random
 import struct
 import zlib
 from collections.abc import Awaitable, Callable, Coroutine
@@ -340,6 +341,29 @@ def test_unread_messages_pause_reading_by_size() -> None:
         assert rig.host.log == ["pause", "read", "pause", "read"]
 
     drive(test, queue_bytes=10)
+
+
+@pytest.mark.parametrize("first", [0x81, 0x82])
+@pytest.mark.parametrize("seed", range(20))
+def test_limits_are_the_same_whether_a_read_is_a_message_or_half_of_one(first: int, seed: int) -> None:
+    async def test(rig: Rig) -> None:
+        choice = random.Random(seed)
+        other = Rig(queue_bytes=300, queue_messages=4)
+        readers = [aiter(rig.link), aiter(other.link)]
+        for _ in range(60):
+            if choice.random() < 0.55 and rig.host.log[-1:] != ["pause"]:
+                message = frame(first, b"x" * choice.choice((0, 1, 100, 130, 301)))
+                cut = choice.randrange(1, len(message))
+                rig.link.data_received(message)
+                other.link.data_received(message[:cut])
+                other.link.data_received(message[cut:])
+            elif rig.link._queue:
+                assert await anext(readers[0]) == await anext(readers[1])
+            assert rig.host.log == other.host.log
+            assert (rig.link._queue, rig.link._queued) == (other.link._queue, other.link._queued)
+        assert {"pause", "read"} <= {*rig.host.log}
+
+    drive(test, queue_bytes=300, queue_messages=4)
 
 
 def test_a_paused_link_reads_again_to_be_closed() -> None:
