@@ -1,43 +1,17 @@
-"""How the tasks that wait for messages are woken: all of one turn of the loop together.
+"""How a task that waits for messages is woken.
 
-A future is used up by one wait, and wakes its task by a handle of its own in the loop: together a third of what the
-loop and the link do for a small message.  A bell is rung again and again, and all that are rung in one turn share a
-handle.
+A future is used up by one wait, and wakes its task a turn of the loop later, by a handle of its own: together a third
+of what a small message costs.  A bell is rung again and again, and who has nothing left to do but to wake the task can
+do that at once.
 """
 
 from __future__ import annotations
 
-from asyncio import AbstractEventLoop, CancelledError
+from asyncio import AbstractEventLoop, CancelledError, current_task
 from collections.abc import Callable, Generator
 from contextvars import Context
 
-__all__ = ["Bell", "Bells"]
-
-
-class Bells:
-    """The bells of one server.  Tasks are woken in the next turn of the loop, in the order of the rings."""
-
-    __slots__ = ("_rung", "loop")
-
-    def __init__(self, loop: AbstractEventLoop) -> None:
-        self.loop = loop
-        self._rung: list[Bell] = []
-
-    def add(self, bell: Bell) -> None:
-        """Wake the task that waits for `bell`."""
-        if not self._rung:
-            self.loop.call_soon(self._wake)
-        self._rung.append(bell)
-
-    def _wake(self) -> None:
-        # Those rung meanwhile wait for the next turn: two tasks that ring each other must not keep the loop.
-        rung, self._rung = iter(self._rung), []
-        try:
-            for bell in rung:
-                bell.wake()
-        finally:  # SystemExit and KeyboardInterrupt come through; the others are woken when the loop goes on
-            for bell in rung:
-                self.add(bell)
+__all__ = ["Bell"]
 
 
 class Bell:
@@ -47,12 +21,11 @@ class Bell:
     than what is here.
     """
 
-    __slots__ = ("_asyncio_future_blocking", "_bells", "_callback", "_cancelled", "_context", "_loop", "_rung")
+    __slots__ = ("_asyncio_future_blocking", "_callback", "_cancelled", "_context", "_loop", "_rung")
 
-    def __init__(self, bells: Bells) -> None:
+    def __init__(self, loop: AbstractEventLoop) -> None:
         self._asyncio_future_blocking = False
-        self._loop = bells.loop
-        self._bells = bells
+        self._loop = loop
         self._callback: Callable[[Bell], object] | None = None
         self._context: Context  # of the task that waits
         self._cancelled: tuple[str, ...] | None = None
@@ -60,17 +33,29 @@ class Bell:
 
     @property
     def awaited(self) -> bool:
-        """Whether a task waits for it, even if it was rung and the task has not been woken yet."""
+        """Whether a task waits for it, even if it was rung and the task has not gone on yet."""
         return self._callback is not None
 
     def ring(self) -> None:
-        """Wake the task that waits; nothing happens where none does."""
+        """Have the task that waits go on in the next turn of the loop; nothing happens where none does."""
         if self._callback is not None and not self._rung:
             self._rung = True
-            self._bells.add(self)
+            self._loop.call_soon(self._wake)
 
-    def wake(self) -> None:
-        """Let the task go on, now; for `Bells`."""
+    def ring_now(self) -> None:
+        """Have it go on within this call, if that does not come from a task itself.
+
+        For who has nothing else to do: the task may do anything meanwhile.
+        """
+        callback = self._callback
+        if callback is not None and not self._rung:
+            if current_task(self._loop) is None:
+                self._callback = None
+                self._context.run(callback, self)
+            else:
+                self.ring()
+
+    def _wake(self) -> None:
         callback = self._callback
         if callback is not None:
             self._callback = None

@@ -17,7 +17,7 @@ from ..ports import Timer, TimerHandle
 from ..wire.extensions import Agreement, Compression, agree
 from ..wire.upgrade import accept
 from ..wire.websocket import Binary, Closed, Ping, Pong, State, Text, WebSocket
-from .bell import Bell, Bells
+from .bell import Bell
 from .turns import Turns
 
 __all__ = ["LinkHost", "LinkLimits", "Links", "WebSocketLink"]
@@ -90,15 +90,12 @@ class Links:
         self._timer = timer
         self._compression = compression
         self._turns = Turns(timer, limits.turn_time, limits.turn_share)
-        self._bells = Bells(asyncio.get_running_loop())
 
     def open(self, host: LinkHost, head: RequestHead, peer: Peer) -> tuple[bytes, WebSocketLink]:
         """The answer to a handshake, and the link that follows it.  Raises RequestError as `wire.upgrade.accept`."""
         agreement = agree(head, self._compression)
         answer = accept(head, extensions=agreement and agreement.answer)
-        link = WebSocketLink(
-            host, head, peer, self._limits, self._timer, agreement=agreement, turns=self._turns, bells=self._bells
-        )
+        link = WebSocketLink(host, head, peer, self._limits, self._timer, agreement=agreement, turns=self._turns)
         return answer, link
 
 
@@ -121,7 +118,6 @@ class WebSocketLink:
         *,
         agreement: Agreement | None = None,
         turns: Turns | None = None,
-        bells: Bells | None = None,
     ) -> None:
         self.head = head
         self.peer = peer
@@ -142,7 +138,7 @@ class WebSocketLink:
         self._verdict: Closed | None = None  # on a broken frame, until the messages before it are read
         self._paused = False
         self._heard = False  # whether anything has come since the last ping
-        self._bell = Bell(bells or Bells(asyncio.get_running_loop()))
+        self._bell = Bell(asyncio.get_running_loop())
         self._over: asyncio.Future[None] | None = None  # for who waits until it is closed
         self._flusher: asyncio.Task[None] | None = None
         self._handle: TimerHandle | None = None
@@ -196,7 +192,8 @@ class WebSocketLink:
 
     def write(self, frames: bytes) -> None:
         """See `ports.Link.write`."""
-        self._require_open()
+        if self.close_code is not None or self._ws.state is not _OPEN:
+            self._require_open()
         self._host.write(frames)
 
     async def drain(self) -> None:
@@ -231,6 +228,7 @@ class WebSocketLink:
         self._heard = True
         if not self._backlog and (message := self._ws.whole(data)) is not None:
             self._put(message)
+            self._bell.ring_now()
         elif self._backlog:  # the transport gave more than it was asked for
             self._backlog += data
         elif len(data) <= self._limits.slice_bytes or len(data) <= self._ws.span(data):
@@ -245,6 +243,7 @@ class WebSocketLink:
             match event:
                 case Text(message) | Binary(message):
                     self._put(message)
+                    self._bell.ring()
                 case Ping():
                     owed = True
                 case Pong():
@@ -259,7 +258,6 @@ class WebSocketLink:
         queue, limits = self._queue, self._limits
         queue.append(message)
         self._queued += len(message)
-        self._bell.ring()
         if self._queued > limits.queue_bytes or len(queue) > limits.queue_messages:
             self._full = True
             self._read(wanted=False)

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from gateway.server.bell import Bell, Bells
+from gateway.server.bell import Bell
 
 # The loop's own tasks are in C; those in Python ask a future in another way.
 TASKS = [pytest.param(asyncio.Task, id="c"), pytest.param(vars(asyncio.tasks)["_PyTask"], id="python")]
@@ -24,8 +24,8 @@ class Waiting(Protocol):
 
 
 class WithBell:
-    def __init__(self, bells: Bells) -> None:
-        self.bell = Bell(bells)
+    def __init__(self) -> None:
+        self.bell = Bell(asyncio.get_running_loop())
 
     def ring(self) -> None:
         self.bell.ring()
@@ -38,7 +38,7 @@ class WithBell:
 class WithFuture:
     """What a bell stands for: a new future for each wait."""
 
-    def __init__(self, _: Bells) -> None:
+    def __init__(self) -> None:
         self._future: asyncio.Future[None] | None = None
 
     def ring(self) -> None:
@@ -53,21 +53,21 @@ class WithFuture:
             self._future = None
 
 
-def run(main: Callable[[Bells], Coroutine[Any, Any, Any]], factory: Any) -> Any:
+def run(main: Callable[[], Coroutine[Any, Any, Any]], factory: Any) -> Any:
     """With a task factory, all tasks are of that kind, the one of `main` too."""
     loop = asyncio.new_event_loop()
     loop.set_task_factory(lambda loop, coro, **more: factory(coro, loop=loop, **more))
     faults: list[Any] = []
     loop.set_exception_handler(lambda _, context: faults.append(context))
     try:
-        found = loop.run_until_complete(asyncio.wait_for(main(Bells(loop)), 10))
+        found = loop.run_until_complete(asyncio.wait_for(main(), 10))
     finally:
         loop.close()
     assert not faults
     return found
 
 
-async def script(kind: Callable[[Bells], Waiting], seed: int, bells: Bells) -> list[str]:
+async def script(kind: Callable[[], Waiting], seed: int) -> list[str]:
     """Rings, cancels, waits of several tasks at random; which task went on when, and how."""
     choice = random.Random(seed)
     log: list[str] = []
@@ -83,7 +83,7 @@ async def script(kind: Callable[[Bells], Waiting], seed: int, bells: Bells) -> l
                 if turn >= stubborn:
                     raise
 
-    ones = [kind(bells) for _ in range(4)]
+    ones = [kind() for _ in range(4)]
     for name, one in enumerate(ones):
         WHO.set(str(name))
         tasks.append(asyncio.get_running_loop().create_task(waits(name, one, choice.randrange(3))))
@@ -138,8 +138,8 @@ def _turns(log: list[str]) -> list[list[str]]:
 
 @pytest.mark.parametrize("factory", TASKS)
 def test_time_limits(factory: Any) -> None:
-    async def main(bells: Bells) -> None:
-        bell = Bell(bells)
+    async def main() -> None:
+        bell = Bell(asyncio.get_running_loop())
 
         async def wait() -> str:
             await bell
@@ -151,91 +151,86 @@ def test_time_limits(factory: Any) -> None:
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(wait(), 0.01)
         assert not bell.awaited
-        asyncio.get_running_loop().call_later(0.01, bell.ring)
-        assert await asyncio.wait_for(wait(), 5) == "rung"
+        for ring in (bell.ring, bell.ring_now):
+            asyncio.get_running_loop().call_later(0.01, ring)
+            assert await asyncio.wait_for(wait(), 5) == "rung"
+            assert not bell.awaited
+
+    run(main, factory)
+
+
+@pytest.mark.parametrize("factory", TASKS)
+def test_a_ring_wakes_in_the_next_turn_and_one_that_is_no_task_s_at_once(factory: Any) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        bell = Bell(loop)
+        log: list[str] = []
+
+        async def wait() -> None:
+            WHO.set("waiter")
+            while True:
+                await bell
+                log.append(f"woken of {WHO.get()}")
+                if log[-2:-1] == ["fail"]:
+                    raise ValueError
+
+        def callback(*words: str) -> None:
+            log.extend(words)
+            bell.ring_now()
+            log.append(f"back in {WHO.get()}")
+            bell.ring_now()  # within the same turn again
+
+        bell.ring_now()  # nobody waits yet
+        task = loop.create_task(wait())
+        await asyncio.sleep(0)
+        WHO.set("caller")
+        bell.ring_now()
+        bell.ring_now()
+        assert log == []
+        await asyncio.sleep(0)
+        assert log == ["woken of waiter"]
+        log.clear()
+        loop.call_soon(callback)
+        await asyncio.sleep(0)
+        assert log == ["woken of waiter", "back in caller", "woken of waiter"]
+        log.clear()
+        loop.call_soon(bell.ring)
+        loop.call_soon(callback)  # it is on its way
+        await asyncio.sleep(0)
+        assert log == ["back in caller"]
+        await asyncio.sleep(0)
+        assert log == ["back in caller", "woken of waiter"]
+        log.clear()
+        loop.call_soon(callback, "fail")
+        await asyncio.wait([task])
+        assert log == ["fail", "woken of waiter", "back in caller"]
+        assert isinstance(task.exception(), ValueError)
         assert not bell.awaited
 
     run(main, factory)
 
 
-def test_tasks_are_woken_in_the_order_of_the_rings_and_never_within_a_ring() -> None:
-    async def main(bells: Bells) -> None:
-        log: list[int] = []
-        several = [Bell(bells) for _ in range(5)]
+@pytest.mark.parametrize("factory", TASKS)
+def test_a_task_that_is_cancelled_within_the_turn_of_a_ring(factory: Any) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        for first, then in ((0, 1), (1, 0)):
+            bell = Bell(loop)
+            rung = False
 
-        async def wait(number: int) -> None:
-            await several[number]
-            log.append(number)
+            async def wait(bell: Bell) -> None:
+                nonlocal rung
+                await bell
+                rung = True
 
-        tasks = [asyncio.create_task(wait(number)) for number in range(5)]
-        several[1].ring()  # nobody waits yet: that is no ring
-        await asyncio.sleep(0)
-        for number in (3, 0, 3, 4):
-            several[number].ring()
-        assert log == []
-        await asyncio.sleep(0)
-        assert log == [3, 0, 4]
-        for number in (2, 1):
-            several[number].ring()
-        await asyncio.wait(tasks)
-        assert log == [3, 0, 4, 2, 1]
-
-    run(main, asyncio.Task)
-
-
-def test_two_that_ring_each_other_do_not_keep_the_loop() -> None:
-    async def main(bells: Bells) -> None:
-        one, other = Bell(bells), Bell(bells)
-        rounds = 0
-
-        async def play(mine: Bell, theirs: Bell) -> None:
-            nonlocal rounds
-            while True:
-                await mine
-                rounds += 1
-                theirs.ring()
-
-        tasks = [asyncio.create_task(play(one, other)), asyncio.create_task(play(other, one))]
-        await asyncio.sleep(0)
-        one.ring()
-        for _ in range(20):
+            task = loop.create_task(wait(bell))
             await asyncio.sleep(0)
-        assert 10 <= rounds <= 20
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
+            calls = (task.cancel, bell.ring_now)
+            loop.call_soon(calls[first])
+            loop.call_soon(calls[then])
+            await asyncio.wait([task])
+            assert task.cancelled() is (first == 0)
+            assert rung is (first == 1)
+            assert not bell.awaited
 
-    run(main, asyncio.Task)
-
-
-@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
-def test_who_ends_the_program_keeps_the_others_from_nothing(error: type[BaseException]) -> None:
-    loop = asyncio.new_event_loop()
-    bells = Bells(loop)
-    several = [Bell(bells) for _ in range(3)]
-    woken: list[int] = []
-
-    async def wait(number: int) -> None:
-        await several[number]
-        woken.append(number)
-        if number == 0:
-            raise error
-
-    async def ring() -> None:
-        await asyncio.sleep(0)
-        for bell in several:
-            bell.ring()
-        await asyncio.sleep(1)
-
-    tasks = [loop.create_task(wait(number)) for number in range(3)]
-    with pytest.raises(error):
-        loop.run_until_complete(ring())
-    assert woken == [0]
-    loop.run_until_complete(asyncio.wait(tasks[1:]))
-    assert woken == [0, 1, 2]
-    assert isinstance(tasks[0].exception(), error)
-    rest = asyncio.all_tasks(loop)
-    for task in rest:
-        task.cancel()
-    loop.run_until_complete(asyncio.gather(*rest, return_exceptions=True))
-    loop.close()
+    run(main, factory)

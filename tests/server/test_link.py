@@ -270,6 +270,68 @@ def test_two_readers_are_a_mistake() -> None:
     drive(test)
 
 
+@pytest.mark.parametrize("end", ["peer", "close", "error", "full", "broken"])
+@pytest.mark.parametrize("by", ["task", "loop"])
+def test_a_reader_may_do_anything_while_its_message_is_handed_over(by: str, end: str) -> None:
+    """From the loop, a whole message reaches its reader within `data_received`; else a turn later."""
+
+    async def reader(link: WebSocketLink) -> None:
+        async for message in link:
+            await link.send(message)
+            if message == "end" and end == "close":
+                await link.close(4000, "enough")
+            elif message == "end" and end == "error":
+                raise ValueError
+
+    async def test(rig: Rig) -> None:
+        link, host = rig.link, rig.host
+        task = asyncio.create_task(reader(link))
+        await settle()
+        rest = {"peer": CLOSE, "broken": frame(0x83), "close": CLOSE}.get(end, b"")
+        for data in (frame(0x81, b"a"), frame(0x81, b"end"), rest):
+            host.full = end == "full" and data == rest
+            if by == "task":
+                link.data_received(data)
+            else:
+                asyncio.get_running_loop().call_soon(link.data_received, data)
+            await settle()
+        sent = host.sent()
+        assert sent.startswith(b"\x81\x01a\x81\x03end")
+        assert sent[8:12] in {
+            "peer": {b"\x88\x02\x03\xe8"},
+            "close": {b"\x88\x08\x0f\xa0"},
+            "broken": {sent[8:10] + b"\x03\xea"},
+        }.get(end, {b""})
+        assert task.done() is (end != "full")
+        assert link.close_code == {"peer": 1000, "close": 1000, "broken": 1002}.get(end)
+        if end == "full":
+            task.cancel()
+        [found] = await asyncio.gather(task, return_exceptions=True)
+        assert type(found) is {"error": ValueError, "full": asyncio.CancelledError}.get(end, type(None))
+        assert link._queue == []
+        assert link._queued == 0
+
+    drive(test)
+
+
+@pytest.mark.parametrize("by", ["task", "loop"])
+def test_who_reads_at_once_what_is_more_than_the_queue_holds(by: str) -> None:
+    async def test(rig: Rig) -> None:
+        task = asyncio.create_task(read_all(rig.link))
+        await settle()
+        for _ in range(2):
+            if by == "task":
+                rig.link.data_received(frame(0x82, b"larger than the queue"))
+            else:
+                asyncio.get_running_loop().call_soon(rig.link.data_received, frame(0x82, b"larger than the queue"))
+            await settle()
+        assert rig.host.log == ["pause", "read"] * 2
+        rig.link.data_received(CLOSE)
+        assert await task == [b"larger than the queue"] * 2
+
+    drive(test, queue_bytes=10)
+
+
 def test_send_writes_one_frame_and_waits_for_room() -> None:
     async def test(rig: Rig) -> None:
         await rig.link.send("né")
