@@ -56,13 +56,13 @@ class BodyWriter(Protocol):
     def write(self, data: bytes) -> None:
         """Append to the body.  Raises PeerGone when there is nobody to read it."""
 
-    def put(self, piece: str) -> None:
+    def put(self, piece: str) -> bool:
         """Append a piece that is to be encoded: all those that are sent together at once, by `encode` of `stream`.
 
-        That costs a third of a `write` for each.  Raises PeerGone as `write` does.
+        That costs a third of a `write` for each.  Gives `full`.  Raises PeerGone as `write` does.
         """
 
-    def put_all(self, pieces: list[str]) -> None:
+    def put_all(self, pieces: list[str]) -> bool:
         """`put` for several."""
 
     def flush(self) -> None:
