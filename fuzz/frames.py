@@ -175,7 +175,7 @@ def _why(ours: Reading, theirs: Reading, data: bytes, reader: Reader) -> str:
     stops_first = len(ours.events) <= len(theirs.events)
     if "incomplete fragmented message" in theirs.reason:
         return "websockets refuses a close frame within a message, where RFC 6455, 5.4 lets control frames stand"
-    if ours.code == 1014 and theirs.code == 1002:
+    if theirs.code == 1002 and ours.code in {1007, 1014} and _closes_with(1014, data, reader):
         return "IANA has registered 1014, and wsproto does not know it"
     if not stops_first or ours.code is None:
         return ""
@@ -193,6 +193,11 @@ def _why(ours: Reading, theirs: Reading, data: bytes, reader: Reader) -> str:
         if "a close frame with the code" in ours.reason and theirs.code == 1007:
             return "a close frame whose code and whose reason are wrong"
     return ""
+
+
+def _closes_with(code: int, data: bytes, reader: Reader) -> bool:
+    first = next((piece for piece in split(data, reader) if piece.opcode == 8), None)
+    return first is not None and first.payload[:2] == code.to_bytes(2)
 
 
 class Piece(NamedTuple):

@@ -64,7 +64,7 @@ class Client:
         self.seq = 0
         self.buffered = 0
         self.gone = False
-        self.audience = Audience(welcome.caller.id, _names(welcome.scopes), _names(welcome.caps), frozenset())
+        self.audience = Audience(welcome.caller.id, _names(welcome.scopes), _names(welcome.caps), _names(()))
         self._link = link
         self._depot = depot
         self._backlog: deque[bytes] | None = None  # an empty one would take 760 bytes

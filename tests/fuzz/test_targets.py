@@ -19,7 +19,7 @@ from fuzz.run import MAX_INPUT, load, main, mutator_of, run_at_random
 CORPUS = [path for name in names() for path in sorted((FOLDER / "corpus" / name).iterdir())]
 RUNS = {"api": 50, "connection": 60, "deflate": 80, "http1": 250, "http1_client": 120, "websocket": 120}
 """How many random inputs; the others are quicker and get 600."""
-FILES = 60
+FILES = 64
 BYTES = 100_000
 
 
