@@ -6,6 +6,7 @@ phase       what a connection is doing, and may do next
 exchange    one request and its answer, as a handler sees it
 stream      the body of a streaming answer
 link        one WebSocket connection
+bell        what wakes the tasks that wait for messages
 turns       how long a flood of small frames may take
 outbox      what all connections send in one turn of the loop
 services    what connections share: limits, timers, handler
