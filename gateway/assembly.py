@@ -24,7 +24,7 @@ from .config.schema_tools import Tool as ToolConfig
 from .config.values import agent_id
 from .errors import ConfigError, StoreError
 from .model.key import Key
-from .ports import Agent, GatewayTool, Ids, Offer, SessionStore
+from .ports import Agent, GatewayTool, Ids, Offer, SessionLanes, SessionStore
 from .sessions.lanes import Lanes
 from .sessions.store import MemoryStore
 
@@ -67,16 +67,16 @@ class Assembly:
         entries += [self._entry(one) for one in _agent_configs(config, has_agents=bool(entries)) if one.id not in taken]
         self.registry = Registry(entries)
 
-    def conversations(self, store: SessionStore | None, clock: Callable[[], float]) -> Conversations:
-        """The sessions, in `store` where one is given."""
+    def conversations(self, store: SessionStore | None, lanes: SessionLanes | None = None) -> Conversations:
+        """The sessions, in `store` and with `lanes` where these are given."""
         settings = self._config.session
         if store is None:
-            store = self._store(clock)
+            store = self._store(self._clock)
             self._closers.append(store.aclose)
         queue = settings.queue
-        lanes = Lanes(queue.max_waiting, queue.max_wait_ms / 1000, queue.mode)
+        own = Lanes(queue.max_waiting, queue.max_wait_ms / 1000, queue.mode) if lanes is None else lanes
         bounds = (settings.max_chars, settings.max_turns)
-        return Conversations(store, lanes, clock, *bounds, own_model=self.registry.own_model)
+        return Conversations(store, own, self._clock, *bounds, own_model=self.registry.own_model)
 
     def interceptor(self, conversations: Conversations, *, typed: bool = False) -> Any:
         """What answers slash commands; None where they are off.  `typed`: for messages that a person types."""

@@ -49,6 +49,7 @@ FOLDERS = (
     "server",
     "sessions",
     "wire",
+    "workers",
 )
 sys.path[:0] = [str(HERE / folder) for folder in FOLDERS]
 pytest_plugins = ["processes", "siege", "openclaw_product"]  # the first one is what the others import

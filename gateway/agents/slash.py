@@ -102,7 +102,9 @@ class Commands:
             elif name == "/model":
                 yield await self._model(run, key, argument)
             else:
-                stopped = [run_id for run_id in runs.active_in(key) if runs.abort(run_id)]
+                stopped = bool([run_id for run_id in runs.active_in(key) if runs.abort(run_id)])
+                # One that has its turn and has not begun, or is under way in another process.
+                stopped = stopped or await self._conversations.interrupt(key)
                 if name in _ANEW:
                     had = await self._conversations.reset(key)
                     yield "The session begins anew." if had else "The session is new: nothing was said in it."

@@ -5,6 +5,7 @@ signals     what ends a command before its time
 setup       from flags to a configuration
 build       from a configuration to a gateway in this process
 place       from flags and a configuration to the gateway that runs elsewhere
+supervise   several processes of `run`, from above
 serve       a gateway until a signal comes
 systemd     sockets that are handed in, and messages to the service manager
 demo, run, check, agent, models, sessions, keys, devices   commands, each imported only when it is asked for
@@ -25,7 +26,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from argparse import ArgumentParser, HelpFormatter, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, HelpFormatter, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
@@ -70,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with _no_collector():
             parser, module = _parser(arguments)
-            options = parser.parse_args(arguments)
+            options = parser.parse_args(arguments, Namespace(arguments=arguments))
         if module is None:
             parser.print_help()
             return 0

@@ -138,11 +138,11 @@ import gateway.cli
 from gateway.cli import run
 serve = run.serve
 
-def serve_and_stop(gateway, announce, reread):
+def serve_and_stop(gateway, announce, reread, worker):
     def stop(urls):
         announce(urls)
         os.kill(os.getpid(), signal.SIGTERM)
-    return serve(gateway, stop, reread)
+    return serve(gateway, stop, reread, worker)
 
 run.serve = serve_and_stop
 code = gateway.cli.main(["run", "--config", sys.argv[1], "--port", "0", "--token", "t"])
@@ -190,6 +190,10 @@ NOT_FOR_SERVING = {
     "gateway.agents.loop": "loads where tools are configured",
     "gateway.api.invoke": "loads where tools are configured",
     "gateway.processes": "loads with the first program to start",
+    "gateway.workers": "belongs to --workers",
+    "gateway.cli.supervise": "belongs to --workers",
+    "pickle": "belongs to --workers",
+    "subprocess": "belongs to --workers, and to programs",
     "gateway.api.responses": "loads where its endpoint is on",
     "gateway.api.keys": "loads where keys are configured",
     "email": "a date and a header are two lines of our own",
@@ -217,13 +221,28 @@ NOT_FOR_EMBEDDING = {
     "uvloop": "is the embedder's choice",
 }
 
-SERVING_MODULES = 113
+NOT_FOR_SUPERVISING = {
+    "gateway.app": "belongs to the workers",
+    "gateway.agents": "belongs to the workers",
+    "gateway.api": "belongs to the workers",
+    "gateway.server.connection": "belongs to the workers",
+    "h11": "belongs to the workers",
+    "wsproto": "belongs to the workers",
+    "sqlite3": "belongs to the workers",
+    "multiprocessing": "workers are started by exec",
+}
+"""Modules that the process above the workers does not load, and why."""
+
+SERVING_MODULES = 115
 """Loaded until an embedded gateway listens, beyond asyncio.  Each costs start-up and memory."""
 
-RUN_MODULES = 135
-"""Loaded until `gateway run` with a model listens, beyond asyncio, argparse, dataclasses and logging."""
+RUN_MODULES = 134
+"""Loaded until `gateway run` listens, beyond asyncio, argparse, dataclasses, logging and pathlib."""
 
-CALL_MODULES = 57
+SUPERVISOR_MODULES = 64
+"""Loaded by the process above the workers, beyond asyncio, argparse, logging, pathlib, subprocess and pickle."""
+
+CALL_MODULES = 58
 """Loaded until `gateway call` has asked, beyond asyncio and argparse.  Each is time that somebody waits."""
 
 
@@ -245,6 +264,12 @@ def test_the_command_loads_what_it_needs(tmp_path: Path) -> None:
         encoding="utf-8",
     )
     judge("`gateway run`", python(RUN, str(config)), NOT_FOR_SERVING, RUN_MODULES)
+
+
+def test_a_supervisor_loads_nothing_of_what_serves() -> None:
+    anyway = python(LOADED, "asyncio", "argparse", "logging", "pathlib", "subprocess", "pickle")
+    loaded = [name for name in python(LOADED, "gateway.cli.run", "gateway.cli.supervise") if name not in anyway]
+    judge("a supervisor", loaded, NOT_FOR_SUPERVISING, SUPERVISOR_MODULES)
 
 
 def test_a_command_that_asks_loads_what_it_needs() -> None:
