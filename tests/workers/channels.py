@@ -49,7 +49,7 @@ class Party:
             for one in pair:
                 one.close()
 
-    async def join(self, channel: Channel) -> Channel:
+    async def join(self, channel: Member) -> Member:
         """From now on it is this worker."""
         ours, theirs = socket.socketpair()
         for one in (ours, theirs):
