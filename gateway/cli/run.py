@@ -12,7 +12,7 @@ from ..errors import ConfigError
 from ..logring import LogRing
 from ..model.names import WORKER_PLACE
 from .console import FAILED, WRONG_CONFIG, StartError, introduction, say
-from .serve import keep_log, serve
+from .serve import beside_a_terminal, keep_log, serve
 from .setup import add_config, add_mirrors, load_config, log_to_stderr
 from .systemd import inherited_sockets
 
@@ -22,7 +22,7 @@ __all__ = ["add_arguments", "execute"]
 def add_arguments(parser: ArgumentParser) -> None:
     """The flags of the command."""
     add_config(parser)
-    add_mirrors(parser, ("port", "bind", "token", "workers"))
+    add_mirrors(parser, ("port", "bind", "token", "loop", "workers"))
     parser.add_argument("--verbose", action="store_true", help="log more, and a line for each request")
 
 
@@ -52,11 +52,12 @@ def _serve_as_worker(options: Namespace) -> int:
     worker = worker_here(os.environ)
     assert worker is not None, "whoever calls this has looked"
     log_to_stderr(logging.DEBUG if options.verbose else logging.INFO, f"worker={worker.number} ")
-    try:
-        return _serve(options, load_config(options, verbose=options.verbose), worker)
-    except ConfigError as error:
-        worker.fail(error.problems)
-        return FAILED if isinstance(error, StartError) else WRONG_CONFIG
+    with beside_a_terminal():
+        try:
+            return _serve(options, load_config(options, verbose=options.verbose), worker)
+        except ConfigError as error:
+            worker.fail(error.problems)
+            return FAILED if isinstance(error, StartError) else WRONG_CONFIG
 
 
 def _serve(options: Namespace, loaded: Loaded, worker: Any) -> int:

@@ -7,8 +7,9 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from importlib import import_module
 from logging import getLogger
 from types import FrameType
 from typing import Any, Protocol
@@ -23,7 +24,7 @@ from .systemd import Notifier
 if sys.platform != "win32":
     import resource
 
-__all__ = ["Gateway", "Worker", "keep_log", "reloading", "serve", "stopping"]
+__all__ = ["Gateway", "Worker", "beside_a_terminal", "keep_log", "raise_file_limit", "reloading", "serve", "stopping"]
 
 _logger = getLogger(__name__)
 
@@ -79,13 +80,30 @@ def serve(
     keys of the configuration that `reread` gives.  A service manager is told how it goes; or the supervisor of a
     `worker`, which says when it is to end, and starts another one with what is new.  Raises StartError.
     """
-    _raise_file_limit()
+    new_loop = _new_loop(gateway.config.gateway.loop)
+    raise_file_limit()
     notifier = Notifier(os.environ)
     try:
-        asyncio.run(_Service(gateway, worker or notifier, reread, worker).run(announce))
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            runner.run(_Service(gateway, worker or notifier, reread, worker).run(announce))
     finally:
         notifier.close()
     return 0
+
+
+def _new_loop(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """What makes the event loop that is called so; None for the usual one.  Raises StartError where there is none."""
+    if name == "asyncio":
+        return None
+    if sys.platform == "win32":
+        raise StartError("gateway.loop: there is no uvloop for Windows. Leave the option and --loop out")
+    try:
+        uvloop: Any = import_module(name)
+    except ImportError as error:
+        remedy = "Install it (pip install 'gateway[uvloop]'), or leave the option and --loop out"
+        raise StartError(f"gateway.loop: uvloop cannot be loaded: {error}. {remedy}") from None
+    make: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return make
 
 
 def keep_log() -> LogRing:
@@ -121,8 +139,7 @@ class _Service:
                 signals.enter_context(stopping(loop, self._stop))
                 signals.enter_context(reloading(loop, self._reload))
             else:
-                signals.enter_context(stopping(loop, self._stop))
-                signals.enter_context(_of_others())
+                signals.enter_context(stopping(loop, self._stop, numbers=(signal.SIGTERM,)))
                 await self._worker.join(self._drain)
             try:
                 await gateway.start()
@@ -198,9 +215,12 @@ def _without_repeats() -> Callable[[asyncio.AbstractEventLoop, dict[str, Any]], 
 
 @contextmanager
 def stopping(
-    loop: asyncio.AbstractEventLoop, stop: asyncio.Event, at_once: Callable[[], None] = lambda: None
+    loop: asyncio.AbstractEventLoop,
+    stop: asyncio.Event,
+    at_once: Callable[[], None] = lambda: None,
+    numbers: Iterable[int] = (signal.SIGINT, signal.SIGTERM),
 ) -> Iterator[None]:
-    """Let the first SIGINT or SIGTERM set `stop`, and the second end the process, after `at_once()`.
+    """Let the first of these signals set `stop`, and the second end the process, after `at_once()`.
 
     Handlers of `signal.signal`, not of the loop: those work on Windows as well, and the second signal ends the process
     also when an agent keeps the loop from turning.
@@ -215,7 +235,7 @@ def stopping(
         seen = True
         loop.call_soon_threadsafe(stop.set)
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield
     finally:
@@ -237,13 +257,16 @@ def reloading(loop: asyncio.AbstractEventLoop, reload: Callable[[], None]) -> It
 
 
 @contextmanager
-def _of_others() -> Iterator[None]:
+def beside_a_terminal() -> Iterator[None]:
     """Take no notice of signals that a terminal sends to all processes in it: the supervisor says what follows.
 
-    They have a handler instead of being ignored, because programs that agents start would inherit that.
+    They have a handler instead of being ignored, because programs that agents start would inherit that.  Up to here
+    they were blocked, by the supervisor.
     """
     numbers = [number for name in ("SIGHUP", "SIGINT") if (number := getattr(signal, name, None)) is not None]
     before = {number: signal.signal(number, lambda _number, _frame: None) for number in numbers}
+    if sys.platform != "win32":
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
     try:
         yield
     finally:
@@ -251,7 +274,7 @@ def _of_others() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _raise_file_limit() -> None:
+def raise_file_limit() -> None:
     """Allow as many open files as may be allowed: each connection is one, and the usual limit is 1,024."""
     if sys.platform == "win32":
         return

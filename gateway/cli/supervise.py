@@ -20,7 +20,7 @@ from ..workers.process import WorkerError
 from ..workers.sockets import SocketSet
 from ..workers.supervisor import Plan, Supervisor
 from .console import FAILED, StartError, complain, introduction, patience, say
-from .serve import reloading, stopping
+from .serve import raise_file_limit, reloading, stopping
 from .setup import load_config, log_to_stderr
 from .systemd import Notifier, inherited_sockets
 
@@ -35,6 +35,7 @@ def supervise(options: Namespace, loaded: Loaded) -> int:
     """
     say(*(f"warning: {warning}" for warning in loaded.warnings))
     log_to_stderr(logging.DEBUG if options.verbose else logging.INFO)
+    raise_file_limit()
     inherited = inherited_sockets(os.environ)
     addresses = addresses_of(loaded.config, inherited or None)
     try:
@@ -81,7 +82,7 @@ class _Service:
             work = loop.create_task(self._work(loop))
             try:
                 await asyncio.wait({stop, work}, return_when=asyncio.FIRST_COMPLETED)
-                if work.done():
+                if work.done() and not self._stop.is_set():  # else they have heard the same signal as we have
                     work.result()
                 work.cancel()
                 runs = await supervisor.drain()

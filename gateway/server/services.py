@@ -8,6 +8,7 @@ from time import gmtime
 from typing import Protocol, TypeAlias
 
 from ..deadlines import Deadlines
+from ..model.caller import Caller
 from ..model.http import NO_ANSWER, Malformed, Peer, RequestHead
 from ..ports import Handler, Ids, Link, Refusal
 from ..records import NamedTuple
@@ -16,10 +17,11 @@ from .cuts import Cuts
 from .handlers import Handlers, Served
 from .limits import Admission, Limits, within_files
 from .outbox import Outbox
-from .stream import StreamBody
+from .stream import LOOKS, StreamBody
 from .turns import Turns
 
 __all__ = [
+    "Answered",
     "HostedLink",
     "LinkCarrier",
     "LinkFactory",
@@ -89,6 +91,16 @@ class LinkCarrier(Protocol):
     def abort(self) -> None: ...
 
 
+class Answered(Protocol):
+    """A request that is over.  `writer` tells of its answer: status 0 where none was begun, DONE where it is whole."""
+
+    head: RequestHead
+    peer: Peer
+    request_id: str
+    caller: Caller
+    writer: ResponseWriter
+
+
 LinkOpener: TypeAlias = Callable[[LinkCarrier, RequestHead, Peer], tuple[bytes, HostedLink]]
 """The handshake's answer and the link.  Raises RequestError where the handshake is not a good one."""
 LinkFactory: TypeAlias = Callable[[AbstractEventLoop], LinkOpener]
@@ -98,7 +110,8 @@ LinkFactory: TypeAlias = Callable[[AbstractEventLoop], LinkOpener]
 class Options(NamedTuple):
     """What a server is made of.
 
-    `clock` gives seconds since the epoch, for the Date header.  `is_proxy` tells the peers that speak for many others.
+    `clock` gives seconds since the epoch, for the Date header.  `answered`, where there is one, is told of each request
+    that is over, with the seconds that it took; it may not raise.  `is_proxy` tells the peers that speak for others.
     """
 
     handler: Handler
@@ -107,7 +120,7 @@ class Options(NamedTuple):
     ids: Ids
     clock: Callable[[], float]
     limits: Limits
-    access_log: bool = False
+    answered: Callable[[Answered, float], None] | None = None
     is_proxy: Callable[[Peer], bool] | None = None
 
 
@@ -164,7 +177,7 @@ class Services:
         self.stall = Deadlines[Unread](loop, limits.write_stall, self._stalled)
         self.linger = Deadlines[Timed](loop, limits.linger, lambda connection: connection.linger_expired())
         self.probe = Deadlines[Timed](loop, limits.hang_up_probe, lambda connection: connection.probe_due())
-        self.silence = Deadlines[StreamBody](loop, limits.silence, lambda stream: stream.expired())
+        self.silence = Deadlines[StreamBody](loop, limits.silence / LOOKS, lambda stream: stream.expired())
         self._unsent: dict[Unread, int] = {}
         self._unsent_total = 0
         self._opener: LinkOpener | None = None

@@ -18,6 +18,10 @@ TURN_BYTES = 49_152
 # What a piece counts for besides its characters: as much as an event of a chat completion has around its text.
 PIECE_BYTES = 200
 
+LOOKS = 4
+"""How often, within the longest silence, it is looked whether something was written: a silence is bridged up to a
+quarter early, and for that a write costs no timer."""
+
 
 class StreamHost(Protocol):
     """What a stream needs of the connection."""
@@ -40,12 +44,13 @@ class StreamBody:
     """`ports.BodyWriter` over a connection.
 
     `coalesce`: what is written less than this many seconds after the last piece waits until they have passed; the first
-    write after a pause leaves at once, without the turn of the loop that collecting would take.
+    write after a pause leaves at once, without the turn of the loop that collecting would take.  `silence` expires
+    LOOKS times within the longest silence.
     """
 
     __slots__ = (
-        "_coalesce", "_encode", "_filler", "_first", "_handle", "_host", "_last", "_loop", "_pending", "_pieces",
-        "_silence", "_size", "_writer", "full",
+        "_coalesce", "_encode", "_filler", "_first", "_handle", "_host", "_last", "_looks", "_loop", "_pending",
+        "_pieces", "_silence", "_size", "_writer", "full",
     )  # fmt: skip
 
     def __init__(
@@ -63,6 +68,7 @@ class StreamBody:
         self._loop = loop
         self._coalesce = coalesce
         self._silence = silence
+        self._looks = 0  # since something was sent
         self._filler = b""
         self._encode = encode
         self._pending: list[bytes] = []
@@ -84,6 +90,14 @@ class StreamBody:
 
     def put(self, piece: str) -> bool:
         """See `ports.BodyWriter.put`."""
+        if self._handle is None and not self._size and not self._first and self._coalesce and self._encode is not None:
+            now = self._loop.time()
+            if now >= self._last + self._coalesce:  # as nearly all tokens: alone, and at once
+                self._host.send(self._writer.data(self._encode([piece])))
+                self._last = now
+                self._looks = 0
+                self.full = full = self._host.full
+                return full
         self._pieces.append(piece)
         self._size = size = self._size + len(piece) + PIECE_BYTES
         if self._handle is None or size >= TURN_BYTES:
@@ -150,9 +164,8 @@ class StreamBody:
         self._size = 0
         self._host.send(self._writer.data(data))
         self._last = self._loop.time()
+        self._looks = 0
         self.full = self._host.full
-        if self._filler:
-            self._silence.set(self)
 
     async def drain(self) -> None:
         """See `ports.BodyWriter.drain`."""
@@ -176,10 +189,10 @@ class StreamBody:
             self._on_time()
 
     def expired(self) -> None:
-        """The silence has lasted long enough."""
-        if self._host.full:  # there is no silence, only a peer that does not read
-            self._silence.set(self)
-        else:
+        """It is time to look whether the silence has lasted long enough."""
+        self._silence.set(self)
+        self._looks += 1
+        if self._looks >= LOOKS and not self._host.full:  # else there is no silence, only a peer that does not read
             self.probe()
 
     async def end(self) -> None:

@@ -8,12 +8,16 @@ from contextlib import suppress
 from typing import Any
 
 from ..logring import MAX_LINE_CHARS, LogRing
-from .channel import SUPERVISOR, Channel, number_of
+from .channel import SUPERVISOR, Channel, ChannelError, number_of
 
 __all__ = ["FIRST", "LOG", "LogForward", "LogOfAll"]
 
 LOG = "log"
 """What the first worker is told: a tuple of lines, each (name, level, seconds since the epoch, message)."""
+HISTORY = "log: history"
+"""What a process that is to be the first worker asks the one that is; the answer is that of `LogRing.lines`."""
+ANSWER_SECONDS = 2.0
+"""For that; a process that does not answer is why it is replaced."""
 FIRST = 1
 """The worker that serves operators."""
 MAX_WAITING = 1_000
@@ -74,6 +78,12 @@ class LogOfAll(LogRing):
     def __init__(self, worker: Channel) -> None:
         super().__init__()
         worker.handle(LOG, self._told)
+        worker.handle(HISTORY, lambda _sender: self.lines())
+
+    async def take_over(self, worker: Channel) -> None:
+        """Go on with the log of the process whose place this one takes, where there is one."""
+        with suppress(ChannelError):
+            self.resume(*await worker.ask(FIRST, HISTORY, timeout=ANSWER_SECONDS))
 
     def emit(self, record: logging.LogRecord) -> None:
         """See logging.Handler.  A line of this process."""

@@ -76,9 +76,14 @@ class Process:
         self._switch = switch
         self._drain = drain
         self._reaping: asyncio.Task[None] | None = None
-        self._popen = subprocess.Popen(  # noqa: S603 - this program itself
-            list(command), env=dict(environment), pass_fds=tuple(descriptors), stdin=subprocess.DEVNULL
-        )
+        # Blocked until it has handlers for them: what a terminal sends to all would end it before.
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+        try:
+            self._popen = subprocess.Popen(  # noqa: S603 - this program itself
+                list(command), env=dict(environment), pass_fds=tuple(descriptors), stdin=subprocess.DEVNULL
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
     @property
     def pid(self) -> int:

@@ -45,6 +45,7 @@ class Worker(Channel):
         super().__init__(given["number"], given["count"])
         self.watchdog: float = given["watchdog"]
         self._forward: LogForward | None = None
+        self._log: LogOfAll | None = None
         self._end = _socket(given["channel"])
         self.sockets: Sequence[socket.socket] = [_socket(one) for one in given["listen"]]
         self.inbox = _socket(given["inbox"])
@@ -66,13 +67,15 @@ class Worker(Channel):
         await self.open(self._end.dup())
         if self._forward is not None:
             self._forward.open()
+        if self._log is not None:
+            await self._log.take_over(self)
 
     def keep_log(self) -> LogRing:
         """The log that operators see: that of all processes in the first worker, which the others tell theirs."""
         if self.number == FIRST:
-            ring = LogOfAll(self)
-            getLogger().addHandler(ring)
-            return ring
+            self._log = LogOfAll(self)
+            getLogger().addHandler(self._log)
+            return self._log
         self._forward = LogForward(self)
         getLogger().addHandler(self._forward)
         return LogRing()

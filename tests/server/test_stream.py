@@ -8,10 +8,12 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gateway.deadlines import Deadlines
 from gateway.errors import MisuseError, PeerGone
-from gateway.server.stream import PIECE_BYTES, TURN_BYTES, StreamBody
+from gateway.server.stream import LOOKS, PIECE_BYTES, TURN_BYTES, StreamBody
 from gateway.testing import ManualTimer
 from gateway.wire.response import ResponseWriter
 
@@ -57,7 +59,7 @@ class Rig:
         self.host = Host()
         writer = ResponseWriter("GET", "1.1", keep_alive=True)
         writer.head(200, b"", (), None)
-        self.silence = Deadlines[StreamBody](self.loop, SILENCE, lambda stream: stream.expired())
+        self.silence = Deadlines[StreamBody](self.loop, SILENCE / LOOKS, lambda stream: stream.expired())
         self.stream = StreamBody(self.host, writer, cast("AbstractEventLoop", self.loop), coalesce, self.silence)
 
     def left(self) -> list[bytes]:
@@ -176,9 +178,46 @@ def test_what_is_written_breaks_the_silence() -> None:
     rig = Rig()
     rig.stream.fill_silence(b": hum\n")
     for _ in range(4):
-        rig.loop.advance(SILENCE - 1)
+        rig.loop.advance(SILENCE * (1 - 1 / LOOKS) - 0.1)
         rig.stream.write(b"a")
     assert rig.left() == [chunk(b"a")] * 4
+
+
+@pytest.mark.parametrize("after", [0.0, 0.1, 0.25, 0.3, 0.9])
+def test_a_silence_is_never_longer_than_it_may_be(after: float) -> None:
+    rig = Rig()
+    rig.stream.fill_silence(b": hum\n")
+    rig.loop.advance(SILENCE * after)
+    rig.stream.write(b"a")
+    assert rig.left() == [chunk(b"a")]
+    rig.loop.advance(SILENCE)
+    assert rig.left() == [chunk(b": hum\n")]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from([0, 0, COALESCE / 2, COALESCE, 3 * COALESCE]), st.text("ab", max_size=3))))
+def test_a_piece_that_comes_alone_is_sent_like_others(steps: list[tuple[float, str]]) -> None:
+    def sent(*, alone: bool) -> list[tuple[float, list[bytes]]]:
+        rig = Rig()
+        writer = ResponseWriter("GET", "1.1", keep_alive=True)
+        writer.head(200, b"", (), None)
+        loop = cast("AbstractEventLoop", rig.loop)
+        encode = "|".join
+        stream = StreamBody(
+            rig.host, writer, loop, COALESCE, rig.silence, encode=lambda pieces: encode(pieces).encode() + b";"
+        )
+        told = []
+        for pause, text in steps:
+            rig.loop.advance(pause)
+            if alone:
+                stream.put(text)
+            else:
+                stream.put_all([text])
+            told.append((rig.loop.time(), rig.left()))
+        rig.loop.advance(COALESCE)
+        return [*told, (0.0, rig.left())]
+
+    assert sent(alone=True) == sent(alone=False)
 
 
 def test_a_peer_that_does_not_read_is_not_filled_up() -> None:

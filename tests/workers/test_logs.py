@@ -89,6 +89,33 @@ def test_a_flood_has_a_limit(logger: logging.Logger, monkeypatch: pytest.MonkeyP
     asyncio.run(main())
 
 
+def test_a_successor_goes_on_with_it() -> None:
+    async def main() -> None:
+        async with asyncio.timeout(20), house() as made:
+            old = LogOfAll(await made.start(1))
+            old.note("one", "two")
+            cursor = old.tail()["cursor"]
+            old.note("three")
+            place = await made.start(1, serves=False)
+            new = LogOfAll(place)
+            new.note("own")
+            await new.take_over(place)
+            assert [text for _, _, text in lines(new)] == [
+                f"worker=1 {word}" for word in ("one", "two", "three", "own")
+            ]
+            since = new.tail(cursor)
+            assert [json.loads(line)["0"] for line in since["lines"]] == ["worker=1 three", "worker=1 own"]
+            assert since["reset"] is False
+            alone = await made.start(2)
+            first = LogOfAll(alone)
+            made.switch.serving.clear()
+            first.note("nobody was here before")
+            await first.take_over(alone)
+            assert len(lines(first)) == 1
+
+    asyncio.run(main())
+
+
 def test_times_are_those_of_the_lines(logger: logging.Logger) -> None:
     async def main() -> Any:
         async with asyncio.timeout(20), house() as made:

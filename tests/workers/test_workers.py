@@ -238,7 +238,7 @@ def test_a_port_and_a_unix_socket(start: Callable[..., Running], tmp_path_factor
     assert path.stat().st_mode & 0o777 == 0o660
     assert int(ask(running)) in children(running)
     assert int(ask(running, connection=lambda: Unix(str(path)))) in children(running)
-    assert running.stop() == 0
+    assert running.end() == 0
     assert not path.exists()
 
 
@@ -568,18 +568,36 @@ def test_control_c_reaches_all_and_ends_them_well(launch: Launch) -> None:
     assert "Traceback" not in running.text()
 
 
-def test_an_end_in_the_middle_of_a_start(launch: Launch) -> None:
-    with launch.spawn(
-        "run", "--config", str(launch.file(settings())), env=FOUND_HERE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("whom", ["the supervisor", "all of them"])
+def test_an_end_in_the_middle_of_a_start(launch: Launch, whom: str, number: signal.Signals) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "gateway", "run", "--config", str(launch.file(settings()))],
+        cwd=launch.folder, env={**environment(launch.folder, {}), **FOUND_HERE},
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+    ) as process:  # fmt: skip
         running = Running(process, launch.folder / "log", launch.folder)
-        until("workers are started", lambda: children(running))
+        until("workers are started", lambda: len(children(running)) == 2)
         workers = children(running)
-        process.send_signal(signal.SIGTERM)
-        _, err = process.communicate(timeout=20)
+        if whom == "all of them":
+            os.killpg(process.pid, number)
+        else:
+            process.send_signal(number)
+        _, err = process.communicate(timeout=30)
     assert process.returncode == 0, err
     assert b"Traceback" not in err
     assert not any(map(alive, workers))
+
+
+def test_a_terminal_that_hangs_up_in_the_middle_of_a_start(start: Callable[..., Running]) -> None:
+    running = start()
+    running.process.send_signal(signal.SIGHUP)
+    until("new ones are started", lambda: len(children(running)) > 2)
+    for worker in children(running):
+        os.kill(worker, signal.SIGHUP)
+        os.kill(worker, signal.SIGINT)
+    replaced(running)
+    assert serving(running) <= set(children(running))
 
 
 def test_a_plain_client_of_ssl_is_told(start: Callable[..., Running]) -> None:
