@@ -28,6 +28,9 @@ def finish(config: Config, root: Node, reading: Reading) -> Config:
     _tools(config.tools.list, reading)
     for server in config.mcp.servers.values():
         _mcp_server(server, reading)
+    if config.gateway.workers > 1 and config.session.store == "memory":
+        message = 'the memory of one process, and gateway.workers has several serve. Keep sessions in a file: "sqlite"'
+        _problem(config.session, "store", message, reading)
     gateway = _gateway(config.gateway, reading)
     if gateway.workers > 1:
         _shared(config, gateway.workers, reading)
