@@ -28,9 +28,6 @@ def finish(config: Config, root: Node, reading: Reading) -> Config:
     _tools(config.tools.list, reading)
     for server in config.mcp.servers.values():
         _mcp_server(server, reading)
-    if config.gateway.workers > 1 and config.session.store == "memory":
-        message = 'the memory of one process, and gateway.workers has several serve. Keep sessions in a file: "sqlite"'
-        _problem(config.session, "store", message, reading)
     gateway = _gateway(config.gateway, reading)
     if gateway.workers > 1:
         _shared(config, gateway.workers, reading)
@@ -64,10 +61,7 @@ def _gateway(gateway: Gateway, reading: Reading) -> Gateway:
 def _shared(config: Config, workers: int, reading: Reading) -> None:
     """What several processes cannot share."""
     if config.session.store == "memory":
-        message = (
-            f"'memory' is that of one process, and {workers} serve (gateway.workers). Keep sessions in a file, with "
-            "'sqlite' or its name"
-        )
+        message = 'the memory of one process, and gateway.workers has several serve. Keep sessions in a file: "sqlite"'
         _problem(config.session, "store", message, reading)
     agents = config.agents
     limits: list[tuple[object, str, str]] = [

@@ -150,6 +150,6 @@ def test_sessions_in_memory_are_refused(launch: Launch, tmp_path: Path) -> None:
     done = launch.command("run", "--config", str(path))
     assert done.returncode != 0
     assert done.stderr.count("session.store") == 1
-    assert "'sqlite'" in done.stderr
+    assert '"sqlite"' in done.stderr
     assert "listening" not in done.stdout + done.stderr
     assert not list(tmp_path.glob("*.db"))
