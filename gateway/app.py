@@ -101,7 +101,7 @@ class Gateway:
         self._fetcher = extras.fetcher(self.config, self._image_limits)
         self._source, self._logs, self._siblings, self._links = source, logs, siblings, dict(links or {})
         self._compression = settings.ws.compression if compression is None else compression
-        self._sharing = extras.sharing(self.config, siblings)
+        self._sharing = extras.sharing(siblings)
         require_guarded(self.config, self._addresses, token, has_keys=keys is not None)
         own = self._sharing.portion(self.config)
         self._assembly = Assembly(own, agents or {}, self._environ, tools=tools, ids=self._ids, clock=clock)

@@ -132,7 +132,7 @@ class Pipe(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.BaseProtocol."""
-        self._transport = cast("asyncio.WriteTransport", transport)  # that of a socket; uvloop's are of no such class
+        self._transport = cast("asyncio.WriteTransport", transport)  # those of other loops are not derived from it
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
