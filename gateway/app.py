@@ -7,8 +7,6 @@ set-up, no environment.
 from __future__ import annotations
 
 import asyncio
-import os
-import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
@@ -16,7 +14,7 @@ from ssl import SSLContext
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from .agents.run import Runs
+from . import extras
 from .api.chat import Chat
 from .api.guard import Guard, KeyCheck
 from .api.health import Health
@@ -31,7 +29,7 @@ from .assembly import Assembly, keys_of
 from .bounds import connection_limits, throttle_limits
 from .config.schema import Config
 from .errors import GatewayError
-from .extras import bind, certificate, fetcher, image_limits, links, proxies, sharing
+from .ids import random_ids
 from .listening import Listen, addresses_of, own_names, require_guarded
 from .model.key import Key
 from .ports import Agent, Event, Exchange, GatewayTool, Handler, Ids, LinkHandler, SessionStore, Siblings
@@ -42,25 +40,9 @@ from .server.server import Server
 from .server.services import Options
 from .throttle import Throttle
 
-__all__ = ["Gateway", "random_ids"]
+__all__ = ["Gateway"]
 
 AnyMethod = TypeVar("AnyMethod", bound=Callable[..., Awaitable[Any]])
-
-_THIRTY_TWO = re.compile(".{32}")
-
-
-def random_ids() -> Ids:
-    """A source of `ports.Ids` from the system's randomness, which it asks for some hundred ids at a time."""
-    pool: list[str] = []
-
-    def draw(digits: int) -> str:
-        if digits != 32:
-            return os.urandom((digits + 1) // 2).hex()[:digits]
-        if not pool:
-            pool.extend(_THIRTY_TWO.findall(os.urandom(4096).hex()))
-        return pool.pop()
-
-    return draw
 
 
 class Gateway:
@@ -72,9 +54,10 @@ class Gateway:
     (`loop.create_server(gw.protocol, sock=s)`).  `token` is the token or password that clients have to show, `keys`
     those of single clients: secret to key, or a lookup (`api.keys.Lookup`), in place of those of `config`.  Without
     both, only this machine may be listened to.  `links`: path to WebSocket handler; `compression`: of their messages,
-    where the client can do it too, with permessage-deflate.  Without `config` the chat endpoint is on.  For those who
-    connect as operators: `source` gives the `config.ConfigSource` that `config` came from, which they may change then;
-    `logs` is a `logring.LogRing`, whose lines they see.  `siblings`: the processes that share the gateway's work.
+    where the client can do it too, with permessage-deflate.  `metrics`: count, and serve GET /metrics.  Without
+    `config` the chat endpoint is on.  For those who connect as operators: `source` gives the `config.ConfigSource` that
+    `config` came from, which they may change then; `logs` is a `logring.LogRing`, whose lines they see.  `siblings`:
+    the processes that share the gateway's work.
 
     Raises ConfigError where the parts do not make a gateway.
     """
@@ -91,6 +74,7 @@ class Gateway:
         tls: SSLContext | None = None,
         links: Mapping[str, LinkHandler] | None = None,
         compression: bool | None = None,
+        metrics: bool | None = None,
         limits: Limits | None = None,
         store: SessionStore | None = None,
         ids: Ids | None = None,
@@ -110,14 +94,14 @@ class Gateway:
         self._limits = limits or connection_limits(self.config)
         self._drain = settings.shutdown.drain_ms / 1000 if drain is None else drain
         self._addresses = addresses_of(self.config, listen)
-        self._certificate = None if tls else certificate(self.config)
+        self._certificate = None if tls else extras.certificate(self.config)
         self._tls: Callable[[], SSLContext] | None = (lambda: tls) if tls else self._certificate
-        self._proxies = proxies(self.config)
-        self._image_limits = image_limits(self.config)
-        self._fetcher = fetcher(self.config, self._image_limits)
+        self._proxies = extras.proxies(self.config)
+        self._image_limits = extras.image_limits(self.config)
+        self._fetcher = extras.fetcher(self.config, self._image_limits)
         self._source, self._logs, self._siblings, self._links = source, logs, siblings, dict(links or {})
         self._compression = settings.ws.compression if compression is None else compression
-        self._sharing = sharing(self.config, siblings)
+        self._sharing = extras.sharing(self.config, siblings)
         require_guarded(self.config, self._addresses, token, has_keys=keys is not None)
         own = self._sharing.portion(self.config)
         self._assembly = Assembly(own, agents or {}, self._environ, tools=tools, ids=self._ids, clock=clock)
@@ -128,16 +112,17 @@ class Gateway:
         self._answers: Any = None
         self._guard: Guard | None = None
         self._conversations = self._assembly.conversations(store, self._sharing.lanes)
-        interceptor = self._assembly.interceptor(self._conversations)
-        self.runs = Runs(self.registry, self._conversations, own.agents.max_concurrent_runs, interceptor)
+        self.runs = extras.runs_of(self._assembly, self._conversations, own, counted=metrics)
         sessions = self.config.session
         self.planner = Planner(self.registry, self._ids, sessions.sources, sessions.chat_id_headers)
         self._listeners: list[Listener] = []
         self._server: Server | None = None
         self._control: Any = None  # from the first WebSocket on
         self._extensions: Any = None
-        self._since = clock()
-        self._state = "new"
+        self._since, self._state = clock(), "new"
+        self._meter = extras.metering(
+            self.runs, self._since, lambda: (not self._failing(), self._server, self._control)
+        )
         self._closed: asyncio.Event | None = None
 
     # -- life
@@ -166,6 +151,8 @@ class Gateway:
         self._closed = asyncio.Event()
         self._server = Server(loop, self._options())
         self._assembly.start()
+        if self._meter is not None:
+            self._meter.start(loop)
         protocol: Callable[[], asyncio.BaseProtocol] = self.protocol
         if self._tls is not None:
             from .server.secure import SecureTransport
@@ -174,7 +161,7 @@ class Gateway:
         scheme = "http" if self._tls is None else "https"
         try:
             for address in self._addresses:
-                place, file = bind(address) if isinstance(address, UnixAddress) else (address, None)
+                place, file = extras.bind(address) if isinstance(address, UnixAddress) else (address, None)
                 self._listeners.append(await open_listener(loop, protocol, place, scheme, file))
         except BaseException:  # also when it is cancelled: nothing may stay open
             await self.aclose()
@@ -246,6 +233,8 @@ class Gateway:
             await self._answers.aclose()
         self.runs.close()
         self._sharing.close()
+        if self._meter is not None:
+            self._meter.close()
         await self._assembly.aclose()
         if self._fetcher is not None:
             await self._fetcher.aclose()
@@ -274,6 +263,14 @@ class Gateway:
     def cuts(self) -> Mapping[str, int]:
         """How many connections and requests each limit has ended or refused since the start, by the limit's name."""
         return {} if self._server is None else self._server.cuts
+
+    def metrics(self) -> str:
+        """What is counted, as GET /metrics tells it of this process.  Raises GatewayError where that is off."""
+        if self._meter is None:
+            raise GatewayError("nothing is counted: say `metrics=True`, or gateway.http.endpoints.metrics.enabled")
+        from .api.metrics_bytes import exposition
+
+        return exposition([((), self._meter.families())]).decode()
 
     def protocol(self) -> Connection:
         """A Protocol for one more connection, for `loop.create_server(gw.protocol, sock=...)` after `start`."""
@@ -326,11 +323,11 @@ class Gateway:
         return Options(
             handler=handler,
             refusal=refusal,
-            link_factory=links(compression=self._compression),
+            link_factory=extras.links(compression=self._compression),
             ids=self._ids,
             clock=self._clock,
             limits=self._limits,
-            access_log=settings.http.access_log,
+            answered=extras.answered(self.config, self._meter, router.route_of),
             is_proxy=None if self._proxies is None else self._proxies.trusts,
         )
 
@@ -377,6 +374,10 @@ class Gateway:
 
             invoke = Invoke(self._assembly.invoker())
             routes["/tools/invoke"] = self._post(invoke.create, BODY_BYTES, "tools")
+        if self._meter is not None:
+            from .api.metrics import Metrics
+
+            routes["/metrics"] = Route({"GET": Metrics(self._meter.families, self._siblings).index}, scope="metrics")
         root = Root(routes)
         routes = {"/": Route({"GET": root.index, "OPTIONS": root.options}, guarded=False), **routes, **own}
         sockets = self._sharing.sockets(self._serve_socket)

@@ -7,16 +7,63 @@ from asyncio import AbstractEventLoop
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
+from .agents.conversation import Conversations
+from .agents.run import Runs
 from .api.images import ImageLimits
+from .assembly import Assembly
 from .config.schema import Config
 from .errors import ConfigError
 from .ports import Handler, Siblings
 from .server.listeners import SocketFile, UnixAddress
+from .server.server import Server
 from .server.services import LinkFactory, LinkOpener
+
+__all__ = [
+    "answered",
+    "bind",
+    "certificate",
+    "fetcher",
+    "image_limits",
+    "links",
+    "metering",
+    "proxies",
+    "runs_of",
+    "sharing",
+]
 
 Reload: TypeAlias = Callable[[Config, Mapping[str, str]], Sequence[str]]
 
-__all__ = ["bind", "certificate", "fetcher", "image_limits", "links", "proxies", "sharing"]
+
+def runs_of(assembly: Assembly, conversations: Conversations, config: Config, *, counted: bool | None) -> Runs:
+    """What runs agents, and counts their runs where that is asked for; None leaves it to the configuration."""
+    parts = assembly.registry, conversations, config.agents.max_concurrent_runs, assembly.interceptor(conversations)
+    if not (config.gateway.http.endpoints.metrics.enabled if counted is None else counted):
+        return Runs(*parts)
+    from .agents.counted import CountedRuns
+
+    return CountedRuns(*parts)
+
+
+def metering(runs: Any, since: float, look: Callable[[], tuple[bool, Server | None, Any]]) -> Any:
+    """The figures of a gateway; None where its runs are not counted.
+
+    `look` tells whether it is ready, and gives its server and its WebSocket protocol, as far as there are any.
+    """
+    if type(runs) is Runs:
+        return None
+    from .metering import Metering
+
+    return Metering(runs, since, look)
+
+
+def answered(config: Config, meter: Any, route: Callable[[str], str]) -> Any:
+    """What is told of answers: what counts them, and the access log; None where both are off."""
+    log = None
+    if config.gateway.http.access_log:
+        from .server.accesslog import log_answer
+
+        log = log_answer
+    return log if meter is None else meter.observer(route, log)
 
 
 def certificate(config: Config) -> Any:

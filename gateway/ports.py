@@ -257,6 +257,10 @@ class LaneVisit(Protocol):
 class SessionLanes(Protocol):
     """One run at a time in each session, by key; first come, first served."""
 
+    @property
+    def waiting(self) -> int:
+        """How many runs wait for their session."""
+
     def enter(self, key: str, *, waits: bool = False) -> LaneVisit:
         """A stay that is still to begin.  `waits`: in every mode, and it ends none."""
 

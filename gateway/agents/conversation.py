@@ -89,6 +89,11 @@ class Conversations:
         """Where they are kept."""
         return self._store
 
+    @property
+    def waiting(self) -> int:
+        """How many runs wait for their session."""
+        return self._lanes.waiting
+
     async def interrupt(self, key: str) -> bool:
         """End the run under way in a session, which gets RunFailed (410, `interrupted`); false where there is none."""
         return await self._lanes.interrupt(key)
@@ -186,6 +191,7 @@ class Conversations:
                             ending = event
                             break
                         if not said.take(event):
+                            end(run.run_id, TOO_LONG)
                             break
                         yield event
         except AgentError as error:  # the lane is full, the store failed

@@ -50,11 +50,12 @@ class ActiveRun:
     """A run that is under way: the task that pulls it, and what its agent gave to be pulled.
 
     `silent` counts the looks since the agent was heard; below 0 it has not been heard yet.  `ending` is what the run
-    ends with where somebody, or a limit, has ended it.
+    ends with where somebody, or a limit, has ended it.  `began` and `heard`, the time of the agent's first sign, are in
+    seconds of `time.perf_counter`, and there only where runs are counted (`agents.counted`).
     """
 
     # Its members are set where it is made: to call an `__init__` would cost as much again.
-    __slots__ = ("agent", "cancelled", "ending", "produced", "run", "silent", "task")
+    __slots__ = ("agent", "began", "cancelled", "ending", "heard", "produced", "run", "silent", "task")
 
     run: RunInput
     agent: AgentRuns | None
@@ -63,6 +64,8 @@ class ActiveRun:
     silent: int
     ending: RunFailed | None
     cancelled: bool
+    began: float
+    heard: float
 
     @property
     def is_pulled(self) -> bool:

@@ -22,7 +22,7 @@ __all__ = ["add_arguments", "execute"]
 def add_arguments(parser: ArgumentParser) -> None:
     """The flags of the command."""
     add_config(parser)
-    add_mirrors(parser, ("port", "bind", "token", "workers"))
+    add_mirrors(parser, ("port", "bind", "token", "loop", "workers"))
     parser.add_argument("--verbose", action="store_true", help="log more, and a line for each request")
 
 

@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from importlib import import_module
 from logging import getLogger
 from types import FrameType
 from typing import Any, Protocol
@@ -79,13 +80,30 @@ def serve(
     keys of the configuration that `reread` gives.  A service manager is told how it goes; or the supervisor of a
     `worker`, which says when it is to end, and starts another one with what is new.  Raises StartError.
     """
+    new_loop = _new_loop(gateway.config.gateway.loop)
     raise_file_limit()
     notifier = Notifier(os.environ)
     try:
-        asyncio.run(_Service(gateway, worker or notifier, reread, worker).run(announce))
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            runner.run(_Service(gateway, worker or notifier, reread, worker).run(announce))
     finally:
         notifier.close()
     return 0
+
+
+def _new_loop(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """What makes the event loop that is called so; None for the usual one.  Raises StartError where there is none."""
+    if name == "asyncio":
+        return None
+    if sys.platform == "win32":
+        raise StartError("gateway.loop: there is no uvloop for Windows. Leave the option and --loop out")
+    try:
+        uvloop: Any = import_module(name)
+    except ImportError as error:
+        remedy = "Install it (pip install 'gateway[uvloop]'), or leave the option and --loop out"
+        raise StartError(f"gateway.loop: uvloop cannot be loaded: {error}. {remedy}") from None
+    make: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return make
 
 
 def keep_log() -> LogRing:

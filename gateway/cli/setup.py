@@ -17,6 +17,7 @@ _MIRRORS = {
     "bind": ("gateway.bind", "ADDR"),
     "token": ("gateway.auth.token", "TOKEN"),
     "workers": ("gateway.workers", "N"),
+    "loop": ("gateway.loop", "NAME"),
 }
 """Flags that stand in for an option of the configuration."""
 

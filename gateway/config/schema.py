@@ -32,6 +32,7 @@ __all__ = [
     "Http",
     "Images",
     "Limits",
+    "Metrics",
     "Responses",
     "Shutdown",
     "Tls",
@@ -88,10 +89,15 @@ class Embeddings(SectionClass):
     max_body_bytes: int = option(20 << 20, "The largest request body, in bytes.", Integer(1, GIB))
 
 
+class Metrics(SectionClass):
+    enabled: bool = option(False, "Count, and serve GET /metrics for Prometheus.", Boolean())
+
+
 class Endpoints(SectionClass):
     chat_completions: ChatCompletions = section(ChatCompletions)
     responses: Responses = section(Responses)
     embeddings: Embeddings = section(Embeddings)
+    metrics: Metrics = section(Metrics)
 
 
 class Limits(SectionClass):
@@ -229,6 +235,11 @@ class Gateway(SectionClass):
     control_ui: ControlUi = section(ControlUi)
     ws: Ws = section(Ws)
     shutdown: Shutdown = section(Shutdown)
+    loop: str = option(
+        "asyncio",
+        "The event loop of `gateway run`: Python's own, or uvloop, which has to be installed (`gateway[uvloop]`).",
+        Choice(("asyncio", "uvloop")),
+    )
 
 
 class Config(SectionClass):

@@ -15,7 +15,6 @@ from ..model.http import BodyChunk, BodyEnd, Malformed, RequestHead
 from ..wire.grammar import REQUEST_ID
 from ..wire.http1 import Http1, Http1Event
 from ..wire.response import ResponseState
-from .accesslog import log_answer
 from .exchange import HttpExchange
 from .hangup import hold_little, look_for_reset
 from .phase import Phase, move
@@ -162,7 +161,7 @@ class Connection(Sender):
         given = head.fields.get(b"x-request-id")
         request_id = given.decode("ascii") if given is not None and REQUEST_ID.fullmatch(given) else options.ids(32)
         self._exchange = exchange = HttpExchange(self, head, request_id, body)
-        if options.access_log:
+        if options.answered is not None:
             exchange.began = self.loop.time()
         self.services.handlers.add(self)
 
@@ -212,10 +211,8 @@ class Connection(Sender):
     def _finish(self, exchange: HttpExchange) -> None:
         """The handler is through."""
         self._exchange = None
-        if exchange.began is not None:
-            seconds = self.loop.time() - exchange.began
-            status, key_id = exchange.writer.status, exchange.caller.id
-            log_answer(exchange.peer, exchange.head, status, seconds, exchange.request_id, key_id=key_id)
+        if exchange.began is not None and (answered := self.services.options.answered) is not None:
+            answered(exchange, self.loop.time() - exchange.began)
         transport = self._transport
         if transport is None:
             self._link = None

@@ -69,7 +69,7 @@ class HttpExchange:
         self.head = head
         self.peer = host.peer
         self.request_id = request_id
-        self.began: float | None = None  # for the access log, where there is one
+        self.began: float | None = None  # for who is told of answers, where there is somebody
         self.caller = OPERATOR
         self.writer = ResponseWriter(head.method, head.version, keep_alive=head.keep_alive)
         self.body_stream: StreamBody | None = None

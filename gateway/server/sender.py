@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from asyncio import BaseTransport, Protocol, Transport
-from contextlib import suppress
 from typing import cast
 
 from ..errors import PeerGone
@@ -58,8 +57,10 @@ class Sender(Protocol):
         self.services.outbox.flush()
 
     def write(self, data: bytes) -> None:
-        with suppress(PeerGone):
-            self.send(data)
+        """The same, but a peer that is gone gets nothing."""
+        transport = self._transport
+        if transport is not None and not transport.is_closing():
+            self.services.outbox.put(transport, data)
 
     @property
     def descriptor(self) -> int | None:

@@ -6,6 +6,7 @@ from asyncio import AbstractEventLoop, Task, sleep, wait
 from collections.abc import Mapping
 
 from .connection import Connection
+from .phase import Phase
 from .services import Options, Services
 
 __all__ = ["Server"]
@@ -28,6 +29,11 @@ class Server:
     def connections(self) -> int:
         """How many connections there are."""
         return len(self.services.connections)
+
+    @property
+    def websockets(self) -> int:
+        """How many of them are WebSockets."""
+        return sum(one.phase is Phase.LINK for one in self.services.connections if isinstance(one, Connection))
 
     @property
     def cuts(self) -> Mapping[str, int]:

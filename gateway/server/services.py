@@ -8,6 +8,7 @@ from time import gmtime
 from typing import Protocol, TypeAlias
 
 from ..deadlines import Deadlines
+from ..model.caller import Caller
 from ..model.http import NO_ANSWER, Malformed, Peer, RequestHead
 from ..ports import Handler, Ids, Link, Refusal
 from ..records import NamedTuple
@@ -20,6 +21,7 @@ from .stream import LOOKS, StreamBody
 from .turns import Turns
 
 __all__ = [
+    "Answered",
     "HostedLink",
     "LinkCarrier",
     "LinkFactory",
@@ -89,6 +91,16 @@ class LinkCarrier(Protocol):
     def abort(self) -> None: ...
 
 
+class Answered(Protocol):
+    """A request that is over.  `writer` tells of its answer: status 0 where none was begun, DONE where it is whole."""
+
+    head: RequestHead
+    peer: Peer
+    request_id: str
+    caller: Caller
+    writer: ResponseWriter
+
+
 LinkOpener: TypeAlias = Callable[[LinkCarrier, RequestHead, Peer], tuple[bytes, HostedLink]]
 """The handshake's answer and the link.  Raises RequestError where the handshake is not a good one."""
 LinkFactory: TypeAlias = Callable[[AbstractEventLoop], LinkOpener]
@@ -98,7 +110,8 @@ LinkFactory: TypeAlias = Callable[[AbstractEventLoop], LinkOpener]
 class Options(NamedTuple):
     """What a server is made of.
 
-    `clock` gives seconds since the epoch, for the Date header.  `is_proxy` tells the peers that speak for many others.
+    `clock` gives seconds since the epoch, for the Date header.  `answered`, where there is one, is told of each request
+    that is over, with the seconds that it took; it may not raise.  `is_proxy` tells the peers that speak for others.
     """
 
     handler: Handler
@@ -107,7 +120,7 @@ class Options(NamedTuple):
     ids: Ids
     clock: Callable[[], float]
     limits: Limits
-    access_log: bool = False
+    answered: Callable[[Answered, float], None] | None = None
     is_proxy: Callable[[Peer], bool] | None = None
 
 

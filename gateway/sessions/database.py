@@ -12,11 +12,12 @@ from contextlib import contextmanager, suppress
 from hashlib import sha256
 from math import inf
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..errors import StoreError
 from ..model.run import Usage
 from ..model.session import Session, SessionInfo, Turn, UsageRow
+from ..records import NamedTuple
 from .codec import UnreadableError, decode, encode
 from .history import characters
 from .migrations import migrate

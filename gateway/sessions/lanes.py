@@ -67,6 +67,11 @@ class Lanes:
         """How many sessions have a run."""
         return len(self._lanes)
 
+    @property
+    def waiting(self) -> int:
+        """How many wait for their turn, in all sessions."""
+        return self._queued
+
     def enter(self, key: str, *, waits: bool = False) -> Visit:
         """See `ports.SessionLanes.enter`."""
         return Visit(self, key, waits=waits)

@@ -24,11 +24,17 @@ class SharedLanes:
         self._numbers = count(1)
         self._tickets: dict[Visit, int] = {}
         self._visits: dict[int, Visit] = {}
+        self._waiting = 0
         siblings.handle(END, self._end)
 
     def __len__(self) -> int:
         """How many visits of this worker are under way, or wait."""
         return len(self._visits)
+
+    @property
+    def waiting(self) -> int:
+        """How many visits of this worker wait for their turn."""
+        return self._waiting
 
     def enter(self, key: str, *, waits: bool = False) -> Visit:
         """See `ports.SessionLanes.enter`."""
@@ -45,6 +51,7 @@ class SharedLanes:
         """See `lanes.Keeper.admit`."""
         ticket = self._tickets[visit] = next(self._numbers)
         self._visits[ticket] = visit
+        self._waiting += 1
         try:
             # As long as it takes: the book knows how long one may wait.
             await self._siblings.ask(SUPERVISOR, ENTER, ticket, visit.key, visit.waits, timeout=None)
@@ -54,6 +61,8 @@ class SharedLanes:
         except BaseException:
             self.release(visit)  # also of one who leaves when its turn is on its way
             raise
+        finally:
+            self._waiting -= 1
 
     def release(self, visit: Visit) -> None:
         """See `lanes.Keeper.release`."""
