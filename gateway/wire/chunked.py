@@ -182,9 +182,24 @@ class BulkChunked:
     def rest(self) -> bytes:
         return self._strict.rest if self._strict is not None else b""
 
+    def one(self, data: bytes) -> bytes | None:
+        """The data of the one plain chunk that `data` is.
+
+        None where it is anything else, or more, or is in the middle of a chunk: then nothing has been read.
+        """
+        end = data.find(b"\r\n", 1, _PLAIN_LINE_BYTES)
+        if end < 0 or self._buffer or self._strict is not None:
+            return None
+        size = self._sizes[data[:end]]
+        if size < 0 or len(data) != end + size + 4 or not data.endswith(b"\r\n"):
+            return None
+        return data[end + 2 : -2]
+
     def receive(self, data: bytes) -> list[BodyEvent]:
         if self._strict is not None:
             return self._read(self._strict, data)
+        if (chunk := self.one(data)) is not None:  # as it is where a model takes its time
+            return [BodyChunk(chunk)]
         buffer = self._buffer + data if self._buffer else data
         pieces, buffer = self._alternate(buffer)
         start = 0

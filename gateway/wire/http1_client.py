@@ -36,6 +36,9 @@ class _State(Enum):
     OVER = auto()  # no other request may follow
 
 
+_CHUNKED = _State.CHUNKED  # members of an Enum are looked up in Python up to 3.11
+
+
 class Http1Client:
     """One connection, one request at a time.
 
@@ -126,6 +129,10 @@ class Http1Client:
                 return [self._malformed("the server sent something that nobody asked for")]
             case _State.OVER:
                 return []
+
+    def chunk(self, data: bytes) -> bytes | None:
+        """The part of the body that `data` is, where it is one chunk and no more; else None, and nothing is read."""
+        return self._chunks.one(data) if self._state is _CHUNKED else None
 
     def eof(self) -> list[ResponseEvent]:
         """The server will send nothing more.  Empty where that is in order; BodyEnd where it ends a body."""
