@@ -34,6 +34,7 @@ def one_input(data: bytes) -> None:
             _round_trip(event)
     _next_request(data)
     _remembered(data)
+    _varied(data)
 
 
 def _feed(http: Http1, data: bytes) -> list[HttpEvent]:
@@ -133,3 +134,50 @@ def _remembered(data: bytes) -> None:
         assert (warm.over, warm.buffered, warm.remaining) == (fresh.over, fresh.buffered, fresh.remaining)
         found, wanted = merged(_feed(warm, request)), merged(_feed(fresh, request))
         assert found == wanted, f"after {request!r} and {second!r}, the first again gives {found!r}"
+
+
+# What is read anew each time it changes, and so would keep the others from being learnt.
+_NEVER_FREE = {b"host", b"connection", b"transfer-encoding", b"expect", b"upgrade", b"content-length"}
+# What a value may be changed into: what is always good, what is good in some places, and what never is.
+_VALUES = (
+    b"1",
+    b" 12",
+    b"00000000 ",
+    b"",
+    b"abc-DEF",
+    b"close",
+    b"chunked",
+    b"100-continue",
+    b"a, b",
+    b"\t",
+    b"\xe9",
+    b"\0",
+    b"a\r",
+)
+
+
+def _varied(data: bytes) -> None:
+    """A reader that has learnt which values change answers as one that has never seen any of them."""
+    end = data.find(b"\r\n\r\n")
+    if end < 0:
+        return
+    lines, body = data[:end].split(b"\r\n"), data[end + 4 :]
+    random = random_of(data)
+    places = [n for n, line in enumerate(lines) if n and b":" in line]
+    if not places:
+        return
+    free = [n for n in places if lines[n].partition(b":")[0].lower() not in _NEVER_FREE] or places
+    learnt = random.sample(free, min(len(free), 2))
+    warm = Http1(USUAL)
+    for turn in range(8):
+        changed = [*lines]
+        for number in learnt if turn < 6 else (*learnt, random.choice(places)):
+            value = b"%d" % random.randrange(100) if turn < 4 else random.choice(_VALUES)
+            changed[number] = lines[number][: lines[number].find(b":") + 1] + value
+        request = b"\r\n".join(changed) + b"\r\n\r\n" + body
+        fresh = Http1(USUAL)
+        found, wanted = merged(_feed(warm, request)), merged(_feed(fresh, request))
+        assert found == wanted, f"turn {turn} of {data!r}: {request!r} gives\n{found!r}\ninstead of\n{wanted!r}"
+        assert (warm.over, warm.buffered, warm.remaining) == (fresh.over, fresh.buffered, fresh.remaining)
+        if warm.over or warm.buffered or warm.remaining != 0:  # it waits for more of this one
+            return

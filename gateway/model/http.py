@@ -34,8 +34,9 @@ class RequestHead:  # noqa: PLW1641 - no hash, since a mapping is part of it
     lines joined by `, ` (RFC 9110, section 5.3).  `content_length` is None where none was given; then `chunked` tells
     whether a body follows.  `keep_alive`: the client allows another request on this connection.
 
-    Clients repeat themselves, and the same head is then used again: who reads it may leave in `known`, under itself,
-    what it made of it, but for what depends on the length.  It is no part of the head: heads are equal without it.
+    Clients repeat themselves, and what is known of a head holds for the next: who reads it may leave in `known`, under
+    itself, what it made of the method, the target, and which fields there are; not of the values of fields, but for
+    those of Connection and Upgrade.  It is no part of the head: heads are equal without it.
     """
 
     # No named tuple: the members are read a dozen times for each request, and a slot costs a tenth.
@@ -71,6 +72,23 @@ class RequestHead:  # noqa: PLW1641 - no hash, since a mapping is part of it
         self.keep_alive = keep_alive
         self.expects_continue = expects_continue
         self.known: dict[object, Any] = {}
+
+    def alike(self, headers: Headers, fields: Mapping[bytes, bytes], content_length: int | None) -> RequestHead:
+        """The same head with other values of fields that do not frame the message; what is known of it stays."""
+        other = RequestHead.__new__(RequestHead)
+        other.method = self.method
+        other.target = self.target
+        other.path = self.path
+        other.query = self.query
+        other.version = self.version
+        other.headers = headers
+        other.fields = fields
+        other.content_length = content_length
+        other.chunked = self.chunked
+        other.keep_alive = self.keep_alive
+        other.expects_continue = self.expects_continue
+        other.known = self.known
+        return other
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, RequestHead) and self._members() == other._members()

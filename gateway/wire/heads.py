@@ -14,7 +14,7 @@ from h11 import CLIENT, SERVER, Connection, InformationalResponse, RemoteProtoco
 from ..model.http import Malformed, RequestHead, ResponseHead
 from .grammar import AUTHORITY, CONTENT_LENGTH, PATH_FAULT, field_line, request_line, tokens, whole_head
 
-__all__ = ["HeadScanner", "read_request_head", "read_response_head", "request_head", "with_content_length"]
+__all__ = ["HeadScanner", "read_request_head", "read_response_head", "request_head", "with_values"]
 
 Line = tuple[bytes, bytes]
 
@@ -228,23 +228,17 @@ def _joined(fields: list[Line]) -> dict[bytes, bytes]:
     return by_name
 
 
-def with_content_length(head: RequestHead, digits: bytes) -> RequestHead:
-    """The same head with another Content-Length, for a client that repeats itself.  `digits`: CONTENT_LENGTH."""
-    other = RequestHead(
-        method=head.method,
-        target=head.target,
-        path=head.path,
-        query=head.query,
-        version=head.version,
-        headers=tuple((n, digits) if n == b"content-length" else (n, v) for n, v in head.headers),
-        fields={**head.fields, b"content-length": digits},
-        content_length=int(digits),
-        chunked=head.chunked,
-        keep_alive=head.keep_alive,
-        expects_continue=head.expects_continue,
-    )
-    other.known = head.known
-    return other
+def with_values(head: RequestHead, values: list[tuple[int, bytes, bytes]], length: bytes | None) -> RequestHead:
+    """The same head with other values, for a client that repeats itself.
+
+    `values` are those that differ: number, name and value of each header, none of them one that comes twice.  `length`
+    is the value of Content-Length (CONTENT_LENGTH), where it is among them.
+    """
+    headers, fields = [*head.headers], {**head.fields}
+    for number, name, value in values:
+        headers[number] = name, value
+        fields[name] = value
+    return head.alike(tuple(headers), fields, head.content_length if length is None else int(length))
 
 
 def read_request_head(

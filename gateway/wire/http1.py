@@ -14,8 +14,8 @@ from ..errors import MisuseError
 from ..model.http import NO_ANSWER, BodyChunk, BodyEnd, BodyEvent, Headers, Malformed, RequestHead
 from ..records import NamedTuple
 from .chunked import Chunked
-from .grammar import CONTENT_LENGTH
-from .heads import HeadScanner, request_head, with_content_length
+from .heads import HeadScanner, request_head
+from .repeats import Repeats
 from .sniff import Sniffed, sniff
 
 __all__ = ["Http1", "Http1Event", "Http1Limits"]
@@ -27,8 +27,6 @@ Http1Event: TypeAlias = RequestHead | BodyEvent
 LEADING_EMPTY_LINES = 2
 
 _END = BodyEnd()
-_Memo: TypeAlias = tuple[bytes, bytes, bytes, RequestHead]
-"""A head, as far as the digits of its Content-Length, from behind them, what it was read as."""
 _NOT_HTTP1 = {
     Sniffed.HTTP2: Malformed(505, "HTTP/2 is not served here; use HTTP/1.1"),
     Sniffed.TLS: Malformed(NO_ANSWER, "a TLS handshake came to a port that speaks plain HTTP; use http:// or ws://"),
@@ -84,11 +82,11 @@ class Http1:
     """Reads the requests of one connection, one at a time."""
 
     __slots__ = (
+        "_again",
         "_chunked",
         "_keep_alive",
         "_left",
         "_limits",
-        "_memo",
         "_repeats",
         "_scanner",
         "_skipped",
@@ -107,12 +105,11 @@ class Http1:
         self._scanner: HeadScanner | None = None
         self._skipped = 0
         self._keep_alive = False
-        self._repeats = False
+        self._again = False
         self._chunked: Chunked | None = None
         self._left = 0
-        # Clients repeat themselves, and reading a head anew costs more than all the rest of a request.  It lives no
-        # longer than the connection, since a head holds secrets; `forget` ends it sooner.
-        self._memo: _Memo | None = None
+        # It lives no longer than the connection, since a head holds secrets; `forget` ends it sooner.
+        self._repeats: Repeats | None = None
 
     @property
     def buffered(self) -> int:
@@ -136,7 +133,7 @@ class Http1:
 
     def forget(self) -> None:
         """Drop what is remembered of earlier heads."""
-        self._memo = None
+        self._repeats = None
 
     def detach(self) -> bytes:
         """What followed the request, for the protocol that takes over.  Nothing is read here from now on."""
@@ -144,7 +141,7 @@ class Http1:
         self._state = _State.OVER
         self.pending = b""
         self._chunked = None
-        self._memo = None
+        self._repeats = None
         return rest
 
     def restart(self) -> list[Http1Event]:
@@ -157,7 +154,7 @@ class Http1:
             self.pending = b""
             return []
         self._state = _HEAD
-        self._repeats = True
+        self._again = True
         if not self.pending:
             return []
         data, self.pending = self.pending, b""
@@ -167,9 +164,11 @@ class Http1:
         """The events that `data` completes."""
         state = self._state
         if state is _HEAD:
-            memo = self._memo
-            if memo is not None and not self.pending and (known := self._remembered(memo, data)) is not None:
-                return self._begin(*known)
+            repeats = self._repeats
+            if repeats is not None and not self.pending:
+                known = repeats.read(data, self._limits.head_bytes)
+                if known is not None:
+                    return self._begin(*known)
             return self._read_head(data)
         if state is _COMPLETE:
             self.pending = self.pending + data if self.pending else data
@@ -203,8 +202,8 @@ class Http1:
         scanned = request_head(start, fields, raw)
         if isinstance(scanned, Malformed):
             return self._fail(scanned)
-        if self._repeats:  # a client that sends a second request will send more; most send one and idle
-            self._remember(raw, scanned)
+        if self._again:  # a client that sends a second request will send more; most send one and idle
+            self._repeats = Repeats(raw, scanned, self._repeats)
         return self._begin(scanned, rest)
 
     def _sniff(self) -> Sniffed:
@@ -279,31 +278,3 @@ class Http1:
         self.pending = b""
         self._scanner = None
         return [malformed]
-
-    def _remember(self, raw: bytes, head: RequestHead) -> None:
-        if head.content_length is None:
-            self._memo = (raw, raw, b"", head)
-            return
-        at = raw.lower().find(b"\ncontent-length:") + len(b"\ncontent-length:")
-        while raw[at] in b" \t":
-            at += 1
-        match = CONTENT_LENGTH.match(raw, at)
-        if match is not None:
-            self._memo = (raw, raw[:at], raw[match.end() :], head)
-
-    def _remembered(self, memo: _Memo, data: bytes) -> tuple[RequestHead, bytes] | None:
-        """The head at the beginning of `data`, if it equals the last one but for the digits of its Content-Length."""
-        raw, before, after, head = memo
-        if data.startswith(raw):
-            return head, data[len(raw) :]
-        if not after or not data.startswith(before):
-            return None
-        match = CONTENT_LENGTH.match(data, len(before))
-        if match is None or not data.startswith(after, match.end()):
-            return None
-        end = match.end() + len(after)
-        if end > self._limits.head_bytes:
-            return None
-        head = with_content_length(head, match[0])
-        self._memo = (data[:end], before, after, head)
-        return head, data[end:]

@@ -215,10 +215,10 @@ NOT_FOR_EMBEDDING = {
     "uvloop": "is the embedder's choice",
 }
 
-SERVING_MODULES = 112
+SERVING_MODULES = 113
 """Loaded until an embedded gateway listens, beyond asyncio.  Each costs start-up and memory."""
 
-RUN_MODULES = 131
+RUN_MODULES = 132
 """Loaded until `gateway run` listens, beyond asyncio, argparse, dataclasses, logging and pathlib."""
 
 CALL_MODULES = 58

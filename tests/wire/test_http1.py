@@ -22,7 +22,9 @@ import gateway
 from fuzz.invariants import merged
 from gateway.errors import MisuseError
 from gateway.model.http import BodyChunk, BodyEnd, Malformed, RequestHead
+from gateway.wire.heads import request_head
 from gateway.wire.http1 import Http1, Http1Event, Http1Limits
+from gateway.wire.repeats import MOST_VARYING
 
 DATA = Path(__file__).parent.parent / "data" / "http1"
 
@@ -328,6 +330,118 @@ def test_the_remembered_head_and_the_limit() -> None:
     assert isinstance(feed(Http1(limits), longer)[-1], Malformed)
 
 
+TRACED = (
+    b"POST /v1 HTTP/1.1\r\nHost: h\r\nTraceParent:%b\r\nContent-Length: %d\r\nX-B: 1\r\nX-C: %b\r\n"
+    b"X-C: 2\r\nConnection: keep-alive\r\n\r\n%b"
+)
+
+
+def traced(trace: bytes = b" 0", body: bytes = b"body", c: bytes = b"1") -> bytes:
+    return TRACED % (trace, len(body), c, body)
+
+
+def learnt() -> Http1:
+    """A reader that has seen trace and length change."""
+    return warm(traced(b" 1"), traced(b" 2", b"longer body"), traced(b" 3"))
+
+
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The heads that are read by h11 from now on."""
+    seen: list[bytes] = []
+
+    def noted(start: tuple[bytes, bytes, bytes], fields: list[tuple[bytes, bytes]], raw: bytes) -> object:
+        seen.append(raw)
+        return request_head(start, fields, raw)
+
+    monkeypatch.setattr("gateway.wire.http1.request_head", noted)
+    return seen
+
+
+def test_values_that_change_are_recognised(monkeypatch: pytest.MonkeyPatch) -> None:
+    http = learnt()
+    seen = reads(monkeypatch)
+    heads = []
+    for number in range(20):
+        head, chunk, _ = feed(http, traced(b"  t%d  " % number, b"x" * (number + 1)))
+        assert isinstance(head, RequestHead)
+        assert isinstance(chunk, BodyChunk)
+        assert (head.fields[b"traceparent"], head.content_length) == (b"t%d" % number, number + 1)
+        heads.append(head)
+    assert not seen
+    assert len({id(head.known) for head in heads}) == 1
+    for number, head in enumerate(heads):  # none was changed by those after it
+        assert head == feed(Http1(Http1Limits()), traced(b"  t%d  " % number, b"x" * (number + 1)))[0]
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        traced(b"\xe9"),
+        traced(b"a\tb"),
+        traced(c=b"2"),
+        traced().replace(b"TraceParent", b"traceparent"),
+        traced().replace(b"TraceParent:", b"Trace:"),
+        traced().replace(b"X-B: 1\r\n", b""),
+        traced().replace(b"X-B: 1\r\n", b"X-B: 1\r\nX-D: 1\r\n"),
+        traced().replace(b"X-B: 1", b"X-B: 2"),
+        traced().replace(b"keep-alive", b"close"),
+        traced().replace(b"Host: h", b"Host: i"),
+        traced().replace(b"/v1", b"/v2"),
+        traced().replace(b"Length: 4", b"Length: 04"),
+        traced().replace(b"Length: 4", b"Length:\t4 "),
+    ],
+)
+def test_what_has_not_changed_before_is_read_anew(request_: bytes) -> None:
+    http = learnt()
+    same_as_fresh(http, request_)
+    if not http.over:
+        same_as_fresh(http, traced(b" 9"))
+        same_as_fresh(http, traced(b" 10", b"12345"))
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        traced(b"\0"),
+        traced(b"a\rb"),
+        traced(b"a\nb"),
+        traced(b"a\r\nContent-Length: 4"),
+        traced(b"a\r\nTransfer-Encoding: chunked"),
+        traced(b"\x7f"),
+        traced().replace(b"Length: 4", b"Length: +4"),
+        traced().replace(b"Length: 4", b"Length: 4,4"),
+        traced().replace(b"Length: 4", b"Length: "),
+        traced().replace(b"Length: 4", b"Length: 0000000000000000004"),
+        traced().replace(b"TraceParent:", b"TraceParent :"),
+        traced().replace(b"X-B: 1", b"Expect: 1"),
+    ],
+)
+def test_what_is_refused_of_a_fresh_head_is_refused_of_a_known_one(request_: bytes) -> None:
+    http = learnt()
+    assert isinstance(same_as_fresh(http, request_)[-1], Malformed)
+
+
+def test_fields_that_frame_the_message_are_always_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    http = learnt()
+    seen = reads(monkeypatch)
+    for value in (b"close, x", b"keep-alive, x", b"keep-alive, y", b"keep-alive, z"):
+        request = traced().replace(b"keep-alive", value)
+        same_as_fresh(http, request)
+        assert request[:-4] in seen or http.over
+        if http.over:
+            http = learnt()
+
+
+def test_more_values_than_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = range(MOST_VARYING + 1)
+    http = Http1(Http1Limits())
+    seen = reads(monkeypatch)
+    for turn in range(5):
+        lines = b"".join(b"X-%d: %d\r\n" % (name, turn) for name in names)
+        feed(http, b"GET / HTTP/1.1\r\nHost: h\r\n%b\r\n" % lines)
+    assert len(seen) == 5
+
+
 def repeatable(data: bytes) -> bool:
     """Whether another request can follow."""
     http = Http1(Http1Limits())
@@ -350,3 +464,16 @@ def test_a_warm_reader_answers_as_a_fresh_one(data: st.DataObject) -> None:
         )
     cut = data.draw(st.integers(0, len(changed)))
     same_as_fresh(http, bytes(changed[:cut]), bytes(changed[cut:]), request)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_a_reader_that_has_learnt_answers_as_a_fresh_one(data: st.DataObject) -> None:
+    http = learnt()
+    values = st.text("az09 ;=,\t\x7f\0\xe9\r\n", max_size=6).map(str.encode) | st.sampled_from([b"close", b"chunked"])
+    for _ in range(4):
+        body = data.draw(st.binary(max_size=12))
+        request = traced(data.draw(values), body, data.draw(st.sampled_from([b"1", b"1", b"2"])))
+        same_as_fresh(http, request)
+        if http.over or http.buffered or http.remaining != 0:
+            return
