@@ -6,6 +6,7 @@ Link                   what `server` offers a handler for one WebSocket connecti
 Refusal                how the API renders the errors that `server` has to answer by itself
 SessionStore           where the turns of sessions are kept
 Agent                  what an agent is
+Flow                   text of an agent that can go straight to where it is written
 GatewayTool            what an agent can do besides talking
 Event                  what an embedder tells its WebSocket clients
 Timer                  the part of an event loop that `deadlines` uses
@@ -27,6 +28,7 @@ __all__ = [
     "Encode",
     "Event",
     "Exchange",
+    "Flow",
     "GatewayTool",
     "Handler",
     "Ids",
@@ -35,6 +37,7 @@ __all__ = [
     "Offer",
     "Refusal",
     "SessionStore",
+    "Tap",
     "Timer",
     "TimerHandle",
     "Visitor",
@@ -234,6 +237,40 @@ Agent: TypeAlias = Callable[[RunInput], AsyncIterator[RunEvent] | Awaitable[str]
 
 A generator may simply end: that is `RunDone("stop")`.  An exception is `RunFailed`; `AgentError` chooses its members.
 """
+
+
+Tap: TypeAlias = Callable[[list[str]], bool]
+"""Sees texts before they are written, and tells whether there may be more."""
+
+
+class Flow:
+    """Text that is still to come of an agent, and can go straight to where it is written.
+
+    An agent with a method `with_flow`, to be called as the agent is, gives one among its events wherever nothing but
+    text is likely to come next: that saves waking a task and walking through generators for each token.  Who gets one
+    may use it or not, and then goes on with the next event.  Who hands it on, and has to see the text, adds to `taps`.
+    """
+
+    __slots__ = ("heard", "taps", "waited_for")
+
+    def __init__(self) -> None:
+        self.taps: list[Tap] = []
+        self.heard = False
+        """Something came; for whoever looks from time to time, and then says False."""
+        self.waited_for = False
+        """Whether `into` waits for what comes."""
+
+    async def into(self, body: BodyWriter) -> None:
+        """Put the text into `body` as it comes.
+
+        Returns when the next event is due: when something else has come, when a tap wants no more, when `body` is full,
+        when `stop` is called.  Raises PeerGone as `body` does.
+        """
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        """Let `into` return."""
+        raise NotImplementedError
 
 
 class GatewayTool(Protocol):

@@ -7,10 +7,10 @@ agent does, the last event is exactly one of RunDone and RunFailed; only a calle
 from __future__ import annotations
 
 from asyncio import CancelledError, current_task
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from logging import getLogger
 from types import AsyncGeneratorType
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias, cast
 
 from ..errors import AgentError
 from ..model.caller import OPERATOR, Caller
@@ -29,6 +29,7 @@ from ..model.run import (
     ToolUse,
     Usage,
 )
+from ..ports import Flow
 from .calling import calling
 from .conversation import ANSWER_CHARACTERS, TOO_LONG, Conversations, calls_of, failed
 from .limits import MOST_RUNS, ActiveRun, AgentRuns, too_many
@@ -60,8 +61,13 @@ class Interceptor(Protocol):
 class Observer(Protocol):
     """Sees runs as they happen."""
 
-    def watch(self, run: RunInput, events: AsyncGenerator[RunEvent, None], /) -> AsyncGenerator[RunEvent, None]:
+    def watch(
+        self, run: RunInput, events: AsyncGenerator[RunEvent | Flow, None], /
+    ) -> AsyncGenerator[RunEvent | Flow, None]:
         """The events, as they are; the observer sees each of them before the caller does."""
+
+
+_Attempt: TypeAlias = Callable[[RunInput], AsyncGenerator[RunEvent | Flow, None]]
 
 
 class _RefusedError(Exception):
@@ -129,10 +135,17 @@ class Runs:
 
         Raises AgentError (429, `too_many_runs`) where it could not begin now, so that a stream can still be refused.
         """
-        events = self._events(run)
+        return cast("AsyncGenerator[RunEvent, None]", self._observed(run, self._attempt))
+
+    def stream(self, run: RunInput) -> AsyncGenerator[RunEvent | Flow, None]:
+        """As `run`, for who only writes the text: with a Flow among the events where the agent gives one."""
+        return self._observed(run, self._attempt_with_flow)
+
+    def _observed(self, run: RunInput, attempt: _Attempt) -> AsyncGenerator[RunEvent | Flow, None]:
+        events = self._events(run, attempt)
         return events if self.observer is None else self.observer.watch(run, events)
 
-    def _events(self, run: RunInput) -> AsyncGenerator[RunEvent, None]:
+    def _events(self, run: RunInput, attempt: _Attempt) -> AsyncGenerator[RunEvent | Flow, None]:
         if self._interceptor is not None:
             taken = self._interceptor.take(self, run)
             if not isinstance(taken, RunInput):
@@ -141,8 +154,8 @@ class Runs:
         if refused := self._refusal(run):
             raise AgentError(refused.message, code=refused.code, status=refused.status, retry_after=refused.retry_after)
         if run.session is None and run.after is None:
-            return self._attempt(run)
-        return self._conversations.hold(run, self._attempt, self._end)
+            return attempt(run)
+        return self._conversations.hold(run, attempt, self._end)
 
     async def answer(self, run: RunInput) -> Answer:
         """The whole answer of a run, for those who show nothing before its end."""
@@ -215,12 +228,15 @@ class Runs:
         for agent in self._agents.values():
             agent.close()
 
-    async def _attempt(self, run: RunInput) -> AsyncGenerator[RunEvent, None]:
+    def _attempt_with_flow(self, run: RunInput) -> AsyncGenerator[RunEvent | Flow, None]:
+        return self._attempt(run, flows=True)
+
+    async def _attempt(self, run: RunInput, *, flows: bool = False) -> AsyncGenerator[RunEvent | Flow, None]:
         ending: RunDone | RunFailed = _DONE
         active = self._elsewhere
         produced: Any = None
         try:
-            active = self._begin(run)
+            active = self._begin(run, flows=flows)
             produced = active.produced
             if not hasattr(produced, "__aiter__"):
                 answer = _text(await produced)
@@ -240,6 +256,10 @@ class Runs:
                     elif isinstance(event, RunDone | RunFailed):
                         ending = event
                         break
+                    elif flows and isinstance(event, Flow):
+                        active.flow = event
+                        yield event
+                        active.flow = None
                     else:
                         if isinstance(event, _SIGNS):
                             active.silent = 0
@@ -264,7 +284,7 @@ class Runs:
             return too_many(f"{self._most} runs are under way, as many as `agents.maxConcurrentRuns` allows")
         return self._agents[run.agent_id].refusal
 
-    def _begin(self, run: RunInput) -> ActiveRun:
+    def _begin(self, run: RunInput, *, flows: bool = False) -> ActiveRun:
         agent = self._agents[run.agent_id]
         if self._stopped:
             raise _RefusedError(_STOPPED)
@@ -272,7 +292,7 @@ class Runs:
         unusual = run.caller is not OPERATOR or agent.accounts or len(self._active) >= self._most
         if unusual and (refused := self._refusal(run)):
             raise _RefusedError(refused)
-        produced: Any = agent.agent(run)
+        produced: Any = agent.with_flow(run) if flows else agent.agent(run)
         if run.request.tools:
             produced = calling(produced, run)
         if produced.__class__ is not AsyncGeneratorType and hasattr(produced, "__aiter__"):
@@ -285,6 +305,7 @@ class Runs:
         active.silent = agent.unheard
         active.ending = None
         active.cancelled = False
+        active.flow = None
         if agent.enters:
             agent.enter(active)
         return active

@@ -21,7 +21,7 @@ from ..model.run import (
     ToolUse,
     Usage,
 )
-from ..ports import Exchange
+from ..ports import Exchange, Flow
 from .abilities import require_abilities
 from .chat_bytes import DONE, KEEP_ALIVE, ChunkEncoder, completion, fallback_text, finish_of_calls
 from .images import NO_URLS, ImageLimits
@@ -76,7 +76,7 @@ class Chat:
         if request.stream:
             usage = request.include_usage
             encoder = ChunkEncoder(f"chatcmpl-{run.run_id}", created, model, include_usage=usage)
-            await self._stream(exchange, self._runs.run(run), encoder, include_usage=usage, reasoning=shows)
+            await self._stream(exchange, self._runs.stream(run), encoder, include_usage=usage, reasoning=shows)
         else:
             answer = await self._runs.answer(run)
             ending = answer.ending
@@ -89,7 +89,7 @@ class Chat:
     @staticmethod
     async def _stream(
         exchange: Exchange,
-        events: AsyncGenerator[RunEvent, None],
+        events: AsyncGenerator[RunEvent | Flow, None],
         encoder: ChunkEncoder,
         *,
         include_usage: bool,
@@ -110,6 +110,10 @@ class Chat:
                             await body.drain()
                     case list():
                         body.put_all(event)
+                        if body.full:
+                            await body.drain()
+                    case Flow():
+                        await event.into(body)
                         if body.full:
                             await body.drain()
                     case Usage():

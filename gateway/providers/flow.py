@@ -1,0 +1,69 @@
+"""The text of a model, from the connection straight to where it is written."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from ..ports import BodyWriter, Flow
+from .dialect import Piece, Reader
+from .upstream import Response
+
+__all__ = ["ModelFlow", "goes_on"]
+
+
+class ModelFlow(Flow):
+    """See `ports.Flow`.  `response` has been read as far as it came, by `reader`."""
+
+    __slots__ = ("_body", "_reader", "_response", "_rest")
+
+    def __init__(self, response: Response, reader: Reader) -> None:
+        super().__init__()
+        self._response = response
+        self._reader = reader
+        self._body: BodyWriter
+        self._rest: list[Piece] = []
+
+    async def into(self, body: BodyWriter) -> None:
+        """See `Flow.into`."""
+        if self._rest or not goes_on(self._reader):
+            return
+        self._body = body
+        self.waited_for = True
+        try:
+            await self._response.flow(self._take)
+        finally:
+            self.waited_for = False
+
+    def stop(self) -> None:
+        """See `Flow.stop`."""
+        self._response.stop()
+
+    def rest(self) -> list[Piece]:
+        """What has come and was not written: it is not text, or came with what is not."""
+        rest, self._rest = self._rest, []
+        return rest
+
+    def _take(self, data: bytes) -> bool:
+        reader, body = self._reader, self._body
+        self.heard = True
+        pieces = reader.receive(data)
+        if not pieces:
+            return goes_on(reader)
+        for piece in pieces:
+            if piece.__class__ is not str:
+                self._rest = pieces
+                return False
+        texts = cast("list[str]", pieces)
+        more = True
+        for tap in self.taps:
+            more = tap(texts) and more
+        if len(texts) == 1:
+            body.put(texts[0])
+        else:
+            body.put_all(texts)
+        return more and not body.full and goes_on(reader)
+
+
+def goes_on(reader: Reader) -> bool:
+    """Whether more of the answer can come."""
+    return not reader.ended and reader.finish_reason is None
