@@ -240,7 +240,7 @@ A generator may simply end: that is `RunDone("stop")`.  An exception is `RunFail
 
 
 Tap: TypeAlias = Callable[[list[str]], bool]
-"""Sees texts before they are written, and tells whether there may be more."""
+"""Sees texts before they are written, and tells whether they may be; if not, nothing more is either."""
 
 
 class Flow:
@@ -263,8 +263,8 @@ class Flow:
     async def into(self, body: BodyWriter) -> None:
         """Put the text into `body` as it comes.
 
-        Returns when the next event is due: when something else has come, when a tap wants no more, when `body` is full,
-        when `stop` is called.  Raises PeerGone as `body` does.
+        Returns when the next event is due: when something else has come, when a tap says no, when `body` is full, when
+        `stop` is called.  Raises PeerGone as `body` does.
         """
         raise NotImplementedError
 

@@ -54,14 +54,14 @@ class ModelFlow(Flow):
                 self._rest = pieces
                 return False
         texts = cast("list[str]", pieces)
-        more = True
         for tap in self.taps:
-            more = tap(texts) and more
+            if not tap(texts):
+                return False
         if len(texts) == 1:
             body.put(texts[0])
         else:
             body.put_all(texts)
-        return more and not body.full and goes_on(reader)
+        return not body.full and goes_on(reader)
 
 
 def goes_on(reader: Reader) -> bool:
