@@ -134,6 +134,7 @@ class Connection(Protocol):
         self._paused = False
         self._waiter: Future[None] | None = None
         self._taker: Taker | None = None  # while the body flows
+        self._chunk: Callable[[bytes], bytes | None] | None = None
 
     # -- what the event loop calls
 
@@ -149,7 +150,7 @@ class Connection(Protocol):
         if taker is None:
             self._receive(self._client.receive(data))
             return
-        chunk = self._client.chunk(data)
+        chunk = None if self._chunk is None else self._chunk(data)
         if chunk is None:
             events = self._client.receive(data)
             if not events:
@@ -254,6 +255,7 @@ class Connection(Protocol):
         if self._pieces or self.ended or self._error is not None:
             return
         self._taker = taker
+        self._chunk = self._client.chunk
         self.silent = 0
         try:
             await self._wait(self._limits.flow)

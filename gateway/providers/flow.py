@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any
 
 from ..ports import BodyWriter, Flow
 from .dialect import Piece, Reader
@@ -44,24 +44,22 @@ class ModelFlow(Flow):
         return rest
 
     def _take(self, data: bytes) -> bool:
-        reader, body = self._reader, self._body
         self.heard = True
-        pieces = reader.receive(data)
-        if not pieces:
-            return goes_on(reader)
+        reader = self._reader
+        pieces: list[Any] = reader.receive(data)  # of str, below the loop
         for piece in pieces:
             if piece.__class__ is not str:
                 self._rest = pieces
                 return False
-        texts = cast("list[str]", pieces)
         for tap in self.taps:
-            if not tap(texts):
+            if not tap(pieces):
                 return False
-        if len(texts) == 1:
-            body.put(texts[0])
-        else:
-            body.put_all(texts)
-        return not body.full and goes_on(reader)
+        body = self._body
+        if len(pieces) == 1:
+            body.put(pieces[0])
+        elif pieces:
+            body.put_all(pieces)
+        return not (body.full or reader.ended or reader.finish_reason)
 
 
 def goes_on(reader: Reader) -> bool:

@@ -158,7 +158,9 @@ class _Sizes(dict[bytes, int]):
     """Chunk lines of one body, without CRLF, to sizes; -1 for what is no plain one.  Most tokens have few sizes."""
 
     def __missing__(self, line: bytes) -> int:
-        size = int(line, 16) if _PLAIN_SIZE.fullmatch(line) else -1
+        if not _PLAIN_SIZE.fullmatch(line):
+            return -1
+        size = int(line, 16)
         if len(self) < _SIZES_KEPT:
             self[line] = size
         return size
@@ -188,10 +190,10 @@ class BulkChunked:
         None where it is anything else, or more, or is in the middle of a chunk: then nothing has been read.
         """
         end = data.find(b"\r\n", 1, _PLAIN_LINE_BYTES)
-        if end < 0 or self._buffer or self._strict is not None:
+        if end < 0:
             return None
         size = self._sizes[data[:end]]
-        if size < 0 or len(data) != end + size + 4 or not data.endswith(b"\r\n"):
+        if len(data) != end + size + 4 or size < 0 or data[-2:] != b"\r\n" or self._buffer or self._strict is not None:
             return None
         return data[end + 2 : -2]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum, auto
 from re import compile as pattern
 
@@ -34,9 +35,6 @@ class _State(Enum):
     CHUNKED = auto()
     UNTIL_EOF = auto()  # also the other protocol, after a 101
     OVER = auto()  # no other request may follow
-
-
-_CHUNKED = _State.CHUNKED  # members of an Enum are looked up in Python up to 3.11
 
 
 class Http1Client:
@@ -130,9 +128,14 @@ class Http1Client:
             case _State.OVER:
                 return []
 
-    def chunk(self, data: bytes) -> bytes | None:
-        """The part of the body that `data` is, where it is one chunk and no more; else None, and nothing is read."""
-        return self._chunks.one(data) if self._state is _CHUNKED else None
+    @property
+    def chunk(self) -> Callable[[bytes], bytes | None] | None:
+        """What reads the body that is under way as long as it comes chunk by chunk; None where it does not.
+
+        It is given what `receive` would be given, and gives the part of the body that this is; or None, where it is not
+        one chunk and no more: then it has read nothing, and `receive` does.
+        """
+        return self._chunks.one if self._state is _State.CHUNKED else None
 
     def eof(self) -> list[ResponseEvent]:
         """The server will send nothing more.  Empty where that is in order; BodyEnd where it ends a body."""
