@@ -45,7 +45,7 @@ class StreamBody:
 
     __slots__ = (
         "_coalesce", "_encode", "_filler", "_first", "_handle", "_host", "_last", "_loop", "_pending", "_pieces",
-        "_silence", "_size", "_writer", "full",
+        "_quiet", "_silence", "_size", "_writer", "full",
     )  # fmt: skip
 
     def __init__(
@@ -69,6 +69,7 @@ class StreamBody:
         self._pieces: list[str] = []  # behind what is pending
         self._size = 0
         self._handle: Handle | None = None
+        self._quiet: Handle | None = None
         self._first = True
         self._last = 0.0
         self.full = False
@@ -103,39 +104,33 @@ class StreamBody:
         self._pieces = []
 
     def _arrange(self) -> None:
-        if self._size >= TURN_BYTES:
-            self._send()
-            self.full = True
-        else:
-            self._schedule()
-
-    def _schedule(self) -> None:
         loop = self._loop
-        if not self._coalesce:
+        if self._size >= TURN_BYTES:
+            self._send(loop.time())
+            self.full = True
+        elif not self._coalesce:
             self._handle = loop.call_soon(self._on_time)
-        elif self._first:  # the first piece of content never waits
-            self._first = False
-            self._send()
-        elif (due := self._last + self._coalesce) > loop.time():
-            self._handle = loop.call_at(due, self._on_time)
+        elif (due := self._last + self._coalesce) <= (now := loop.time()) or self._first:
+            self._first = False  # the first piece of content never waits
+            self._send(now)
         else:
-            self._send()
+            self._handle = loop.call_at(due, self._on_time)
 
     def _on_time(self) -> None:
         self._handle = None
         try:
-            self._send()
+            self._send(self._loop.time())
         except PeerGone:  # whoever writes next is told
             self._pending.clear()
             self._pieces.clear()
 
     def flush(self) -> None:
         """See `ports.BodyWriter.flush`."""
-        self._send()
+        self._send(self._loop.time())
         self._host.send_now()
         self._first = True
 
-    def _send(self) -> None:
+    def _send(self, now: float) -> None:
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
@@ -147,10 +142,8 @@ class StreamBody:
         self._pending.clear()
         self._size = 0
         self._host.send(self._writer.data(data))
-        self._last = self._loop.time()
+        self._last = now
         self.full = self._host.full
-        if self._filler:
-            self._silence.set(self)
 
     async def drain(self) -> None:
         """See `ports.BodyWriter.drain`."""
@@ -174,11 +167,16 @@ class StreamBody:
             self._on_time()
 
     def expired(self) -> None:
-        """The silence has lasted long enough."""
-        if self._host.full:  # there is no silence, only a peer that does not read
-            self._silence.set(self)
-        else:
+        """A silence would have lasted long enough."""
+        # Whether there was one is looked at only now: to set the limit with each piece would cost a token a tenth.
+        self._quiet = None
+        due = self._last + self._silence.after
+        if due > self._loop.time():
+            self._quiet = self._loop.call_at(due, self.expired)
+            return
+        if not self._host.full:  # else there is no silence, only a peer that does not read
             self.probe()
+        self._silence.set(self)
 
     async def end(self) -> None:
         """See `ports.BodyWriter.end`."""
@@ -193,6 +191,9 @@ class StreamBody:
         """Stop all timers.  What is pending is not sent."""
         self._filler = b""
         self._silence.clear(self)
+        if self._quiet is not None:
+            self._quiet.cancel()
+            self._quiet = None
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None

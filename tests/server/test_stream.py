@@ -181,6 +181,28 @@ def test_what_is_written_breaks_the_silence() -> None:
     assert rig.left() == [chunk(b"a")] * 4
 
 
+def test_the_silence_begins_with_the_last_piece() -> None:
+    rig = Rig()
+    rig.stream.fill_silence(b": hum\n")
+    for pause in (3.0, SILENCE - 1, 1.5):
+        rig.loop.advance(pause)
+        rig.stream.write(b"a")
+    rig.left()
+    rig.loop.advance(SILENCE - 0.1)
+    assert rig.left() == []
+    rig.loop.advance(0.1)
+    assert rig.left() == [chunk(b": hum\n")]
+    rig.loop.advance(SILENCE)
+    assert rig.left() == [chunk(b": hum\n")]
+    rig.stream.write(b"b")
+    rig.loop.advance(SILENCE - 1)
+    assert rig.left() == [chunk(b"b")]
+    rig.stream.close()
+    rig.loop.advance(3 * SILENCE)
+    assert rig.left() == []
+    assert len(rig.silence) == 0
+
+
 def test_a_peer_that_does_not_read_is_not_filled_up() -> None:
     rig = Rig()
     rig.stream.fill_silence(b": hum\n")
