@@ -38,6 +38,7 @@ __all__ = [
     "Refusal",
     "SessionStore",
     "Tap",
+    "TextSink",
     "Timer",
     "TimerHandle",
     "Visitor",
@@ -59,13 +60,13 @@ class BodyWriter(Protocol):
     def write(self, data: bytes) -> None:
         """Append to the body.  Raises PeerGone when there is nobody to read it."""
 
-    def put(self, piece: str) -> None:
+    def put(self, piece: str) -> bool:
         """Append a piece that is to be encoded: all those that are sent together at once, by `encode` of `stream`.
 
-        That costs a third of a `write` for each.  Raises PeerGone as `write` does.
+        That costs a third of a `write` for each.  Gives `full`.  Raises PeerGone as `write` does.
         """
 
-    def put_all(self, pieces: list[str]) -> None:
+    def put_all(self, pieces: list[str]) -> bool:
         """`put` for several."""
 
     def flush(self) -> None:
@@ -239,6 +240,15 @@ A generator may simply end: that is `RunDone("stop")`.  An exception is `RunFail
 """
 
 
+class TextSink(Protocol):
+    """What text is put into: one piece that is not empty, or several.  True means that nothing more should come now."""
+
+    @property
+    def put(self) -> Callable[[str], bool]: ...
+    @property
+    def put_all(self) -> Callable[[list[str]], bool]: ...
+
+
 Tap: TypeAlias = Callable[[list[str]], bool]
 """Sees texts before they are written, and tells whether they may be; if not, nothing more is either."""
 
@@ -260,11 +270,11 @@ class Flow:
         self.waited_for = False
         """Whether `into` waits for what comes."""
 
-    async def into(self, body: BodyWriter) -> None:
-        """Put the text into `body` as it comes.
+    async def into(self, sink: TextSink) -> bool:
+        """Put the text into `sink` as it comes.
 
-        Returns when the next event is due: when something else has come, when a tap says no, when `body` is full, when
-        `stop` is called.  Raises PeerGone as `body` does.
+        Returns when the next event is due: when something else has come, when a tap says no, when `stop` is called; and
+        when `sink` is full, which is the result.  Raises what `sink` raises.
         """
         raise NotImplementedError
 

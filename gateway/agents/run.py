@@ -12,11 +12,10 @@ from logging import getLogger
 from types import AsyncGeneratorType
 from typing import Any, Protocol, TypeAlias, cast
 
-from ..errors import AgentError
+from ..errors import AgentError, PeerGone
 from ..model.caller import OPERATOR, Caller
 from ..model.chat import Message
 from ..model.run import (
-    NO_USAGE,
     Answer,
     ModelChange,
     ReasoningDelta,
@@ -31,17 +30,15 @@ from ..model.run import (
 )
 from ..ports import Flow
 from .calling import calling
-from .conversation import ANSWER_CHARACTERS, TOO_LONG, Conversations, calls_of, failed
+from .conversation import Conversations, failed
 from .limits import MOST_RUNS, ActiveRun, AgentRuns, too_many
 from .registry import Registry
+from .sink import Gathered, Sink
 
 __all__ = ["Interceptor", "Observer", "Runs"]
 
 _logger = getLogger(__name__)
-_new = tuple.__new__  # see api/parse.py
 _DONE = RunDone()
-# What an event counts besides its characters, as a message does.
-EVENT_CHARACTERS = 100
 _OTHERS = (Usage, ToolCallDelta, ReasoningDelta, ToolUse, Step, ModelChange)
 # Of these, what shows that an agent is at work, as text does.
 _SIGNS = (ToolCallDelta, ReasoningDelta, ToolUse)
@@ -137,10 +134,6 @@ class Runs:
         """
         return cast("AsyncGenerator[RunEvent, None]", self._observed(run, self._attempt))
 
-    def stream(self, run: RunInput) -> AsyncGenerator[RunEvent | Flow, None]:
-        """As `run`, for who only writes the text: with a Flow among the events where the agent gives one."""
-        return self._observed(run, self._attempt_with_flow)
-
     def _observed(self, run: RunInput, attempt: _Attempt) -> AsyncGenerator[RunEvent | Flow, None]:
         events = self._events(run, attempt)
         return events if self.observer is None else self.observer.watch(run, events)
@@ -151,57 +144,87 @@ class Runs:
             if not isinstance(taken, RunInput):
                 return taken
             run = taken
-        if refused := self._refusal(run):
-            raise AgentError(refused.message, code=refused.code, status=refused.status, retry_after=refused.retry_after)
+        self._admit(run)
         if run.session is None and run.after is None:
             return attempt(run)
         return self._conversations.hold(run, attempt, self._end)
 
+    def open(self, run: RunInput) -> AsyncGenerator[RunEvent | Flow, None] | None:
+        """For `pull`, before anything is told of the answer: the run's events where others see them too, else None.
+
+        Raises AgentError as `run` does.
+        """
+        if self._is_seen(run):
+            return self._observed(run, self._attempt_with_flow)
+        self._admit(run)
+        return None
+
+    def _is_seen(self, run: RunInput) -> bool:
+        """Whether others than the caller have to do with it."""
+        return (
+            self.observer is not None
+            or self._interceptor is not None
+            or run.session is not None
+            or run.after is not None
+        )
+
+    def _admit(self, run: RunInput) -> None:
+        if refused := self._refusal(run):
+            raise AgentError(refused.message, code=refused.code, status=refused.status, retry_after=refused.retry_after)
+
     async def answer(self, run: RunInput) -> Answer:
         """The whole answer of a run, for those who show nothing before its end."""
-        # Not gathered from `run`: a generator around the agent would cost a short request a ninth more instructions.
+        said = Gathered()
+        return said.answer(await self.pull(run, said))
+
+    async def pull(
+        self, run: RunInput, sink: Sink, events: AsyncGenerator[RunEvent | Flow, None] | None = None
+    ) -> RunDone | RunFailed:
+        """Run it to its end, which is the result; what it says until then goes into `sink`.  `events` are of `open`.
+
+        Where nobody else sees them there is no generator around the agent: that would cost a short request a ninth more
+        instructions, and a token a seventh.
+        """
         ending: RunDone | RunFailed = _DONE
-        texts: list[str] = []
-        rest: list[RunEvent] = []  # what is not text: rare, and looked at in the end
-        size = 0
         source: Any = None
         active = self._elsewhere
+        put, drain = sink.put, sink.drain
         try:
-            seen = self.observer is not None or self._interceptor is not None
-            if seen or run.session is not None or run.after is not None:
-                source = self.run(run)
-            else:
-                active = self._begin(run)
+            source = events
+            if source is None and self._is_seen(run):
+                source = self._observed(run, self._attempt_with_flow)
+            elif source is None:
+                active = self._begin(run, flows=True)
                 source = active.produced
             if source.__class__ is AsyncGeneratorType or hasattr(source, "__aiter__"):
                 async for event in source:
                     if event.__class__ is str:
                         if event:
                             active.silent = 0
-                            texts.append(event)
-                            size += len(event)
+                            if put(event):
+                                await drain()
                     elif event.__class__ is list:
-                        active.silent = 0
-                        texts += _texts(event)
-                        size += sum(map(len, event))
+                        if texts := _texts(event):
+                            active.silent = 0
+                            if sink.put_all(texts):
+                                await drain()
                     elif isinstance(event, RunDone | RunFailed):
                         ending = event
                         break
-                    elif isinstance(event, _OTHERS):
+                    elif isinstance(event, Flow):
+                        if await _flow(event, sink, active):
+                            await drain()
+                    else:
                         if isinstance(event, _SIGNS):
                             active.silent = 0
-                        rest.append(event)
-                        size += _size(event)
-                    else:
-                        texts.append(_text(event))
-                    if size > ANSWER_CHARACTERS or active.ending is not None:  # which comes before this one, below
-                        ending = TOO_LONG
+                        if sink.take(event) if isinstance(event, _OTHERS) else put(_text(event)):
+                            await drain()
+                    if active.ending is not None:
                         break
                 else:
                     source = None  # nothing is left that would have to be given back
-            else:
-                texts.append(_text(await source))
-                ending = TOO_LONG if len(texts[0]) > ANSWER_CHARACTERS else _DONE
+            elif (said := _text(await source)) and active.ending is None and put(said):
+                await drain()
             if active.ending is not None:
                 ending = self._outcome(active)
         except BaseException as error:
@@ -210,9 +233,7 @@ class Runs:
             self._leave(active)
             if source is not None and _is_open(source):
                 await _close(source, run)
-        if rest:
-            return _answer("".join(texts), rest, ending)
-        return _new(Answer, ("".join(texts), NO_USAGE, ending, (), "", None))
+        return ending
 
     def stop_all(self) -> None:
         """End all runs, those that wait for their session too, and begin no more.
@@ -329,6 +350,8 @@ class Runs:
         """What an error means for the run in which it came up.  Raises it again where it is not the agent's."""
         if isinstance(error, _RefusedError):
             return error.ending
+        if isinstance(error, PeerGone):  # of the sink
+            raise error
         task = current_task()
         if isinstance(error, CancelledError) and (task is None or task.cancelling()):
             if not active.take_back() or active.ending is None:
@@ -346,6 +369,15 @@ class Runs:
         # Also where what the agent waited for was cancelled, and not the run.
         _logger.error("%s failed", run.label, exc_info=error)
         return _BROKEN
+
+
+async def _flow(flow: Flow, sink: Sink, active: ActiveRun) -> bool:
+    """Have it write its text; whether `sink` is full."""
+    active.flow = flow
+    try:
+        return await flow.into(sink)
+    finally:
+        active.flow = None
 
 
 async def _generator(iterator: AsyncIterator[RunEvent]) -> AsyncGenerator[RunEvent, None]:
@@ -383,33 +415,3 @@ def _texts(values: list[str]) -> list[str]:
     except TypeError:
         return [*map(_text, values)]  # raises
     return values if all(values) else [text for text in values if text]
-
-
-def _size(event: RunEvent) -> int:
-    """What an event adds to an answer that is held in memory."""
-    match event:
-        case ToolCallDelta():
-            return len(event.id) + len(event.name) + len(event.arguments) + EVENT_CHARACTERS
-        case ReasoningDelta():
-            return len(event.text) + EVENT_CHARACTERS
-        case _:
-            return EVENT_CHARACTERS
-
-
-def _answer(text: str, rest: list[RunEvent], ending: RunDone | RunFailed) -> Answer:
-    usage, change = NO_USAGE, None
-    calls: list[ToolCallDelta] = []
-    reasoning: list[str] = []
-    for event in rest:
-        match event:
-            case Usage():
-                usage = usage.plus(event)
-            case ToolCallDelta():
-                calls.append(event)
-            case ReasoningDelta():
-                reasoning.append(event.text)
-            case ModelChange():
-                change = event
-            case _:
-                pass
-    return Answer(text, usage, ending, calls_of(calls), "".join(reasoning), change)

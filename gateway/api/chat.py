@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import assert_never
+from collections.abc import Awaitable, Callable
 
 from ..agents.run import Runs
+from ..agents.sink import Gathered
 from ..model.chat import ChatRequest
 from ..model.http import Headers
 from ..model.names import FALLBACK, PUBLIC
@@ -16,12 +16,10 @@ from ..model.run import (
     RunDone,
     RunEvent,
     RunFailed,
-    Step,
     ToolCallDelta,
-    ToolUse,
     Usage,
 )
-from ..ports import Exchange, Flow
+from ..ports import Exchange
 from .abilities import require_abilities
 from .chat_bytes import DONE, KEEP_ALIVE, ChunkEncoder, completion, fallback_text, finish_of_calls
 from .images import NO_URLS, ImageLimits
@@ -72,78 +70,66 @@ class Chat:
                 run = run._replace(request=await self._fetch(request))
         created = int(self._clock())
         model = request.model or PUBLIC
-        shows = entry.shows_reasoning
+        shows, runs = entry.shows_reasoning, self._runs
         if request.stream:
-            usage = request.include_usage
-            encoder = ChunkEncoder(f"chatcmpl-{run.run_id}", created, model, include_usage=usage)
-            await self._stream(exchange, self._runs.stream(run), encoder, include_usage=usage, reasoning=shows)
+            encoder = ChunkEncoder(f"chatcmpl-{run.run_id}", created, model, include_usage=request.include_usage)
+            events = runs.open(run)
+            stream = _Stream(exchange, encoder, reasoning=shows)
+            await stream.end(await runs.pull(run, stream, events), include_usage=request.include_usage)
         else:
-            answer = await self._runs.answer(run)
-            ending = answer.ending
+            said = Gathered()
+            ending = await runs.pull(run, said)
             if isinstance(ending, RunFailed):
                 raise run_error(ending)
+            answer = said.answer(ending)
             body = completion(run.run_id, created, model, answer, ending.finish_reason, reasoning=shows)
             change = answer.model
             exchange.respond(200, JSON if change is None else (*JSON, (FALLBACK, fallback_text(change))), body)
 
-    @staticmethod
-    async def _stream(
-        exchange: Exchange,
-        events: AsyncGenerator[RunEvent | Flow, None],
-        encoder: ChunkEncoder,
-        *,
-        include_usage: bool,
-        reasoning: bool,
-    ) -> None:
-        body = exchange.stream(200, SSE, encoder.texts)
+
+class _Stream:
+    """A streamed answer, as a sink of its run (see `agents.sink.Sink`)."""
+
+    __slots__ = ("_body", "_called", "_encoder", "_exchange", "_reasoning", "_usage", "drain", "put", "put_all")
+
+    def __init__(self, exchange: Exchange, encoder: ChunkEncoder, *, reasoning: bool) -> None:
+        self._exchange = exchange
+        self._encoder = encoder
+        self._reasoning = reasoning
+        self._usage = NO_USAGE
+        self._called = False
+        self._body = body = exchange.stream(200, SSE, encoder.texts)
+        self.put, self.put_all, self.drain = body.put, body.put_all, body.drain
         body.fill_silence(KEEP_ALIVE)
         body.write(encoder.role())
         body.flush()  # before the agent has said anything: clients wait only so long for a first byte
-        usage = NO_USAGE
-        called = False
-        try:
-            async for event in events:
-                match event:
-                    case str():
-                        body.put(event)
-                        if body.full:
-                            await body.drain()
-                    case list():
-                        body.put_all(event)
-                        if body.full:
-                            await body.drain()
-                    case Flow():
-                        await event.into(body)
-                        if body.full:
-                            await body.drain()
-                    case Usage():
-                        usage = usage.plus(event)
-                    case RunDone():
-                        reason = event.finish_reason
-                        body.write(encoder.finish(finish_of_calls(reason) if called else reason))
-                        if include_usage:
-                            body.write(encoder.usage(usage))
-                    case RunFailed():
-                        exchange.fail()
-                        body.write(encoder.error(event))
-                    case ToolCallDelta():
-                        called = True
-                        body.write(encoder.tool_call(event))
-                        if body.full:
-                            await body.drain()
-                    case ReasoningDelta():
-                        if reasoning:
-                            body.write(encoder.reasoning(event.text))
-                            if body.full:
-                                await body.drain()
-                    case ModelChange():
-                        body.write(encoder.fallback(event))
-                    case ToolUse() | Step():
-                        pass
-                    case _:
-                        assert_never(event)
-        except BaseException:
-            await events.aclose()
-            raise
+
+    def take(self, event: RunEvent) -> bool:
+        body, encoder = self._body, self._encoder
+        match event:
+            case Usage():
+                self._usage = self._usage.plus(event)
+            case ToolCallDelta():
+                self._called = True
+                body.write(encoder.tool_call(event))
+            case ReasoningDelta():
+                if self._reasoning:
+                    body.write(encoder.reasoning(event.text))
+            case ModelChange():
+                body.write(encoder.fallback(event))
+            case _:
+                pass
+        return body.full
+
+    async def end(self, ending: RunDone | RunFailed, *, include_usage: bool) -> None:
+        body, encoder = self._body, self._encoder
+        if isinstance(ending, RunFailed):
+            self._exchange.fail()
+            body.write(encoder.error(ending))
+        else:
+            reason = ending.finish_reason
+            body.write(encoder.finish(finish_of_calls(reason) if self._called else reason))
+            if include_usage:
+                body.write(encoder.usage(self._usage))
         body.write(DONE)
         await body.end()

@@ -128,13 +128,14 @@ class _Exchange:
         self.begun.set()
         self._news.set()
 
-    def put(self, piece: str) -> None:
-        self.put_all([piece])
+    def put(self, piece: str) -> bool:
+        return self.put_all([piece])
 
-    def put_all(self, pieces: list[str]) -> None:
+    def put_all(self, pieces: list[str]) -> bool:
         if self._encode is None:
             raise MisuseError("pieces were put into a stream that cannot encode them")
         self.write(self._encode(pieces))
+        return self.full
 
     def flush(self) -> None:
         """Nothing is held back here."""

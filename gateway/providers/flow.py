@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..ports import BodyWriter, Flow
+from ..ports import Flow, TextSink
 from .dialect import Piece, Reader
 from .upstream import Response
 
@@ -14,25 +14,28 @@ __all__ = ["ModelFlow", "goes_on"]
 class ModelFlow(Flow):
     """See `ports.Flow`.  `response` has been read as far as it came, by `reader`."""
 
-    __slots__ = ("_body", "_reader", "_response", "_rest")
+    __slots__ = ("_full", "_reader", "_response", "_rest", "_sink")
 
     def __init__(self, response: Response, reader: Reader) -> None:
         super().__init__()
         self._response = response
         self._reader = reader
-        self._body: BodyWriter
         self._rest: list[Piece] = []
+        self._sink: TextSink
+        self._full = False
 
-    async def into(self, body: BodyWriter) -> None:
+    async def into(self, sink: TextSink) -> bool:
         """See `Flow.into`."""
         if self._rest or not goes_on(self._reader):
-            return
-        self._body = body
+            return False
+        self._sink = sink
+        self._full = False
         self.waited_for = True
         try:
             await self._response.flow(self._take)
         finally:
             self.waited_for = False
+        return self._full
 
     def stop(self) -> None:
         """See `Flow.stop`."""
@@ -54,12 +57,13 @@ class ModelFlow(Flow):
         for tap in self.taps:
             if not tap(pieces):
                 return False
-        body = self._body
         if len(pieces) == 1:
-            body.put(pieces[0])
+            self._full = full = self._sink.put(pieces[0])
         elif pieces:
-            body.put_all(pieces)
-        return not (body.full or reader.ended or reader.finish_reason)
+            self._full = full = self._sink.put_all(pieces)
+        else:
+            full = False
+        return not (full or reader.ended or reader.finish_reason)
 
 
 def goes_on(reader: Reader) -> bool:

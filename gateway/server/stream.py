@@ -83,19 +83,21 @@ class StreamBody:
         if self._handle is None or self._size >= TURN_BYTES:
             self._arrange()
 
-    def put(self, piece: str) -> None:
+    def put(self, piece: str) -> bool:
         """See `ports.BodyWriter.put`."""
         self._pieces.append(piece)
-        self._size += len(piece) + PIECE_BYTES
-        if self._handle is None or self._size >= TURN_BYTES:
+        self._size = size = self._size + len(piece) + PIECE_BYTES
+        if self._handle is None or size >= TURN_BYTES:
             self._arrange()
+        return self.full
 
-    def put_all(self, pieces: list[str]) -> None:
+    def put_all(self, pieces: list[str]) -> bool:
         """See `ports.BodyWriter.put_all`."""
         self._pieces += pieces
         self._size += sum(map(len, pieces)) + len(pieces) * PIECE_BYTES
         if self._handle is None or self._size >= TURN_BYTES:
             self._arrange()
+        return self.full
 
     def _gather(self) -> None:
         if self._encode is None:

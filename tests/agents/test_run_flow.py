@@ -22,7 +22,7 @@ from gateway.errors import AgentError
 from gateway.model.chat import ChatRequest, Message
 from gateway.model.chat import Tool as CallersTool
 from gateway.model.run import ModelChange, RunDone, RunEvent, RunFailed, RunInput, Step, ToolCallDelta
-from gateway.ports import Agent, BodyWriter, Flow
+from gateway.ports import Agent, Flow, TextSink
 from gateway.sessions.lanes import Lanes
 from gateway.sessions.store import MemoryStore
 from gateway.testing import counting_ids
@@ -34,17 +34,20 @@ DONE = RunDone()
 class Flowing(Flow):
     """Gives these texts, with a pause before each; a string of several letters is texts that come together."""
 
+    used = False
+    """Whether any was."""
+
     def __init__(self, texts: list[str], pause: float) -> None:
         super().__init__()
         self.texts = texts
         self.pause = pause
         self.stopped = asyncio.Event()
 
-    async def into(self, body: BodyWriter) -> None:
-        self.waited_for = True
+    async def into(self, sink: TextSink) -> bool:
+        self.waited_for = Flowing.used = True
         self.stopped.clear()
-        more = True
-        while self.texts and more and not body.full:
+        more, full = True, False
+        while self.texts and more and not full:
             try:
                 await asyncio.wait_for(self.stopped.wait(), self.pause)
                 break
@@ -54,8 +57,9 @@ class Flowing(Flow):
             self.heard = True
             more = all(tap(texts) for tap in self.taps)
             if more:
-                body.put_all(texts)
+                full = sink.put_all(texts)
         self.waited_for = False
+        return full
 
     def stop(self) -> None:
         self.stopped.set()
@@ -98,33 +102,35 @@ class Model:
 
 
 class Body:
-    """Where the text goes, and what else was seen."""
+    """A sink that keeps what is seen of a run, texts letter by letter; `room`: how many fit before it is drained."""
 
     def __init__(self, room: int = 1 << 30) -> None:
         self.seen: list[Any] = []
         self.room = self.left = room
-        self.flows = 0
 
-    @property
-    def full(self) -> bool:
-        return self.left <= 0
+    def put(self, text: str) -> bool:
+        return self.put_all([*text])
 
-    def put_all(self, texts: list[str]) -> None:
+    def put_all(self, texts: list[str]) -> bool:
         self.seen += texts
         self.left -= len(texts)
+        return self.left <= 0
 
-    async def take(self, events: AsyncGenerator[RunEvent | Flow, None]) -> list[Any]:
-        async with aclosing(events):
-            async for event in events:
-                if isinstance(event, Flow):
-                    self.flows += 1
-                    await event.into(cast("Any", self))
-                elif isinstance(event, str | list):
-                    self.put_all([*event])
-                else:
-                    self.seen.append(event)
-                self.left = self.room if self.full else self.left
-        return self.seen
+    def take(self, event: RunEvent) -> bool:
+        self.seen.append(event)
+        return False
+
+    async def drain(self) -> None:
+        assert self.left <= 0
+        await asyncio.sleep(0)
+        self.left = self.room
+
+
+async def pulled(runs: Runs, run: RunInput, body: Body | None = None) -> list[Any]:
+    """What is seen of a run; its ending is the last."""
+    body = body or Body()
+    ending = await runs.pull(run, body, runs.open(run))
+    return [*body.seen, ending]
 
 
 def runs_of(agent: Agent, limits: RunLimits = NO_LIMITS, store: MemoryStore | None = None) -> Runs:
@@ -140,14 +146,21 @@ def same(make: Callable[[], Agent], key: str | None, limits: RunLimits = NO_LIMI
     """What is seen of a run, with flows and without."""
 
     async def main(*, flows: bool) -> list[Any]:
-        runs = runs_of(make(), limits)
-        body = Body(room)
-        seen = await body.take(runs.stream(asking(key)) if flows else cast("Any", runs.run(asking(key))))
-        assert (body.flows > 0) == flows
+        agent = make()
+        runs = runs_of(agent, limits)
+        if flows:
+            seen = await pulled(runs, asking(key), Body(room))
+        else:
+            async with aclosing(runs.run(asking(key))) as events:
+                seen = [
+                    one async for event in events for one in ([*event] if isinstance(event, str | list) else [event])
+                ]
+        assert Flowing.used == flows
         assert runs.active == 0
         runs.close()
         return seen
 
+    Flowing.used = False
     plain, flowing = asyncio.run(main(flows=False)), asyncio.run(main(flows=True))
     assert flowing == plain
     return plain
@@ -173,10 +186,10 @@ def test_a_caller_with_tools_sees_the_same(key: str | None) -> None:
     async def main() -> None:
         call = ToolCallDelta(7, "c", "f", "{}")
         runs = runs_of(Model(TEXTS, more=[call]))
-        body = Body()
-        seen = await body.take(runs.stream(asking(key, tools=tools)))
+        Flowing.used = False
+        seen = await pulled(runs, asking(key, tools=tools))
         assert seen == [*TEXTS, ToolCallDelta(0, "c", "f", "{}"), RunDone("tool_calls")]
-        assert body.flows == 1
+        assert Flowing.used
 
     asyncio.run(main())
 
@@ -190,7 +203,7 @@ def test_agents_without_flows_are_run_as_ever(key: str | None) -> None:
         return run.request.messages[-1].text
 
     async def main(agent: Agent) -> list[Any]:
-        return await Body().take(runs_of(agent).stream(asking(key)))
+        return await pulled(runs_of(agent), asking(key))
 
     assert asyncio.run(main(agent)) == asyncio.run(main(whole)) == ["h", "i", RunDone()]
 
@@ -200,7 +213,7 @@ def test_an_agent_that_gives_a_flow_unasked_has_failed() -> None:
         yield Flowing(["a"], 0.0)
 
     async def main() -> list[Any]:
-        return await Body().take(cast("Any", runs_of(agent).run(asking())))
+        return [event async for event in runs_of(agent).run(asking())]
 
     assert asyncio.run(main()) == [RunFailed("the agent gave Flowing where text was expected", "agent_error", 500)]
 
@@ -215,7 +228,7 @@ def test_ended_by_somebody(key: str | None, how: str) -> None:
         model = Model([*"ab", *"x" * 10_000], pause=0.01)
         runs = runs_of(model)
         body = Body()
-        taking = asyncio.create_task(body.take(runs.stream(asking(key))))
+        taking = asyncio.create_task(pulled(runs, asking(key), body))
         while len(body.seen) < 3:
             await asyncio.sleep(0.01)
         assert runs.active == 1
@@ -234,18 +247,18 @@ def test_ended_by_somebody(key: str | None, how: str) -> None:
 
 @KEYS
 def test_ended_while_the_caller_is_busy(key: str | None) -> None:
-    async def main() -> None:
-        runs = runs_of(Model(TEXTS))
-        events = runs.stream(asking(key))
-        assert await anext(events) == "a"
-        assert isinstance(await anext(events), Flow)
-        assert runs.abort("r1")
-        ending = await anext(events)
-        assert isinstance(ending, RunFailed)
-        assert ending.code == "run_aborted"
-        await events.aclose()
+    class Busy(Body):
+        async def drain(self) -> None:
+            assert runs.abort("r1")
+            await asyncio.sleep(0.02)
 
-    asyncio.run(main())
+    async def main() -> list[Any]:
+        return await pulled(runs, asking(key), Busy(2))
+
+    runs = runs_of(Model([*"abcd"]))
+    seen = asyncio.run(main())
+    assert seen[:2] == ["a", "b"]
+    assert seen[-1].code == "run_aborted"
 
 
 @KEYS
@@ -254,7 +267,7 @@ def test_a_caller_that_leaves_ends_it(key: str | None) -> None:
         model = Model([*"ab", *"x" * 10_000], pause=0.01)
         runs = runs_of(model)
         body = Body()
-        taking = asyncio.create_task(body.take(runs.stream(asking(key))))
+        taking = asyncio.create_task(pulled(runs, asking(key), body))
         while len(body.seen) < 3:
             await asyncio.sleep(0.01)
         taking.cancel()
@@ -275,7 +288,7 @@ def test_silence_in_a_flow(key: str | None) -> None:
         async def main() -> list[Any]:
             runs = runs_of(Model(["a", *"x" * 12], pause=pause), limits)
             try:
-                return await asyncio.wait_for(Body().take(runs.stream(asking(key))), 60)
+                return await asyncio.wait_for(pulled(runs, asking(key)), 60)
             finally:
                 runs.close()
 
@@ -296,7 +309,7 @@ def test_what_flowed_is_kept() -> None:
     store = MemoryStore()
 
     async def main() -> None:
-        await Body().take(runs_of(Model(["a", "bc", "d"]), store=store).stream(asking("session")))
+        await pulled(runs_of(Model(["a", "bc", "d"]), store=store), asking("session"))
         session = await store.load("session")
         assert session.turns[0].answered == (Message("assistant", "abcd"),)
 
@@ -340,9 +353,9 @@ def test_an_observer_sees_it(key: str | None) -> None:
     async def main() -> None:
         runs = runs_of(Model(["a", "bc", "d"]))
         observer = runs.observer = Observer()
-        body = Body()
-        assert await body.take(runs.stream(asking(key))) == [*"abcd", RunDone()]
-        assert body.flows == 1
+        Flowing.used = False
+        assert await pulled(runs, asking(key)) == [*"abcd", RunDone()]
+        assert Flowing.used
         assert observer.watch_of.pending == [*"abcd"]
         assert observer.watch_of.rest == [RunDone(), "left"]
 

@@ -69,10 +69,10 @@ class Client:
         self.got += data
         self.full = self._slow
 
-    def put(self, piece: str) -> None:
+    def put(self, piece: str) -> bool:
         raise AssertionError
 
-    def put_all(self, pieces: list[str]) -> None:
+    def put_all(self, pieces: list[str]) -> bool:
         raise AssertionError
 
     def flush(self) -> None: ...

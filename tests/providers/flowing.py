@@ -69,16 +69,17 @@ class Body:
     def full(self) -> bool:
         return self._left <= 0
 
-    def put(self, piece: str) -> None:
-        self.put_all([piece])
+    def put(self, piece: str) -> bool:
+        return self.put_all([piece])
 
-    def put_all(self, pieces: list[str]) -> None:
+    def put_all(self, pieces: list[str]) -> bool:
         if len(self.seen) + len(pieces) > self._leaves_after:
             raise PeerGone("it left")
         self.seen += pieces
         self._left -= len(pieces)
         if self.flowing:
             self.flowed += len(pieces)
+        return self.full
 
     async def drain(self) -> None:
         await asyncio.sleep(0)
@@ -86,14 +87,14 @@ class Body:
         self._left = self._room
 
     async def take(self, events: Any, *taps: Tap) -> None:
-        """What `api.chat` does with the events of a run; an error is the last thing seen."""
+        """What `Runs.pull` does with the events of an agent; an error is the last thing seen."""
         try:
             async for event in events:
                 if isinstance(event, Flow):
                     event.taps += taps
                     self.flows += 1
                     self.flowing = True
-                    await event.into(cast("Any", self))
+                    assert await event.into(self) == self.full
                     self.flowing = False
                 elif isinstance(event, list):
                     self.put_all(event)
