@@ -164,9 +164,14 @@ class Connection(Sender):
         self._exchange = exchange = HttpExchange(self, head, request_id, body)
         if options.access_log:
             exchange.began = self.loop.time()
-        self.task = Task(self._serve(exchange), loop=self.loop, name="exchange")
+        self.services.handlers.add(self)
 
-    async def _serve(self, exchange: HttpExchange) -> None:
+    async def serve(self) -> None:
+        """See `handlers.Served`."""
+        exchange = self._exchange
+        if exchange is None or self._transport is None:
+            self.task = None
+            return
         try:
             if self._gate.shut:  # the peer has to read the answer before this one first
                 await self.drain()

@@ -57,4 +57,6 @@ class Server:
 
     def _tasks(self) -> set[Task[None]]:
         services = self.services
-        return {connection.task for connection in services.connections if connection.task} | services.orphans
+        shared = services.handlers.shared
+        tasks = {connection.task for connection in services.connections if connection.task} | services.orphans
+        return tasks if shared is None else tasks | {shared}

@@ -13,6 +13,7 @@ from ..ports import Handler, Ids, Link, Refusal
 from ..records import NamedTuple
 from ..wire.response import ResponseWriter
 from .cuts import Cuts
+from .handlers import Handlers, Served
 from .limits import Admission, Limits, within_files
 from .outbox import Outbox
 from .stream import StreamBody
@@ -31,10 +32,8 @@ __all__ = [
 ]
 
 
-class Timed(Protocol):
+class Timed(Served, Protocol):
     """A connection, as its timers and its server see it."""
-
-    task: Task[None] | None
 
     def __hash__(self) -> int: ...
     def head_expired(self) -> None: ...
@@ -138,6 +137,7 @@ class Services:
         self.cuts = Cuts(loop)
         self.turns = Turns(loop, WORK_TIME, WORK_SHARE)
         self.outbox = Outbox(loop)
+        self.handlers = Handlers(loop)
         self.connections: set[Timed] = set()
         self.handshakes: set[TimedHandshake] = set()
         self.refused: set[Timed] = set()

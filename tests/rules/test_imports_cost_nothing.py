@@ -215,10 +215,10 @@ NOT_FOR_EMBEDDING = {
     "uvloop": "is the embedder's choice",
 }
 
-SERVING_MODULES = 114
+SERVING_MODULES = 115
 """Loaded until an embedded gateway listens, beyond asyncio.  Each costs start-up and memory."""
 
-RUN_MODULES = 133
+RUN_MODULES = 134
 """Loaded until `gateway run` listens, beyond asyncio, argparse, dataclasses, logging and pathlib."""
 
 CALL_MODULES = 58
