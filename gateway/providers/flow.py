@@ -49,6 +49,9 @@ class ModelFlow(Flow):
     def _take(self, data: bytes) -> bool:
         self.heard = True
         reader = self._reader
+        if not self.taps and (text := reader.text(data)) is not None:
+            self._full = full = self._sink.put(text)
+            return not full
         pieces: list[Any] = reader.receive(data)  # of str, below the loop
         for piece in pieces:
             if piece.__class__ is not str:

@@ -77,16 +77,27 @@ class CompletionReader(EventReader):
 
     def receive(self, data: bytes) -> list[Piece]:
         """The pieces that `data` completes."""
-        before, after = self._before, self._after
-        if self._fresh and data.startswith(before) and data.endswith(after) and not self.ended:
-            # One event like the one before, as nearly all are where they come one by one.
-            text = data[len(before) : -len(after)]
-            if _PLAIN_BYTES.fullmatch(text):
-                self._lessons = LESSONS
-                return [text.decode("utf-8", "replace")]
+        if (text := self.text(data)) is not None:
+            return [text]
         pieces = self._several(data)
-        self._fresh = bool(self._head) and self._decoder.idle
+        self._fresh = bool(self._head) and self._decoder.idle and not self.ended
         return pieces
+
+    def text(self, data: bytes) -> str | None:
+        """See `Reader.text`: of an event like the one before, as nearly all are."""
+        before, after = self._before, self._after
+        if not self._fresh or not data.startswith(before) or not data.endswith(after):
+            return None
+        text = data[len(before) : -len(after)]
+        if not _PLAIN_BYTES.fullmatch(text):
+            return None
+        self._lessons = LESSONS
+        return text.decode("utf-8", "replace")
+
+    def eof(self) -> None:
+        """The stream is over."""
+        super().eof()
+        self._fresh = False
 
     def _several(self, data: bytes) -> list[Piece]:
         pieces: list[Piece] = []

@@ -85,6 +85,13 @@ class StreamBody:
 
     def put(self, piece: str) -> bool:
         """See `ports.BodyWriter.put`."""
+        if self._handle is None and self._encode is not None and not self._pieces:
+            now = self._loop.time()
+            if now - self._last >= self._coalesce > 0 and not self._first:  # as the tokens of a model mostly come
+                self._host.send(self._writer.data(self._encode([piece])))
+                self._last = now
+                self.full = full = self._host.full
+                return full
         self._pieces.append(piece)
         self._size = size = self._size + len(piece) + PIECE_BYTES
         if self._handle is None or size >= TURN_BYTES:

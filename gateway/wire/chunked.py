@@ -192,8 +192,9 @@ class BulkChunked:
         end = data.find(b"\r\n", 1, _PLAIN_LINE_BYTES)
         if end < 0:
             return None
+        # What is no size counts as -1, and then the line end that is looked for here would overlap that of the line.
         size = self._sizes[data[:end]]
-        if len(data) != end + size + 4 or size < 0 or data[-2:] != b"\r\n" or self._buffer or self._strict is not None:
+        if len(data) != end + size + 4 or data[-2:] != b"\r\n" or self._buffer or self._strict is not None:
             return None
         return data[end + 2 : -2]
 
