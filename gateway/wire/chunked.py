@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from enum import Enum, auto
+from itertools import compress, count
+from operator import ne
 from re import compile as pattern
 from re import fullmatch
 
@@ -245,7 +247,7 @@ class BulkChunked:
         pieces = parts[1:whole:2]
         told, found = [*map(self._sizes.__getitem__, parts[:whole:2])], [*map(len, pieces)]
         if told != found:
-            good = next(i for i, (size, length) in enumerate(zip(told, found, strict=True)) if size != length)
+            good = next(compress(count(), map(ne, told, found)))
             whole = 2 * good
             pieces = pieces[:good]
         return pieces, b"\r\n".join(parts[whole:])

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gateway.deadlines import Deadlines
 from gateway.errors import MisuseError, PeerGone
@@ -319,3 +321,52 @@ def test_many_pieces_end_the_turn() -> None:
 def test_pieces_need_an_encoder() -> None:
     with pytest.raises(MisuseError, match="cannot encode"):
         Rig().stream.put("a")
+
+
+@settings(max_examples=300)
+@given(st.lists(st.one_of(st.sampled_from(["put", "put several", "write", "flush"]), st.floats(0, 0.004))))
+def test_a_piece_put_is_as_several_of_which_there_is_one(steps: list[str | float]) -> None:
+    def trace(*, alone: bool) -> list[tuple[float, bytes]]:
+        rig = Rig()
+        writer = ResponseWriter("GET", "1.1", keep_alive=True)
+        writer.head(200, b"", (), None)
+        loop = cast("AbstractEventLoop", rig.loop)
+        stream = StreamBody(
+            rig.host, writer, loop, COALESCE, rig.silence, encode=lambda pieces: "".join(pieces).encode()
+        )
+        seen: list[tuple[float, bytes]] = []
+        for number, step in enumerate(steps):
+            match step:
+                case "put":
+                    assert (stream.put(str(number)) if alone else stream.put_all([str(number)])) is False
+                case "put several":
+                    stream.put_all([f"{number}a", f"{number}b"])
+                case "write":
+                    stream.write(b"<%d>" % number)
+                case float():
+                    rig.loop.advance(step)
+                case _:
+                    stream.flush()
+            seen += [(rig.loop.now, data) for data in rig.left()]
+        rig.loop.advance(COALESCE)
+        return [*seen, *((rig.loop.now, data) for data in rig.left())]
+
+    assert trace(alone=True) == trace(alone=False)
+
+
+def test_a_piece_of_which_there_is_one_finds_out_as_others_do() -> None:
+    rig = Rig()
+    writer = ResponseWriter("GET", "1.1", keep_alive=True)
+    writer.head(200, b"", (), None)
+    loop = cast("AbstractEventLoop", rig.loop)
+    stream = StreamBody(rig.host, writer, loop, COALESCE, rig.silence, encode=lambda pieces: pieces[0].encode())
+    assert not stream.put("a")
+    rig.loop.advance(1)
+    rig.host.full = True
+    assert stream.put("b")
+    rig.host.full = False
+    rig.host.gone = True
+    rig.loop.advance(1)
+    with pytest.raises(PeerGone):
+        stream.put("c")
+    assert rig.left() == [chunk(b"a"), chunk(b"b")]
