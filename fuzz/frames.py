@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from codecs import IncrementalDecoder, getincrementaldecoder
 from collections.abc import Callable, Iterator
-from itertools import product
+from itertools import pairwise, product
 from typing import NamedTuple
 
 from websockets.extensions.permessage_deflate import PerMessageDeflate as TheirDeflate
@@ -29,6 +29,7 @@ __all__ = [
     "compare",
     "frames_of",
     "hopeless",
+    "one_by_one",
     "split",
 ]
 
@@ -174,7 +175,7 @@ def _why(ours: Reading, theirs: Reading, data: bytes, reader: Reader) -> str:
     stops_first = len(ours.events) <= len(theirs.events)
     if "incomplete fragmented message" in theirs.reason:
         return "websockets refuses a close frame within a message, where RFC 6455, 5.4 lets control frames stand"
-    if ours.code == 1014 and theirs.code == 1002:
+    if theirs.code == 1002 and ours.code in {1007, 1014} and _closes_with(1014, data, reader):
         return "IANA has registered 1014, and wsproto does not know it"
     if not stops_first or ours.code is None:
         return ""
@@ -194,14 +195,20 @@ def _why(ours: Reading, theirs: Reading, data: bytes, reader: Reader) -> str:
     return ""
 
 
+def _closes_with(code: int, data: bytes, reader: Reader) -> bool:
+    first = next((piece for piece in split(data, reader) if piece.opcode == 8), None)
+    return first is not None and first.payload[:2] == code.to_bytes(2)
+
+
 class Piece(NamedTuple):
-    """A frame as far as it has come, unmasked; `reserved` are its bits RSV1 to RSV3."""
+    """A frame as far as it has come, unmasked; `reserved` are its bits RSV1 to RSV3, `end` where it ends."""
 
     fin: bool
     reserved: int
     opcode: int
     payload: bytes
     whole: bool
+    end: int
 
 
 def split(data: bytes, reader: Reader) -> Iterator[Piece]:
@@ -223,7 +230,13 @@ def split(data: bytes, reader: Reader) -> Iterator[Piece]:
             return
         payload = bytes(byte ^ key[at % len(key)] for at, byte in enumerate(data[pos : pos + length]))
         pos += length
-        yield Piece(first >= 0x80, first >> 4 & 7, first & 15, payload, pos <= len(data))
+        yield Piece(first >= 0x80, first >> 4 & 7, first & 15, payload, pos <= len(data), pos)
+
+
+def one_by_one(data: bytes, reader: Reader) -> list[bytes]:
+    """The input, cut where its frames end: as most reads are."""
+    ends = [0, *(piece.end for piece in split(data, reader) if piece.whole), len(data)]
+    return [data[start:end] for start, end in pairwise(ends)]
 
 
 def hopeless(data: bytes, reader: Reader) -> bool:

@@ -20,6 +20,8 @@ Layout, from the lowest floor to the highest; each imports only from lower ones:
     addresses          what an IP address means to a limit
     json_limits        how much a JSON text may hold
     ports, deadlines   contracts where floors meet; many time limits on one timer
+    tallies, vitals    what counts; what the system knows of the process
+    ids                names that nobody can guess
     throttle           failed authentications, counted
     messages           messages as OpenAI's API has them
     targets            what a configuration names as `module:function`
@@ -35,7 +37,9 @@ Layout, from the lowest floor to the highest; each imports only from lower ones:
     api, control       HTTP handlers; OpenClaw's protocol over WebSockets
     listening          where a gateway listens, by its configuration
     bounds             what peers are held to, by its configuration
+    suppliers          models behind providers, by its configuration
     assembly, extras   agents, models and sessions, by its configuration; what is loaded where it asks for it
+    metering           what is counted of a gateway, put together
     switchboard        the WebSocket protocol of a gateway, put together
     app                the Gateway, which joins them all
     cli, testing       the command `gateway`; doubles for tests

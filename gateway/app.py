@@ -7,9 +7,6 @@ set-up, no environment.
 from __future__ import annotations
 
 import asyncio
-import os
-import re
-import socket
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
@@ -17,7 +14,7 @@ from ssl import SSLContext
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from .agents.run import Runs
+from . import extras
 from .api.chat import Chat
 from .api.guard import Guard, KeyCheck
 from .api.health import Health
@@ -32,37 +29,20 @@ from .assembly import Assembly, keys_of
 from .bounds import connection_limits, throttle_limits
 from .config.schema import Config
 from .errors import GatewayError
-from .extras import certificate, fetcher, image_limits, proxies
+from .ids import random_ids
 from .listening import Listen, addresses_of, own_names, require_guarded
 from .model.key import Key
-from .ports import Agent, Event, Exchange, GatewayTool, Handler, Ids, LinkHandler, SessionStore
+from .ports import Agent, Event, Exchange, GatewayTool, Handler, Ids, LinkHandler, SessionStore, Siblings
 from .server.connection import Connection
 from .server.limits import Limits
-from .server.listeners import Listener, SocketFile, UnixAddress, open_listener
+from .server.listeners import Listener, UnixAddress, open_listener
 from .server.server import Server
-from .server.services import LinkOpener, Options
+from .server.services import Options
 from .throttle import Throttle
 
-__all__ = ["Gateway", "random_ids"]
+__all__ = ["Gateway"]
 
 AnyMethod = TypeVar("AnyMethod", bound=Callable[..., Awaitable[Any]])
-
-
-_THIRTY_TWO = re.compile(".{32}")
-
-
-def random_ids() -> Ids:
-    """A source of `ports.Ids` from the system's randomness, which it asks for some hundred ids at a time."""
-    pool: list[str] = []
-
-    def draw(digits: int) -> str:
-        if digits != 32:
-            return os.urandom((digits + 1) // 2).hex()[:digits]
-        if not pool:
-            pool.extend(_THIRTY_TWO.findall(os.urandom(4096).hex()))
-        return pool.pop()
-
-    return draw
 
 
 class Gateway:
@@ -74,9 +54,10 @@ class Gateway:
     (`loop.create_server(gw.protocol, sock=s)`).  `token` is the token or password that clients have to show, `keys`
     those of single clients: secret to key, or a lookup (`api.keys.Lookup`), in place of those of `config`.  Without
     both, only this machine may be listened to.  `links`: path to WebSocket handler; `compression`: of their messages,
-    where the client can do it too, with permessage-deflate.  Without `config` the chat endpoint is on.  For those who
-    connect as operators: `source` gives the `config.ConfigSource` that `config` came from, which they may change then;
-    `logs` is a `logring.LogRing`, whose lines they see.
+    where the client can do it too, with permessage-deflate.  `metrics`: count, and serve GET /metrics.  Without
+    `config` the chat endpoint is on.  For those who connect as operators: `source` gives the `config.ConfigSource` that
+    `config` came from, which they may change then; `logs` is a `logring.LogRing`, whose lines they see.  `siblings`:
+    the processes that share the gateway's work.
 
     Raises ConfigError where the parts do not make a gateway.
     """
@@ -93,6 +74,7 @@ class Gateway:
         tls: SSLContext | None = None,
         links: Mapping[str, LinkHandler] | None = None,
         compression: bool | None = None,
+        metrics: bool | None = None,
         limits: Limits | None = None,
         store: SessionStore | None = None,
         ids: Ids | None = None,
@@ -101,6 +83,7 @@ class Gateway:
         drain: float | None = None,
         source: Callable[[], Any] | None = None,
         logs: Any = None,
+        siblings: Siblings | None = None,
     ) -> None:
         self.config = config or Config()
         settings = self.config.gateway
@@ -111,32 +94,35 @@ class Gateway:
         self._limits = limits or connection_limits(self.config)
         self._drain = settings.shutdown.drain_ms / 1000 if drain is None else drain
         self._addresses = addresses_of(self.config, listen)
-        self._certificate = None if tls else certificate(self.config)
+        self._certificate = None if tls else extras.certificate(self.config)
         self._tls: Callable[[], SSLContext] | None = (lambda: tls) if tls else self._certificate
-        self._proxies = proxies(self.config)
-        self._image_limits = image_limits(self.config)
-        self._fetcher = fetcher(self.config, self._image_limits)
-        self._source, self._logs, self._links = source, logs, dict(links or {})
+        self._proxies = extras.proxies(self.config)
+        self._image_limits = extras.image_limits(self.config)
+        self._fetcher = extras.fetcher(self.config, self._image_limits)
+        self._source, self._logs, self._siblings, self._links = source, logs, siblings, dict(links or {})
         self._compression = settings.ws.compression if compression is None else compression
+        self._sharing = extras.sharing(self.config, siblings)
         require_guarded(self.config, self._addresses, token, has_keys=keys is not None)
-        self._assembly = Assembly(self.config, agents or {}, self._environ, tools=tools, ids=self._ids, clock=clock)
+        own = self._sharing.portion(self.config)
+        self._assembly = Assembly(own, agents or {}, self._environ, tools=tools, ids=self._ids, clock=clock)
         self.registry = self._assembly.registry
         self._given = keys is not None
         self._keys: Any = keys_of(self.config, self.registry, self._environ, token) if keys is None else keys
         self._rates: Any = None
         self._answers: Any = None
         self._guard: Guard | None = None
-        self._conversations = self._assembly.conversations(store, clock)
-        interceptor = self._assembly.interceptor(self._conversations)
-        self.runs = Runs(self.registry, self._conversations, self.config.agents.max_concurrent_runs, interceptor)
+        self._conversations = self._assembly.conversations(store, self._sharing.lanes)
+        self.runs = extras.runs_of(self._assembly, self._conversations, own, counted=metrics)
         sessions = self.config.session
         self.planner = Planner(self.registry, self._ids, sessions.sources, sessions.chat_id_headers)
         self._listeners: list[Listener] = []
         self._server: Server | None = None
         self._control: Any = None  # from the first WebSocket on
         self._extensions: Any = None
-        self._since = clock()
-        self._state = "new"
+        self._since, self._state = clock(), "new"
+        self._meter = extras.metering(
+            self.runs, self._since, lambda: (not self._failing(), self._server, self._control)
+        )
         self._closed: asyncio.Event | None = None
 
     # -- life
@@ -165,6 +151,8 @@ class Gateway:
         self._closed = asyncio.Event()
         self._server = Server(loop, self._options())
         self._assembly.start()
+        if self._meter is not None:
+            self._meter.start(loop)
         protocol: Callable[[], asyncio.BaseProtocol] = self.protocol
         if self._tls is not None:
             from .server.secure import SecureTransport
@@ -173,11 +161,12 @@ class Gateway:
         scheme = "http" if self._tls is None else "https"
         try:
             for address in self._addresses:
-                place, file = _bind(address) if isinstance(address, UnixAddress) else (address, None)
+                place, file = extras.bind(address) if isinstance(address, UnixAddress) else (address, None)
                 self._listeners.append(await open_listener(loop, protocol, place, scheme, file))
         except BaseException:  # also when it is cancelled: nothing may stay open
             await self.aclose()
             raise
+        self._sharing.open(self._server.services, self.runs, self._conversations, self._guard, self.reload)
         self._state = "started"
 
     def reload(self, config: Config | None = None, environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
@@ -207,16 +196,20 @@ class Gateway:
             done.append("keys")
         return tuple(done)
 
-    async def drain(self, deadline: float | None = None) -> None:
-        """Stop accepting, and wait up to `deadline` seconds for the runs under way; those left end with an error."""
+    async def drain(self, deadline: float | None = None, patience: float = 0.0) -> None:
+        """Stop accepting, and wait up to `deadline` seconds for the runs under way; those left end with an error.
+
+        Where another process has taken over, connections may send one more request for `patience` seconds.
+        """
         if self._state != "started" or self._server is None:
             return
-        self._state = "draining"
+        self._state = "leaving" if patience else "draining"
+        self._sharing.drain(leaving=patience > 0)
         for listener in self._listeners:
             await listener.close()
         if self._control is not None:
             self._control.drain()
-        waiting = asyncio.ensure_future(self._server.drain())
+        waiting = asyncio.ensure_future(self._server.drain(patience))
         try:
             await asyncio.wait({waiting}, timeout=self._drain if deadline is None else deadline)
             self.runs.stop_all()
@@ -239,6 +232,9 @@ class Gateway:
         if self._answers is not None:
             await self._answers.aclose()
         self.runs.close()
+        self._sharing.close()
+        if self._meter is not None:
+            self._meter.close()
         await self._assembly.aclose()
         if self._fetcher is not None:
             await self._fetcher.aclose()
@@ -267,6 +263,14 @@ class Gateway:
     def cuts(self) -> Mapping[str, int]:
         """How many connections and requests each limit has ended or refused since the start, by the limit's name."""
         return {} if self._server is None else self._server.cuts
+
+    def metrics(self) -> str:
+        """What is counted, as GET /metrics tells it of this process.  Raises GatewayError where that is off."""
+        if self._meter is None:
+            raise GatewayError("nothing is counted: say `metrics=True`, or gateway.http.endpoints.metrics.enabled")
+        from .api.metrics_bytes import exposition
+
+        return exposition([((), self._meter.families())]).decode()
 
     def protocol(self) -> Connection:
         """A Protocol for one more connection, for `loop.create_server(gw.protocol, sock=...)` after `start`."""
@@ -319,11 +323,11 @@ class Gateway:
         return Options(
             handler=handler,
             refusal=refusal,
-            link_factory=self._open_links,
+            link_factory=extras.links(compression=self._compression),
             ids=self._ids,
             clock=self._clock,
             limits=self._limits,
-            access_log=settings.http.access_log,
+            answered=extras.answered(self.config, self._meter, router.route_of),
             is_proxy=None if self._proxies is None else self._proxies.trusts,
         )
 
@@ -335,20 +339,13 @@ class Gateway:
             self._rates = Rates(asyncio.get_running_loop().time)
         return KeyCheck(keyring(keys), self._rates, self._clock)
 
-    def _open_links(self, loop: asyncio.AbstractEventLoop) -> LinkOpener:
-        # Loaded on demand: wsproto costs a third of the whole start, and most gateways see no WebSocket.
-        from .server.link import LinkLimits, Links
-        from .wire.extensions import Compression
-
-        return Links(LinkLimits(), loop, Compression() if self._compression else None).open
-
     def _router(self, guard: Guard) -> Router:
         health = Health(self._failing)
         routes = {
             **dict.fromkeys(("/healthz", "/health"), Route({"GET": health.live}, guarded=False)),
             **dict.fromkeys(("/readyz", "/ready"), Route({"GET": health.ready}, guarded=False)),
         }
-        links = {path: link_route(handler, guard.check_origin) for path, handler in self._links.items()}
+        own = {path: link_route(handler, guard.check_origin) for path, handler in self._links.items()}
         trees: dict[str, Route] = {}
         images, fetch = self._image_limits, self._fetcher
         if self._enabled:
@@ -377,9 +374,14 @@ class Gateway:
 
             invoke = Invoke(self._assembly.invoker())
             routes["/tools/invoke"] = self._post(invoke.create, BODY_BYTES, "tools")
+        if self._meter is not None:
+            from .api.metrics import Metrics
+
+            routes["/metrics"] = Route({"GET": Metrics(self._meter.families, self._siblings).index}, scope="metrics")
         root = Root(routes)
-        routes = {"/": Route({"GET": root.index, "OPTIONS": root.options}, guarded=False), **routes, **links}
-        return Router(guard, routes, trees, self._serve_socket if self.config.gateway.ws.enabled else None)
+        routes = {"/": Route({"GET": root.index, "OPTIONS": root.options}, guarded=False), **routes, **own}
+        sockets = self._sharing.sockets(self._serve_socket)
+        return Router(guard, routes, trees, sockets if self.config.gateway.ws.enabled else None)
 
     async def _serve_socket(self, exchange: Exchange) -> None:
         if self._control is None:
@@ -390,10 +392,12 @@ class Gateway:
             self._control = control(
                 self._assembly, self.runs, self._conversations, self._guard,
                 config=self.config, clock=self._clock, ids=self._ids, since=self._since, environ=self._environ,
-                source=self._source, reload=self.reload, logs=self._logs, starting=lambda: self._state == "starting",
+                source=self._source, reload=self._sharing.reloading(self.reload), logs=self._logs,
+                starting=lambda: self._state == "starting",
             )  # fmt: skip
             if self._extensions is not None:
                 self._extensions.attach(self._control)
+            self._sharing.show(self._control)
         await self._control.serve(exchange)
 
     def _extend(self) -> Any:
@@ -408,7 +412,8 @@ class Gateway:
 
     def _post(self, handler: Handler, body_limit: int, scope: str) -> Route:
         """A route for requests of which those with an `Idempotency-Key` are answered once each."""
-        return Route({"POST": handler}, scope=scope, once=partial(self._once, handler, body_limit))
+        once = self._sharing.once(partial(self._once, handler, body_limit), body_limit)
+        return Route({"POST": handler}, scope=scope, once=once)
 
     def _once(self, handler: Handler, body_limit: int, exchange: Exchange) -> Awaitable[None]:
         # Loaded on demand: few clients ask for it.
@@ -420,10 +425,6 @@ class Gateway:
         return answered
 
     def _failing(self) -> list[str]:
-        return {"started": [], "new": ["starting"], "starting": ["starting"]}.get(self._state, ["draining"])
-
-
-def _bind(address: UnixAddress) -> tuple[socket.socket, SocketFile | None]:
-    from .server.unix import bind_unix
-
-    return bind_unix(address)
+        return {"started": [], "leaving": [], "new": ["starting"], "starting": ["starting"]}.get(
+            self._state, ["draining"]
+        )

@@ -19,17 +19,16 @@ from .config.fields import Wrong
 from .config.kinds import models_of
 from .config.schema import Config
 from .config.schema_agents import AgentEntry as AgentConfig
-from .config.schema_models import Provider
 from .config.schema_tools import McpServer as McpConfig
 from .config.schema_tools import Tool as ToolConfig
-from .config.values import BUILT_IN_PROVIDERS, agent_id
+from .config.values import agent_id
 from .errors import ConfigError, StoreError
 from .model.key import Key
-from .ports import Agent, GatewayTool, Ids, Offer, SessionStore
+from .ports import Agent, GatewayTool, Ids, Offer, SessionLanes, SessionStore
 from .sessions.lanes import Lanes
 from .sessions.store import MemoryStore
 
-__all__ = ["Assembly", "catalog", "keys_of"]
+__all__ = ["Assembly", "keys_of"]
 
 _logger = getLogger(__name__)
 
@@ -51,7 +50,7 @@ class Assembly:
         self._environ = environ
         self._ids = ids
         self._clock = clock
-        self._catalog: Any = None
+        self._suppliers: Any = None
         self._cool_down: Any = None
         self._closers: list[Callable[[], Awaitable[None]]] = []
         self._given = tuple(tools)
@@ -68,16 +67,16 @@ class Assembly:
         entries += [self._entry(one) for one in _agent_configs(config, has_agents=bool(entries)) if one.id not in taken]
         self.registry = Registry(entries)
 
-    def conversations(self, store: SessionStore | None, clock: Callable[[], float]) -> Conversations:
-        """The sessions, in `store` where one is given."""
+    def conversations(self, store: SessionStore | None, lanes: SessionLanes | None = None) -> Conversations:
+        """The sessions, in `store` and with `lanes` where these are given."""
         settings = self._config.session
         if store is None:
-            store = self._store(clock)
+            store = self._store(self._clock)
             self._closers.append(store.aclose)
         queue = settings.queue
-        lanes = Lanes(queue.max_waiting, queue.max_wait_ms / 1000, queue.mode)
+        own = Lanes(queue.max_waiting, queue.max_wait_ms / 1000, queue.mode) if lanes is None else lanes
         bounds = (settings.max_chars, settings.max_turns)
-        return Conversations(store, lanes, clock, *bounds, own_model=self.registry.own_model)
+        return Conversations(store, own, self._clock, *bounds, own_model=self.registry.own_model)
 
     def interceptor(self, conversations: Conversations, *, typed: bool = False) -> Any:
         """What answers slash commands; None where they are off.  `typed`: for messages that a person types."""
@@ -232,19 +231,18 @@ class Assembly:
         return agent
 
     def _model(self, config: AgentConfig, limits: RunLimits) -> AgentEntry:
-        # Loaded on demand: a gateway of Python agents needs no HTTP client.
         from .agents.fallbacks import CoolDown, Fallbacks
 
         choice = config.model or self._config.agents.defaults.model
         if choice is None:
             raise ConfigError(f'agents: {config.id}: has neither a model ("provider/model") nor a runtime')
-        made = self.models()
+        suppliers = self._models()
         self._cool_down = self._cool_down or CoolDown(monotonic)
         names, prompt = models_of(choice), config.system_prompt
         own = names[0].partition("/")[0]
         agent = Fallbacks(
-            {name: made.agent(name, prompt) for name in names},
-            lambda wanted: made.choose(wanted, own, prompt),
+            suppliers.agents(names, prompt),
+            lambda wanted: suppliers.catalog().choose(wanted, own, prompt),
             self._cool_down,
         )
         entry = AgentEntry(
@@ -253,8 +251,8 @@ class Assembly:
             config.aliases,
             config.default,
             limits,
-            lambda wanted, param: made.check(wanted, own, param),
-            EVERYTHING if any(made.takes_images(name) is not False for name in names) else EVERYTHING - {"images"},
+            lambda wanted, param: suppliers.catalog().check(wanted, own, param),
+            EVERYTHING if any(suppliers.takes_images(name) is not False for name in names) else EVERYTHING - {"images"},
             own_model=names[0],
         )
         return self._with_tools(entry, config)
@@ -265,71 +263,28 @@ class Assembly:
         """
         from .providers.embeddings import Embedder
 
-        made, settings = self.models(), self._config.gateway.http.endpoints.embeddings
+        suppliers, settings = self._models(), self._config.gateway.http.endpoints.embeddings
         for name in dict.fromkeys((*((settings.model,) if settings.model else ()), *settings.models.values())):
-            made.expect(name)
+            suppliers.expect(name)
 
         async def embed(name: str, request: Any) -> bytes:
-            provider, upstream, model = made.reach(name)
+            provider, upstream, model = suppliers.catalog().reach(name)
             return await Embedder(provider, upstream).embed(model, request)
 
         return embed
 
     def models(self) -> Any:
         """The models of the providers: a `providers.catalog.Catalog`."""
-        if self._catalog is None:
-            self._catalog = catalog(self._config, self._environ)
-            self._closers.append(self._catalog.aclose)
-        return self._catalog
+        return self._models().catalog()
 
+    def _models(self) -> Any:
+        """A `suppliers.Suppliers`: a gateway of Python agents has none."""
+        if self._suppliers is None:
+            from .suppliers import Suppliers
 
-def catalog(config: Config, environ: Mapping[str, str]) -> Any:
-    """The models of a configuration: a `providers.catalog.Catalog`."""
-    from .providers.catalog import Catalog
-    from .providers.settings import provider
-
-    makers: dict[str, Callable[[], Any]] = {
-        name: partial(provider, name, environment=environ) for name in BUILT_IN_PROVIDERS
-    }
-    makers |= {name: partial(_provider, name, given, environ) for name, given in config.models.providers.items()}
-    return Catalog(makers, _dialect)
-
-
-def _provider(name: str, given: Provider, environ: Mapping[str, str]) -> Any:
-    from .providers.settings import ModelSettings, Timeouts, provider
-
-    return provider(
-        name,
-        base_url=given.base_url,
-        api_key=given.api_key,
-        headers=given.headers,
-        timeouts=Timeouts(
-            given.connect_timeout_ms / 1000, given.first_byte_timeout_ms / 1000, given.idle_timeout_ms / 1000
-        ),
-        max_retries=given.max_retries,
-        environment=environ,
-        api=given.api,
-        models=[
-            ModelSettings(one.id, "image" in one.input if one.input else None, one.max_tokens, one.reasoning)
-            for one in given.models
-        ],
-    )
-
-
-def _dialect(api: str) -> Any:
-    match api:
-        case "anthropic-messages":
-            from .providers.anthropic import Messages
-
-            return Messages()
-        case "openai-responses":
-            from .providers.responses import Responses
-
-            return Responses()
-        case _:
-            from .providers.openai import Completions
-
-            return Completions()
+            self._suppliers = Suppliers(self._config, self._environ)
+            self._closers.append(self._suppliers.aclose)
+        return self._suppliers
 
 
 def _given_tool(tool: Any) -> GatewayTool:

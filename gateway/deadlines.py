@@ -17,6 +17,11 @@ __all__ = ["Deadlines"]
 
 Key = TypeVar("Key", bound=Hashable)
 
+SHARE = 8
+"""A dict keeps the places of what was deleted until it grows, and its first entry is looked for behind them: each of
+many entries that fall due one by one would cost a walk past all before it.  Once these are an eighth of those that are
+left, the dict is made anew."""
+
 
 class Deadlines(Generic[Key]):
     """Calls `expire(key)` once `after` seconds have passed since `set(key)`, unless `clear(key)` came first.
@@ -24,13 +29,14 @@ class Deadlines(Generic[Key]):
     An `after` of 0 or less switches the limit off.
     """
 
-    __slots__ = ("_due", "_expire", "_handle", "_timer", "after")
+    __slots__ = ("_due", "_expire", "_gone", "_handle", "_timer", "after")
 
     def __init__(self, timer: Timer, after: float, expire: Callable[[Key], None]) -> None:
         self.after = after
         self._timer = timer
         self._expire = expire
         self._due: dict[Key, float] = {}
+        self._gone = 0  # entries that fell due since the dict was made
         self._handle: TimerHandle | None = None
 
     def __len__(self) -> int:
@@ -72,5 +78,9 @@ class Deadlines(Generic[Key]):
         for key, when in over:
             if self._due.get(key) == when:  # an earlier `expire` may have cleared or renewed it
                 del self._due[key]
+                self._gone += 1
                 self._expire(key)
+        if self._gone * SHARE > len(self._due):
+            self._due = {key: when for key, when in self._due.items()}  # noqa: C416 - `dict` may keep those places
+            self._gone = 0
         self._arm()

@@ -47,6 +47,10 @@ class _Line(NamedTuple):
     size: int
 
 
+def _size(line: str) -> int:
+    return len(line.encode("utf-8", "replace")) + 1
+
+
 class LogRing(logging.Handler):
     """Keeps the last lines, as JSON in the product's form, without secrets.
 
@@ -74,13 +78,32 @@ class LogRing(logging.Handler):
         for message in messages:
             self.handle(logging.makeLogRecord({"name": __package__, "levelno": logging.INFO, "msg": message}))
 
+    def lines(self) -> tuple[list[str], int]:
+        """All that is kept, and where it ends: for a ring that takes the place of this one."""
+        return [line.text for line in self._lines], self._end
+
+    def resume(self, lines: list[str], end: int) -> None:
+        """Put what `lines` of another ring gave before what is here: cursors go on."""
+        self.acquire()
+        try:
+            own = [line.text for line in self._lines]
+            self._lines.clear()
+            self._kept, self._end = 0, end - sum(map(_size, lines))
+            for text in (*lines, *own):
+                self._append(text)
+        finally:
+            self.release()
+
     def emit(self, record: logging.LogRecord) -> None:
         try:
             line = self._line(record)
         except Exception:
             self.handleError(record)
             return
-        size = len(line.encode("utf-8", "replace")) + 1
+        self._append(line)
+
+    def _append(self, line: str) -> None:
+        size = _size(line)
         self._lines.append(_Line(self._end, line, size))
         self._end += size
         self._kept += size

@@ -5,17 +5,20 @@ Exchange, BodyWriter   what `server` offers a handler for one HTTP request
 Link                   what `server` offers a handler for one WebSocket connection
 Refusal                how the API renders the errors that `server` has to answer by itself
 SessionStore           where the turns of sessions are kept
+SessionLanes           who may be at work in a session, and who waits for that
 Agent                  what an agent is
 Flow                   text of an agent that can go straight to where it is written
 GatewayTool            what an agent can do besides talking
 Event                  what an embedder tells its WebSocket clients
+Siblings               the other processes that serve the same gateway
 Timer                  the part of an event loop that `deadlines` uses
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any, Protocol, TypeAlias
+from types import TracebackType
+from typing import Any, Protocol, Self, TypeAlias
 
 from .model.caller import Caller
 from .model.http import Headers, Peer, RequestHead
@@ -32,11 +35,14 @@ __all__ = [
     "GatewayTool",
     "Handler",
     "Ids",
+    "LaneVisit",
     "Link",
     "LinkHandler",
     "Offer",
     "Refusal",
+    "SessionLanes",
     "SessionStore",
+    "Siblings",
     "Tap",
     "TextSink",
     "Timer",
@@ -233,6 +239,39 @@ class SessionStore(Protocol):
         """Give back what it holds; what was committed is kept."""
 
 
+class LaneVisit(Protocol):
+    """One run's stay in the lane of its session: `async with` waits for its turn.
+
+    Raises AgentError (409, `session_busy`) where too many wait already, or after the longest wait.
+    """
+
+    key: str
+    interrupted: bool
+    """The run was to end before it had begun."""
+    end: Callable[[], bool] | None
+    """Ends the run, once it has begun; false where it is over already."""
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
+
+
+class SessionLanes(Protocol):
+    """One run at a time in each session, by key; first come, first served."""
+
+    @property
+    def waiting(self) -> int:
+        """How many runs wait for their session."""
+
+    def enter(self, key: str, *, waits: bool = False) -> LaneVisit:
+        """A stay that is still to begin.  `waits`: in every mode, and it ends none."""
+
+    async def interrupt(self, key: str) -> bool:
+        """End the run under way in a session; false where there is none."""
+
+
 Agent: TypeAlias = Callable[[RunInput], AsyncIterator[RunEvent] | Awaitable[str]]
 """An async generator function of run events, or a coroutine function that returns the whole answer.
 
@@ -323,6 +362,32 @@ class Event(Protocol):
 
         Raises TypeError or ValueError for what is not JSON; dataclasses, enums and the like are told as JSON.
         """
+
+
+class Siblings(Protocol):
+    """The other processes that serve the same gateway (`workers.channel`, where the members are told in full).
+
+    `number` is that of this worker, from 1 on, `count` how many there are; 0 is the supervisor.  Handlers are added
+    before the gateway starts; messages are for later.  What is put into the one of the `outboxes` that has a worker's
+    number arrives at its `inbox`: datagram sockets, for file descriptors, that outlive the processes.
+    """
+
+    number: int
+    count: int
+    inbox: Any  # a socket; the module is not imported here: floors without I/O look at this one
+    outboxes: Mapping[int, Any]
+
+    def tell(self, to: int | None, kind: str, *values: Any) -> None:
+        """Send values to a worker, the supervisor (0), or all other workers (None), without waiting."""
+
+    async def ask(self, to: int, kind: str, *values: Any, timeout: float | None) -> Any:  # noqa: ASYNC109 - part of the question
+        """What the handler there answers.  Raises GatewayError: that of the handler, or that nobody answers."""
+
+    def handle(self, kind: str, function: Callable[..., Any]) -> None:
+        """Let `function(sender, *values)` be called for messages of this kind; its result, awaited, is the answer."""
+
+    def on_lost(self, function: Callable[[int], None]) -> None:
+        """Let `function(sender)` be called when a process is gone."""
 
 
 class TimerHandle(Protocol):

@@ -22,7 +22,9 @@ from asyncio import (
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from subprocess import DEVNULL, PIPE
-from typing import Any, NamedTuple
+from typing import Any, cast
+
+from .records import NamedTuple
 
 __all__ = ["INHERITED", "Child", "ChildError", "ChildLimits", "bare_environment", "start"]
 
@@ -125,8 +127,7 @@ class _Input(BaseProtocol):
         self._transport: WriteTransport | None = None
 
     def connection_made(self, transport: BaseTransport) -> None:
-        assert isinstance(transport, WriteTransport), "this end is for writing"
-        self._transport = transport
+        self._transport = cast("WriteTransport", transport)  # this end is for writing
 
     def connection_lost(self, _exc: Exception | None) -> None:
         self._transport = None
@@ -183,8 +184,7 @@ class Child(SubprocessProtocol):
     def feed(self, said: bytes) -> None:
         """Write to its standard input, and nothing after it, where that is no pipe of our own."""
         assert self._transport is not None, "it was started"
-        pipe = self._transport.get_pipe_transport(0)
-        assert isinstance(pipe, WriteTransport), "this end is for writing"
+        pipe = cast("WriteTransport", self._transport.get_pipe_transport(0))
         pipe.write(said)
         pipe.write_eof()
 
@@ -264,8 +264,8 @@ class Child(SubprocessProtocol):
     def _outputs(self) -> Iterator[ReadTransport]:
         assert self._transport is not None, "it was started"
         for fd in (1, 2):
-            pipe = self._transport.get_pipe_transport(fd)
-            if isinstance(pipe, ReadTransport) and not pipe.is_closing():
+            pipe = cast("ReadTransport | None", self._transport.get_pipe_transport(fd))
+            if pipe is not None and not pipe.is_closing():
                 yield pipe
 
     async def _wait(self) -> None:
@@ -296,8 +296,8 @@ class Child(SubprocessProtocol):
 
     def connection_made(self, transport: BaseTransport) -> None:
         """See asyncio.BaseProtocol."""
-        assert isinstance(transport, SubprocessTransport), "as its type says"
-        self._transport = transport
+        # Of the interface, but not of its class: uvloop's are no subclasses.
+        self._transport = cast("SubprocessTransport", transport)
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         """See asyncio.SubprocessProtocol."""

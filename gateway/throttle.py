@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from .records import NamedTuple
 
@@ -30,7 +30,7 @@ class Throttle:
     A peer is any text: an address (`addresses.network_of`), or what else tells guessers apart.
     """
 
-    __slots__ = ("_clock", "_failures", "_limits", "_locked", "busy")
+    __slots__ = ("_clock", "_failures", "_limits", "_locked", "busy", "tell")
 
     def __init__(self, limits: ThrottleLimits, clock: Callable[[], float]) -> None:
         self._limits = limits
@@ -40,6 +40,8 @@ class Throttle:
         self._locked: dict[str, float] = {}  # until when
         self.busy = False
         """Somebody has failed of late; while nobody has, there is nothing to ask."""
+        self.tell: Callable[[str, bool], None] | None = None
+        """Called for a peer that has failed (True), and for one whose failures were forgiven: others count them too."""
 
     @property
     def exempt_loopback(self) -> bool:
@@ -55,6 +57,12 @@ class Throttle:
 
     def failed(self, peer: str) -> float:
         """The peer has shown a wrong secret.  Says for how long that locks it out; 0 where it may try again."""
+        if self.tell is not None:
+            self.tell(peer, True)
+        return self.count(peer)
+
+    def count(self, peer: str) -> float:
+        """As `failed`, without telling anybody."""
         limits = self._limits
         if limits.attempts <= 0:
             return 0.0
@@ -73,7 +81,38 @@ class Throttle:
 
     def succeeded(self, peer: str) -> None:
         """The peer has shown the secret: what it got wrong before were mistakes."""
-        self._failures.pop(peer, None)
+        if self.forgive(peer) and self.tell is not None:
+            self.tell(peer, False)
+
+    def forgive(self, peer: str) -> bool:
+        """As `succeeded`, without telling anybody; whether there was something to forgive."""
+        return self._failures.pop(peer, None) is not None
+
+    def state(self) -> tuple[dict[str, tuple[float, int]], dict[str, float]]:
+        """All there is, for `adopt`.
+
+        Peers that failed, with the seconds for which that counts and how often; those locked out, with the seconds for
+        which they are.
+        """
+        self._forget()
+        now = self._clock()
+        failures = {peer: (end - now, count) for peer, (end, count) in self._failures.items()}
+        return failures, {peer: end - now for peer, end in self._locked.items()}
+
+    def adopt(self, failures: Mapping[str, tuple[float, int]], locked: Mapping[str, float]) -> None:
+        """Take over what another one knows: of each peer the worse."""
+        now = self._clock()
+        for peer, (left, count) in failures.items():
+            end, own = self._failures.get(peer, (0.0, 0))
+            self._failures[peer] = max(end, now + left), max(own, count)
+        for peer, left in locked.items():
+            self._locked[peer] = max(self._locked.get(peer, 0.0), now + left)
+        # In the order in which they run out.
+        self._failures = dict(sorted(self._failures.items(), key=lambda entry: entry[1][0]))
+        self._locked = dict(sorted(self._locked.items(), key=lambda entry: entry[1]))
+        _trim(self._failures, self._limits.peers)
+        _trim(self._locked, self._limits.peers)
+        self.busy = bool(self._failures or self._locked)
 
     def _forget(self) -> None:
         """Drop what has run out."""

@@ -4,14 +4,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import signal
 import sys
 import tempfile
 import threading
+import warnings
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -46,9 +49,24 @@ FOLDERS = (
     "server",
     "sessions",
     "wire",
+    "workers",
 )
 sys.path[:0] = [str(HERE / folder) for folder in FOLDERS]
 pytest_plugins = ["processes", "siege", "openclaw_product"]  # the first one is what the others import
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--loop", choices=("asyncio", "uvloop"), default="asyncio", help="what the tests run on")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """With `--loop uvloop` tests run on it, and so do the gateways that they start (`processes.Launch`)."""
+    if config.getoption("--loop") == "asyncio":
+        return
+    os.environ["TESTS_LOOP"] = "uvloop"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # from Python 3.14 on
+        asyncio.set_event_loop_policy(import_module("uvloop").EventLoopPolicy())
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

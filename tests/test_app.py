@@ -17,8 +17,8 @@ from websockets.exceptions import InvalidStatus
 
 from gateway import ConfigError, Gateway, GatewayError, RunInput
 from gateway.agents.function import echo
-from gateway.app import random_ids
 from gateway.config import load
+from gateway.ids import random_ids
 from gateway.ports import Agent, Link
 from gateway.sessions.store import MemoryStore
 from gateway.testing import ScriptedAgent, counting_ids

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import perf_counter
 from typing import Any
 
 from hypothesis import given
@@ -147,3 +148,42 @@ def test_as_one_timer_for_each_would(steps: list[tuple[str, int]]) -> None:
             due.pop(number, None)
         assert len(deadlines) == len(due)
     assert over == wanted
+
+
+def test_many_that_fall_due_one_by_one_cost_no_more_each_than_a_few() -> None:
+    def fired(count: int) -> float:
+        """Seconds for each, in the middle of them."""
+        timer = ManualTimer()
+        deadlines = Deadlines[int](_Alarm(timer), 1_000.0, lambda _: None)
+        for key in range(count):
+            timer.now = key / count
+            deadlines.set(key)
+        for key in range(count // 2):
+            timer.now = 1_000 + key / count
+            deadlines._fire()
+        assert len(deadlines) == count - count // 2
+        return min(_seconds(lambda: next(iter(deadlines._due))) for _ in range(5))
+
+    few, many = fired(100), fired(100_000)
+    # Behind 50,000 deleted entries the first is a thousand times as far away as behind 50.
+    assert many < 200 * few, f"{many * 1e6:.1f} us to find the first of many, {few * 1e6:.1f} us of a few"
+
+
+class _Alarm:
+    """A timer that never rings by itself."""
+
+    def __init__(self, timer: ManualTimer) -> None:
+        self._timer = timer
+
+    def time(self) -> float:
+        return self._timer.now
+
+    def call_at(self, when: float, callback: Callable[..., Any], /, *args: Any) -> TimerHandle:
+        return self._timer.call_at(float("inf"), callback, *args)
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    began = perf_counter()
+    for _ in range(100):
+        work()
+    return perf_counter() - began

@@ -66,3 +66,25 @@ def test_what_is_made_of_it_is_the_same() -> None:
         ours.one = 2  # type: ignore[misc]  # which is what is tried
     with pytest.raises(AttributeError):
         ours.new = 2  # type: ignore[attr-defined]  # which is what is tried
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    with pytest.raises(TypeError, match="Expected 2 arguments, got 1"):
+        Ours._make([1])
+    with pytest.raises(TypeError, match=r"unexpected field names: \['none'\]"):
+        Ours(1)._replace(none=1)  # type: ignore[call-arg]  # which is what is tried
+    assert (Ours._make([1, "y"]), Ours(1)._asdict()) == (Ours(other="y", one=1), {"one": 1, "other": "x"})
+
+
+def test_classes_of_one_size_share_nothing_but_code() -> None:
+    class Other(NamedTuple):
+        """As many members, with other names."""
+
+        left: str
+        right: str
+
+    other = Other(right="r", left="l")
+    assert (other.left, other.right, repr(other)) == ("l", "r", "Other(left='l', right='r')")
+    with pytest.raises(TypeError, match="'left'"):
+        Other(right="r")  # type: ignore[call-arg]  # which is what is tried
+    assert (Ours(1).one, Ours(1).other) == (1, "x")

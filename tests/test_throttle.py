@@ -122,3 +122,48 @@ def test_it_is_bounded(peers: list[str]) -> None:
     for peer in peers:
         throttle.failed(peer)
         assert len(throttle) <= 10
+
+
+def test_what_others_have_seen_counts_and_is_not_told_again() -> None:
+    told: list[tuple[str, bool]] = []
+    throttle = Throttle(LIMITS, Clock())
+    throttle.tell = lambda peer, failed: told.append((peer, failed))
+    throttle.failed("a")
+    assert throttle.count("a") == 0
+    assert throttle.failed("a") == 300, "the third, wherever"
+    assert told == [("a", True)] * 2
+    throttle.failed("b")
+    assert throttle.forgive("b")
+    throttle.succeeded("b")
+    assert told == [("a", True), ("a", True), ("b", True)], "nothing was left to forgive"
+    throttle.failed("b")
+    throttle.succeeded("b")
+    assert told[3:] == [("b", True), ("b", False)]
+
+
+def test_another_one_takes_over_what_is_known() -> None:
+    clock, later = Clock(), Clock()
+    later.now += 5_000  # its own clock
+    one, other = Throttle(LIMITS, clock), Throttle(LIMITS, later)
+    for peer in ("locked", "locked", "locked", "failed", "failed", "both"):
+        one.failed(peer)
+    clock.now += 10
+    other.failed("both")
+    other.failed("both")
+    other.failed("own")
+    other.adopt(*one.state())
+    assert other.wait("locked") == 290
+    assert other.failed("failed") == 300
+    assert other.failed("both") == 300
+    assert other.failed("own") == 0
+    fresh = Throttle(LIMITS, later)
+    assert not fresh.busy
+    fresh.adopt(*one.state())
+    assert fresh.busy
+    later.now += 50
+    assert fresh.failed("failed") == 0, "the window of the first failure is over"
+    later.now += 240
+    assert fresh.wait("locked") == 0
+    small = Throttle(LIMITS._replace(peers=1), later)
+    small.adopt({"a": (10.0, 1), "b": (20.0, 1)}, {})
+    assert len(small) == 1, "no more than it would remember by itself"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import NamedTuple
 
-from fuzz.frames import LIMIT, Reader, Reading, as_websockets, as_wsproto, split
+from fuzz.frames import LIMIT, Reader, Reading, as_websockets, as_wsproto, one_by_one, split
 from fuzz.invariants import every_cutting_gives
 from fuzz.targets.websocket import closing, limited, owed, read, round_trip
 from gateway.wire.extensions import Agreement, Compression
@@ -35,6 +35,7 @@ def one_input(data: bytes) -> None:
             if not plain.odd:
                 _compare(ours, as_websockets(data, reader))
                 _compare(ours, as_wsproto(data, reader))
+            assert read(LIMIT, reader, one_by_one(data, reader)) == ours
             limited(ours, every_cutting_gives(data, partial(read, SMALL, reader)))
             owed(ours, data, reader)
             closing(ours, data, reader)

@@ -7,11 +7,22 @@ from functools import partial
 
 from websockets.frames import Close, Opcode
 
-from fuzz.frames import LIMIT, Reader, Reading, as_websockets, as_wsproto, compare, frames_of, hopeless
+from fuzz.frames import (
+    LIMIT,
+    Reader,
+    Reading,
+    as_websockets,
+    as_wsproto,
+    compare,
+    frames_of,
+    hopeless,
+    one_by_one,
+    split,
+)
 from fuzz.invariants import every_cutting_gives
 from gateway.wire.websocket import Binary, Closed, Event, Ping, State, Text
 
-__all__ = ["closing", "limited", "one_input", "owed", "read", "round_trip"]
+__all__ = ["closing", "limited", "one_input", "owed", "read", "round_trip", "short"]
 
 SMALL = 40
 # Pings that wait for their pong; of more, the oldest go unanswered.
@@ -29,6 +40,9 @@ def one_input(data: bytes) -> None:
         compare(partial(_whole, reader), as_wsproto(data, reader), data, reader)
         assert ours.code is not None or not hopeless(data, reader), "a text that cannot become UTF-8 is read on"
         limited(ours, every_cutting_gives(data, partial(read, SMALL, reader)))
+        for limit in (LIMIT, SMALL):
+            assert read(limit, reader, one_by_one(data, reader)) == read(limit, reader, [data])
+        short(data, reader)
         owed(ours, data, reader)
         closing(ours, data, reader)
         round_trip(ours.events, reader)
@@ -42,7 +56,7 @@ def read(limit: int, reader: Reader, pieces: Iterable[bytes]) -> Reading:
         found = ws.receive(piece)
         assert not (closed and found), "events after Closed"
         events += found
-        kept = len(ws._decoder.buffer)
+        kept = 0 if ws._decoder is None else len(ws._decoder.buffer)
         if ws._message is not None and ws._message._data is not None:
             kept += len(ws._message._data)
         if ws._inflater is not None:
@@ -51,6 +65,22 @@ def read(limit: int, reader: Reader, pieces: Iterable[bytes]) -> Reading:
     assert all(not isinstance(event, Closed) for event in events[:-1]), "an event after Closed"
     assert (ws.state is not State.OPEN) == (bool(events) and isinstance(events[-1], Closed))
     return Reading.of(events)
+
+
+def short(data: bytes, reader: Reader) -> None:
+    """The short way for whole messages takes what it can take, and finds in it what wsproto finds."""
+    if not reader.server:
+        assert reader.ours().whole(data) is None, "a client, whose frames come without masks"
+        return
+    for frame, piece in zip(one_by_one(data, reader), split(data, reader), strict=False):
+        found = reader.ours().whole(frame)
+        theirs = as_wsproto(frame, reader)
+        if found is None:
+            usual = piece.fin and not piece.reserved and piece.opcode in {1, 2} and len(frame) < LIMIT
+            assert not (usual and piece.whole and len(theirs.events) == 1), f"{theirs} goes the long way"
+        else:
+            event = Text(found) if isinstance(found, str) else Binary(found)
+            assert theirs == Reading([event], None), f"{event}\n{theirs}"
 
 
 def _whole(reader: Reader, data: bytes) -> Reading:

@@ -2,6 +2,7 @@
 
 registry    which agents there are, and which of them a request means
 run         the one way in which an agent is run, whoever asks
+counted     the same, counted
 calling     runs whose caller has tools
 limits      how many runs of an agent there may be, and how long they may take
 fallbacks   models as agents: the first of several that can answer, or the one that a run names

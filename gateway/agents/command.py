@@ -16,7 +16,6 @@ from collections.abc import AsyncGenerator, Mapping
 from logging import getLogger
 from signal import Signals
 from types import MappingProxyType
-from typing import NamedTuple
 from urllib.parse import quote
 
 from ..errors import AgentError, ConfigError
@@ -24,6 +23,7 @@ from ..messages import document_of
 from ..model.chat import Image, Message
 from ..model.run import INSTRUCTIONS, RunDone, RunEvent, RunFailed, RunInput
 from ..processes import Child, ChildError, ChildLimits, bare_environment, start
+from ..records import NamedTuple
 from .command_output import JsonLines, PlainText, Reader, printable
 
 __all__ = ["Command", "CommandAgent"]

@@ -24,10 +24,9 @@ from ..model.run import (
     Usage,
 )
 from ..model.session import Session, SessionInfo, Turn
-from ..ports import Flow, SessionStore
+from ..ports import Flow, LaneVisit, SessionLanes, SessionStore
 from ..sessions.history import Bounds, coherent, following, kept, messages_of, overgrown, recent, size, stray
 from ..sessions.keys import owns
-from ..sessions.lanes import Lanes, Visit
 from ..sessions.overlap import addition
 
 __all__ = ["ANSWER_CHARACTERS", "STOPPED", "TOO_LONG", "Conversations", "Scribe", "calls_of", "failed"]
@@ -70,7 +69,7 @@ class Conversations:
     def __init__(
         self,
         store: SessionStore,
-        lanes: Lanes,
+        lanes: SessionLanes,
         clock: Callable[[], float],
         characters: int = 400_000,
         turns: int = 200,
@@ -90,9 +89,14 @@ class Conversations:
         """Where they are kept."""
         return self._store
 
-    def interrupt(self, key: str) -> bool:
+    @property
+    def waiting(self) -> int:
+        """How many runs wait for their session."""
+        return self._lanes.waiting
+
+    async def interrupt(self, key: str) -> bool:
         """End the run under way in a session, which gets RunFailed (410, `interrupted`); false where there is none."""
-        return self._lanes.interrupt(key)
+        return await self._lanes.interrupt(key)
 
     async def check(self, run: RunInput) -> None:
         """Raises AgentError (404, `previous_response_not_found`) where there is no run to go on from.
@@ -190,9 +194,11 @@ class Conversations:
                             event.taps.append(said.take)
                             yield event
                             if not said.fits:
+                                end(run.run_id, TOO_LONG)
                                 break
                             continue
                         if not said.take(event):
+                            end(run.run_id, TOO_LONG)
                             break
                         yield event
         except AgentError as error:  # the lane is full, the store failed
@@ -290,7 +296,7 @@ class Conversations:
 class _Stay:
     """A run in its session, as it found it."""
 
-    def __init__(self, session: Session, visit: Visit | None) -> None:
+    def __init__(self, session: Session, visit: LaneVisit | None) -> None:
         self.session = session
         self.visit = visit
         """None for a run that reads the session and adds nothing."""

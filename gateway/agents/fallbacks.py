@@ -63,7 +63,7 @@ class Fallbacks:
     """
 
     def __init__(self, models: Mapping[str, Agent], choose: Callable[[str], Agent], cool_down: CoolDown) -> None:
-        self._models = dict(models)
+        self._models = models
         self._first = next(iter(models))
         self._choose = choose
         self._cool_down = cool_down

@@ -50,11 +50,13 @@ class ActiveRun:
     """A run that is under way: the task that pulls it, and what its agent gave to be pulled.
 
     `silent` counts the looks since the agent was heard; below 0 it has not been heard yet.  `ending` is what the run
-    ends with where somebody, or a limit, has ended it.  `flow` is what the caller was given and may be using.
+    ends with where somebody, or a limit, has ended it.  `flow` is what the caller was given and may be using.  `began`
+    and `heard`, the time of the agent's first sign, are in seconds of `time.perf_counter`, and there only where runs
+    are counted (`agents.counted`).
     """
 
     # Its members are set where it is made: to call an `__init__` would cost as much again.
-    __slots__ = ("agent", "cancelled", "ending", "flow", "produced", "run", "silent", "task")
+    __slots__ = ("agent", "began", "cancelled", "ending", "flow", "heard", "produced", "run", "silent", "task")
 
     run: RunInput
     agent: AgentRuns | None
@@ -64,6 +66,8 @@ class ActiveRun:
     ending: RunFailed | None
     cancelled: bool
     flow: Flow | None
+    began: float
+    heard: float
 
     @property
     def is_pulled(self) -> bool:

@@ -9,12 +9,13 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
 from contextlib import aclosing
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from ..errors import AgentError
 from ..model.chat import AnyTool, ChatRequest, Message, Tool, ToolCall, ToolChoice
 from ..model.run import RunDone, RunEvent, RunFailed, RunInput, Step, ToolCallDelta, ToolUse
 from ..ports import Agent, Flow, GatewayTool, Ids, Offer
+from ..records import NamedTuple
 from ..sessions.history import size
 from .tool_call import Result, perform
 from .unanswered import Unanswered

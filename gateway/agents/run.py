@@ -10,7 +10,7 @@ from asyncio import CancelledError, current_task
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from logging import getLogger
 from types import AsyncGeneratorType
-from typing import Any, Protocol, TypeAlias, cast
+from typing import Any, Protocol, TypeAlias, TypeVar, cast
 
 from ..errors import AgentError, PeerGone
 from ..model.caller import OPERATOR, Caller
@@ -42,6 +42,8 @@ _DONE = RunDone()
 _OTHERS = (Usage, ToolCallDelta, ReasoningDelta, ToolUse, Step, ModelChange)
 # Of these, what shows that an agent is at work, as text does.
 _SIGNS = (ToolCallDelta, ReasoningDelta, ToolUse)
+_ENDINGS = (RunDone, RunFailed)
+_Noted = TypeVar("_Noted")
 _STOPPED = RunFailed("the gateway is shutting down", "shutting_down", 503)
 # 410: a status that SDKs do not take as an invitation to ask again.
 _ABORTED = RunFailed("the run was stopped", "run_aborted", 410)
@@ -208,8 +210,8 @@ class Runs:
                             active.silent = 0
                             if sink.put_all(texts):
                                 await drain()
-                    elif isinstance(event, RunDone | RunFailed):
-                        ending = event
+                    elif isinstance(event, _ENDINGS):
+                        ending = event if event.__class__ is RunDone else self._note(active, event)
                         break
                     elif isinstance(event, Flow):
                         if await _flow(event, sink, active):
@@ -217,6 +219,8 @@ class Runs:
                     else:
                         if isinstance(event, _SIGNS):
                             active.silent = 0
+                        else:
+                            self._note(active, event)
                         if sink.take(event) if isinstance(event, _OTHERS) else put(_text(event)):
                             await drain()
                     if active.ending is not None:
@@ -274,8 +278,8 @@ class Runs:
                         if texts := _texts(event):
                             active.silent = 0
                             yield texts
-                    elif isinstance(event, RunDone | RunFailed):
-                        ending = event
+                    elif isinstance(event, _ENDINGS):
+                        ending = event if event.__class__ is RunDone else self._note(active, event)
                         break
                     elif flows and isinstance(event, Flow):
                         active.flow = event
@@ -284,6 +288,8 @@ class Runs:
                     else:
                         if isinstance(event, _SIGNS):
                             active.silent = 0
+                        else:
+                            self._note(active, event)
                         yield event if isinstance(event, _OTHERS) else _text(event)
                     if active.ending is not None:
                         break
@@ -338,6 +344,10 @@ class Runs:
             self._active.pop(active.run.run_id, None)
             if agent.accounts:
                 agent.leave(active)
+
+    def _note(self, active: ActiveRun, event: _Noted) -> _Noted:  # noqa: ARG002 - for who overrides it
+        """Something of a run that is neither text nor a sign of life: for who counts runs (`agents.counted`)."""
+        return event
 
     @staticmethod
     def _outcome(active: ActiveRun) -> RunFailed:

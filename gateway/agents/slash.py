@@ -12,13 +12,14 @@ too: those are taken out, and with `/new` what was said before it.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from .. import __version__
 from ..errors import AgentError, RequestError
 from ..model.chat import Message
 from ..model.names import PUBLIC
 from ..model.run import INSTRUCTIONS, RunDone, RunEvent, RunInput
+from ..records import NamedTuple
 from ..sessions.history import characters
 from .conversation import Conversations, failed
 from .registry import Registry
@@ -101,7 +102,9 @@ class Commands:
             elif name == "/model":
                 yield await self._model(run, key, argument)
             else:
-                stopped = [run_id for run_id in runs.active_in(key) if runs.abort(run_id)]
+                stopped = bool([run_id for run_id in runs.active_in(key) if runs.abort(run_id)])
+                # One that has its turn and has not begun, or is under way in another process.
+                stopped = stopped or await self._conversations.interrupt(key)
                 if name in _ANEW:
                     had = await self._conversations.reset(key)
                     yield "The session begins anew." if had else "The session is new: nothing was said in it."

@@ -9,11 +9,12 @@ import asyncio
 import json
 from collections.abc import Mapping
 from logging import getLogger
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..errors import AgentError, ToolError
 from ..model.chat import ToolCall
 from ..ports import GatewayTool
+from ..records import NamedTuple
 
 __all__ = ["Result", "fit", "perform"]
 

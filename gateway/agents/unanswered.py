@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
 
 from ..model.chat import Message
+from ..records import NamedTuple
 from ..sessions.history import size
 
 __all__ = ["Unanswered"]

@@ -19,6 +19,7 @@ invoke      POST /tools/invoke
 embeddings  POST /v1/embeddings; its requests in embeddings_parse
 models      GET /v1/models
 health      GET /healthz, /readyz
+metrics     GET /metrics; its answers in metrics_bytes
 root        GET /
 """
 

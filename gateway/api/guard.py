@@ -97,6 +97,16 @@ class Guard:
         exchange.admit(OPERATOR)
 
     @property
+    def throttle(self) -> Throttle:
+        """Counts wrong secrets."""
+        return self._throttle
+
+    @property
+    def rates(self) -> KeyRates | None:
+        """Counts the requests of keys; None where there are no keys."""
+        return None if self._keys is None else self._keys.rates
+
+    @property
     def open(self) -> bool:
         """Whether nobody is asked for a secret."""
         return self._open

@@ -14,12 +14,12 @@ from asyncio import CancelledError, Task, get_running_loop, wait
 from hashlib import sha256
 from logging import getLogger
 from re import compile as pattern
-from typing import NamedTuple
 
 from ..deadlines import Deadlines
 from ..errors import AgentError, MisuseError, RequestError
 from ..model.http import Headers, RequestHead
 from ..ports import Exchange, Handler, Timer
+from ..records import NamedTuple
 from .recording import Name, Recording, RecordingExchange
 
 __all__ = ["KEY_HEADER", "Idempotency", "IdempotencyLimits"]

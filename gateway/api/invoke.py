@@ -8,10 +8,11 @@ goes into `args` where the tool has such a parameter.  `details` is the result, 
 from __future__ import annotations
 
 import json
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..errors import RequestError
 from ..ports import Exchange, GatewayTool
+from ..records import NamedTuple
 from ..tools.invoker import InvocationError, Invoker
 from .json_body import body_of, json_body
 from .members import kind_of

@@ -84,6 +84,8 @@ class Rates:
         self._most = most
         # Key id to its rate, the requests it has left, and when that was; the one unused for longest first.
         self._buckets: dict[str, tuple[Rate, float, float]] = {}
+        self.tell: Callable[[str, Rate, int], None] | None = None
+        """Called with how many requests a key has spent here: others count them too."""
 
     def __len__(self) -> int:
         return len(self._buckets)
@@ -94,21 +96,17 @@ class Rates:
         Source: https://platform.openai.com/docs/guides/rate-limits#rate-limits-in-headers.
         Raises RequestError (429, rate_limit_exceeded), with the same headers, where there is none left.
         """
-        now = self._clock()
-        before = self._buckets.pop(key_id, None)
+        left = self._left(key_id, rate)
         per_request = rate.seconds / rate.requests
-        left = float(rate.requests)
-        if before is not None and before[0] == rate:  # another rate since a reload: it begins anew
-            left = min(left, before[1] + (now - before[2]) / per_request)
         granted = left >= 1
         if granted:
             left -= 1
-        self._buckets[key_id] = (rate, left, now)
-        if len(self._buckets) > self._most:
-            del self._buckets[next(iter(self._buckets))]
+            if self.tell is not None:
+                self.tell(key_id, rate, 1)
+        self._put(key_id, rate, left)
         headers = (
             (b"x-ratelimit-limit-requests", b"%d" % rate.requests),
-            (b"x-ratelimit-remaining-requests", b"%d" % left),
+            (b"x-ratelimit-remaining-requests", b"%d" % max(left, 0)),
             (b"x-ratelimit-reset-requests", _duration((rate.requests - left) * per_request)),
         )
         if granted:
@@ -122,6 +120,32 @@ class Rates:
             code="rate_limit_exceeded",
             headers=((b"retry-after", b"%d" % wait), *headers),
         )
+
+    def spend(self, key_id: str, rate: Rate, requests: int) -> None:
+        """Take off what the key has spent elsewhere; it may come to owe as many as its rate allows at once."""
+        self._put(key_id, rate, max(self._left(key_id, rate) - requests, -float(rate.requests)))
+
+    def give_back(self, key_id: str) -> None:
+        """One request of a key is counted elsewhere."""
+        bucket = self._buckets.get(key_id)
+        if bucket is not None:
+            rate, left, since = bucket
+            self._buckets[key_id] = rate, min(left + 1, float(rate.requests)), since
+            if self.tell is not None:
+                self.tell(key_id, rate, -1)
+
+    def _left(self, key_id: str, rate: Rate) -> float:
+        before = self._buckets.get(key_id)
+        most = float(rate.requests)
+        if before is None or before[0] != rate:  # another rate since a reload: it begins anew
+            return most
+        return min(most, before[1] + (self._clock() - before[2]) * rate.requests / rate.seconds)
+
+    def _put(self, key_id: str, rate: Rate, left: float) -> None:
+        self._buckets.pop(key_id, None)
+        self._buckets[key_id] = (rate, left, self._clock())
+        if len(self._buckets) > self._most:
+            del self._buckets[next(iter(self._buckets))]
 
 
 def _duration(seconds: float) -> bytes:

@@ -6,11 +6,10 @@ Source: https://platform.openai.com/docs/guides/error-codes.
 from __future__ import annotations
 
 import json
-from http import HTTPStatus
 from math import ceil, isfinite
 
 from ..errors import RequestError
-from ..model.http import Headers
+from ..model.http import REASONS, Headers
 from ..model.run import RunFailed
 
 __all__ = ["JSON", "error_object", "refusal", "render", "run_error", "run_error_object"]
@@ -26,7 +25,7 @@ _CODES |= {413: "payload_too_large", 414: "uri_too_long", 417: "expectation_fail
 _CODES |= {431: "headers_too_large", 500: "internal_error", 501: "not_implemented", 503: "unavailable"}
 _CODES |= {505: "http_version_not_supported"}
 # What a failed run may be answered with; agents give statuses that no HTTP specification knows, or of successes.
-_STATUSES = frozenset(status.value for status in HTTPStatus if status >= 400)
+_STATUSES = frozenset(status for status in REASONS if status >= 400)
 
 
 def _type(status: int) -> str:

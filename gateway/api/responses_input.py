@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..errors import RequestError
 from ..model.chat import Message, Part, ToolCall
+from ..records import NamedTuple
 from .images import ImageLimits, Images
 from .members import mapping, missing, text, unsupported, wrong
 from .parse_messages import MESSAGES

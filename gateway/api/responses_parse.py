@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..errors import RequestError
 from ..model.chat import ChatRequest, Message
+from ..records import NamedTuple
 from .images import NO_URLS, ImageLimits
 from .json_body import json_body
 from .members import (

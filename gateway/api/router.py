@@ -86,6 +86,12 @@ class Router:
         route = self._routes.get(path) or self._tree(path)
         return _ALL_METHODS if route is None else route.allow
 
+    def route_of(self, path: str) -> str:
+        """What serves a path, by one of a few names: the path itself, one that ends in `*`, or `other`."""
+        if path in self._routes:
+            return path
+        return next((f"{prefix}*" for prefix in self._trees if path.startswith(prefix)), "other")
+
     def _handler(self, exchange: Exchange) -> Handler:
         head = exchange.head
         handler, scope = head.known.get(self) or self._search(head)

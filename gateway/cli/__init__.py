@@ -5,6 +5,7 @@ signals     what ends a command before its time
 setup       from flags to a configuration
 build       from a configuration to a gateway in this process
 place       from flags and a configuration to the gateway that runs elsewhere
+supervise   several processes of `run`, from above
 serve       a gateway until a signal comes
 systemd     sockets that are handed in, and messages to the service manager
 demo, run, check, agent, models, sessions, keys, devices   commands, each imported only when it is asked for
@@ -22,10 +23,12 @@ Environment, signals, log handlers and printing belong to this room; nothing bel
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
-from argparse import ArgumentParser, HelpFormatter, RawDescriptionHelpFormatter
-from collections.abc import Sequence
+from argparse import ArgumentParser, HelpFormatter, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 
 from .. import __version__
@@ -66,8 +69,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     tolerate_any_text()
     try:
-        parser, module = _parser(arguments)
-        options = parser.parse_args(arguments)
+        with _no_collector():
+            parser, module = _parser(arguments)
+            options = parser.parse_args(arguments, Namespace(arguments=arguments))
         if module is None:
             parser.print_help()
             return 0
@@ -89,8 +93,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FAILED
 
 
+@contextmanager
+def _no_collector() -> Iterator[None]:
+    """To load a program makes hardly any garbage: looking for it would be a twentieth of the start."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
 def _parser(arguments: Sequence[str]) -> tuple[ArgumentParser, str | None]:
-    """The parser, with the flags of the chosen command only, and that command's module."""
+    """The parser, and the chosen command's module; of the others it knows nothing, and shows nothing."""
+    chosen = next((name for name in arguments[:1] if name in _COMMANDS), None)
     parser = ArgumentParser(
         "gateway",
         description="An OpenAI-compatible HTTP API in front of AI agents.",
@@ -102,6 +117,8 @@ def _parser(arguments: Sequence[str]) -> tuple[ArgumentParser, str | None]:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", prog="gateway")
     module = None
     for name, summary in _COMMANDS.items():
+        if chosen not in {None, name}:
+            continue
         command = commands.add_parser(
             name,
             help=summary,
@@ -110,7 +127,7 @@ def _parser(arguments: Sequence[str]) -> tuple[ArgumentParser, str | None]:
             formatter_class=_formatter,
             allow_abbrev=False,
         )
-        if arguments and arguments[0] == name:
+        if name == chosen:
             module = f".{name}"
             import_module(module, __package__).add_arguments(command)
     return parser, module

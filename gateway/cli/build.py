@@ -15,6 +15,7 @@ from ..config.env import expand_home
 from ..errors import ConfigError
 from ..logring import LogRing
 from ..model.names import DEFAULT_CONFIG_PATHS
+from ..ports import Siblings
 
 __all__ = ["build", "find_agents_here"]
 
@@ -25,11 +26,13 @@ def build(
     *,
     reread: Callable[[str], Loaded] | None = None,
     logs: LogRing | None = None,
+    siblings: Siblings | None = None,
 ) -> tuple[Gateway, Credential]:
     """The gateway of a configuration, not started, and what its clients must show.  Raises ConfigError.
 
     `sockets` that listen already stand in for the addresses of the configuration.  `reread` gives the configuration
     that a text would be in place of its file's; operators may change the file then.  They may see the lines of `logs`.
+    `siblings` are the other processes that serve it.
     """
     find_agents_here()
     problems: list[str] = []
@@ -42,7 +45,7 @@ def build(
         secret = credential.secret if credential else "unset"  # after a fault above, only to find the other faults
         gateway = Gateway(
             loaded.config, listen=sockets or None, token=secret, environ=loaded.environ,
-            source=_source(loaded, reread), logs=logs,
+            source=_source(loaded, reread), logs=logs, siblings=siblings,
         )  # fmt: skip
     except ConfigError as error:
         problems += error.problems

@@ -7,6 +7,7 @@ import os
 import re
 import sys
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from io import TextIOWrapper
 from typing import TextIO
@@ -25,9 +26,11 @@ __all__ = [
     "abandon_output",
     "complain",
     "given",
+    "introduction",
     "legible",
     "line",
     "moment",
+    "patience",
     "say",
     "tolerate_any_text",
     "write",
@@ -117,6 +120,24 @@ def say(*lines: str) -> None:
 def complain(*problems: str) -> None:
     """Tell what went wrong, each problem on a line of its own."""
     say(*(f"gateway: {problem}" for problem in problems))
+
+
+def introduction(urls: Iterable[str], mode: str, *, chat: bool, path: str | None) -> list[str]:
+    """What is told when a gateway has begun to serve, and what of it may surprise."""
+    lines = [f"listening on {url}" for url in urls]
+    if mode == "none":
+        lines.append("without authentication: every program on this machine may use the agents")
+    if not chat:
+        where = path or "the configuration"
+        lines.append(
+            f"the chat endpoint is off; gateway.http.endpoints.chatCompletions.enabled: true in {where} turns it on"
+        )
+    return lines
+
+
+def patience(runs: int, drain_ms: int) -> str:
+    """What is told of runs under way when the end is near."""
+    return f"runs under way: {runs}; they have up to {drain_ms / 1000:g} s to end, a second signal ends them at once"
 
 
 def tolerate_any_text() -> None:

@@ -7,11 +7,11 @@ import json
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
-from ..assembly import catalog
 from ..config import Config
 from ..config.kinds import models_of
 from ..errors import AgentError, ConfigError
 from ..providers.catalog import Catalog
+from ..suppliers import Suppliers
 from .console import FAILED, complain, write
 from .setup import add_config, load_config
 
@@ -36,7 +36,7 @@ def execute(options: Namespace) -> int:
     names = [options.provider] if options.provider else _providers(loaded.config)
     if not names:
         raise ConfigError("models: no provider is configured; name one, like `gateway models ollama`")
-    made: Catalog = catalog(loaded.config, loaded.environ)
+    made: Catalog = Suppliers(loaded.config, loaded.environ).catalog()
     lists, problems = asyncio.run(_ask(made, names))
     if options.json:
         write(json.dumps(lists, ensure_ascii=False) + "\n")

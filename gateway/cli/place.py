@@ -9,10 +9,10 @@ import ssl
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import NamedTuple
 
 from .. import config  # whose parts are loaded when they are asked for
 from ..errors import ConfigError
+from ..records import NamedTuple
 from .setup import add_config
 
 __all__ = ["Place", "add_credential", "add_place", "add_question", "find_place", "seconds"]

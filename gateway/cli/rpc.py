@@ -16,9 +16,10 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any
 
 from .. import __version__
+from ..records import NamedTuple
 from .console import FAILED, UNAVAILABLE, UnansweredError, legible
 from .place import Place
 from .websocket import ABNORMAL, WebSocketClient, dial

@@ -16,6 +16,8 @@ _MIRRORS = {
     "port": ("gateway.port", "N"),
     "bind": ("gateway.bind", "ADDR"),
     "token": ("gateway.auth.token", "TOKEN"),
+    "workers": ("gateway.workers", "N"),
+    "loop": ("gateway.loop", "NAME"),
 }
 """Flags that stand in for an option of the configuration."""
 
@@ -69,8 +71,8 @@ def load_config(
     return loaded
 
 
-def log_to_stderr(level: int) -> None:
-    """Write log records to standard error: our own from `level`, those of others from WARNING."""
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+def log_to_stderr(level: int, label: str = "") -> None:
+    """Write log records to standard error: our own from `level`, those of others from WARNING; each with `label`."""
+    logging.basicConfig(format=f"%(asctime)s %(levelname)s {label}%(name)s: %(message)s", level=logging.WARNING)
     # The package, under whatever name it was vendored.
     logging.getLogger(__package__.rpartition(".")[0]).setLevel(level)

@@ -5,6 +5,8 @@ A section with a fault in it is left out where its values matter: what is missin
 
 from __future__ import annotations
 
+import sys
+
 from .auth import digest_of, missing
 from .fields import Reading
 from .kinds import models_of
@@ -37,6 +39,8 @@ def _gateway(gateway: Gateway, reading: Reading) -> Gateway:
         if gateway.custom_bind_host is None and reading.is_clean(("gateway", "customBindHost")):
             _problem(gateway, "bind", "'custom' needs gateway.customBindHost, the address to listen on", reading)
         bind = gateway.custom_bind_host or bind
+    if gateway.workers > 1 and sys.platform == "win32":
+        _problem(gateway, "workers", "several processes need a system with unix sockets. Leave it at 1", reading)
     http = gateway.http
     listed = (*http.cors.allowed_origins, *gateway.control_ui.allowed_origins)
     if "*" in listed and gateway.auth.mode == "none":

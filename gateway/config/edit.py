@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
+from ..records import NamedTuple
 from .json5 import Mark, parse, skip
 from .style import Lines, Style, same, style_of
 

@@ -18,7 +18,6 @@ import bisect
 import math
 import re
 from typing import Any, NoReturn, TypeAlias
-from unicodedata import category
 
 from ..records import NamedTuple
 
@@ -39,15 +38,16 @@ Path: TypeAlias = tuple[Key, ...]
 _SPACE = r"[\t\n\v\f\r \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff]"
 _SKIP = re.compile(rf"(?:{_SPACE}++|//[^\n\r\u2028\u2029]*+|/\*(?:[^*]|\*(?!/))*+\*/)*+")
 _NEW_LINE = re.compile(r"\r\n|[\n\r\u2028\u2029]")
-# 6 Numbers.
-_HEXADECIMAL = re.compile(r"([+-]?)0[xX]([0-9a-fA-F]++)")
-_DECIMAL = re.compile(r"[+-]?(?:(?:0|[1-9][0-9]*+)(\.[0-9]*+)?|(\.[0-9]++))([eE][+-]?[0-9]++)?")
-_NOT_FINITE = re.compile(r"([+-])(Infinity|NaN)")
+# 6 Numbers.  `re` compiles these at their first use: many texts have none of them.
+_HEXADECIMAL = r"([+-]?)0[xX]([0-9a-fA-F]++)"
+_DECIMAL = r"[+-]?(?:(?:0|[1-9][0-9]*+)(\.[0-9]*+)?|(\.[0-9]++))([eE][+-]?[0-9]++)?"
+_NOT_FINITE = r"([+-])(Infinity|NaN)"
 # 5 Strings.  Up to the next character that means something; control characters other than line ends may stand raw.
 _PLAIN = {'"': re.compile(r'[^"\\\n\r]*+'), "'": re.compile(r"[^'\\\n\r]*+")}
-_HEX2 = re.compile(r"[0-9a-fA-F]{2}")
-_HEX4 = re.compile(r"[0-9a-fA-F]{4}")
-_LOW_SURROGATE = re.compile(r"\\u([dD][c-fC-F][0-9a-fA-F]{2})")
+# Compiled at their first use, too.
+_HEX2 = r"[0-9a-fA-F]{2}"
+_HEX4 = r"[0-9a-fA-F]{4}"
+_LOW_SURROGATE = r"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
 # 3.1 Keys: the part of ECMAScript 5.1's IdentifierName that needs no look at Unicode categories.
 _NAME = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*+")
 
@@ -241,16 +241,15 @@ def _scalar(src: str, pos: int) -> tuple[int, Any]:
 
 def _number(src: str, pos: int) -> tuple[int, int | float]:
     value: int | float
-    match = _HEXADECIMAL.match(src, pos)
-    if match:
+    if "x" in src[pos : pos + 3].lower() and (match := re.compile(_HEXADECIMAL).match(src, pos)):
         sign, digits = match.groups()
         value = int(digits, 16) if len(digits.lstrip("0")) <= MAX_INTEGER_DIGITS else math.inf
         value = -value if sign == "-" else value
-    elif match := _DECIMAL.match(src, pos):
+    elif match := re.compile(_DECIMAL).match(src, pos):
         text = match.group()
         integer = match.lastindex is None and len(text.lstrip("+-")) <= MAX_INTEGER_DIGITS
         value = int(text) if integer else float(text)
-    elif match := _NOT_FINITE.match(src, pos):
+    elif match := re.compile(_NOT_FINITE).match(src, pos):
         sign, word = match.groups()
         value = math.nan if word == "NaN" else math.inf
         value = -value if sign == "-" else value
@@ -293,10 +292,10 @@ def _escape(src: str, pos: int) -> tuple[int, str]:
     if char == "u":
         return _unicode_escape(src, pos)
     if char == "x":
-        match = _HEX2.match(src, pos + 2)
-        if match is None:
+        digits = src[pos + 2 : pos + 4]
+        if not re.fullmatch(_HEX2, digits):
             _fail("\\x needs two hexadecimal digits", pos)
-        return match.end(), chr(int(match.group(), 16))
+        return pos + 4, chr(int(digits, 16))
     if char == "\r":
         return pos + (3 if src.startswith("\n", pos + 2) else 2), ""
     if char == "0" and src[pos + 2 : pos + 3] not in tuple(_DIGITS):
@@ -311,17 +310,17 @@ def _unicode_escape(src: str, pos: int) -> tuple[int, str]:
     code = _code_unit(src, pos)
     if not 0xD800 <= code <= 0xDFFF:
         return pos + 6, chr(code)
-    low = _LOW_SURROGATE.match(src, pos + 6) if code < 0xDC00 else None
-    if low is None:
+    low = src[pos + 6 : pos + 12]
+    if code >= 0xDC00 or not re.fullmatch(_LOW_SURROGATE, low):
         _fail(f"\\u{code:04x} is half of a surrogate pair without the other half", pos)
-    return low.end(), chr(0x10000 + ((code - 0xD800) << 10) + (int(low.group(1), 16) - 0xDC00))
+    return pos + 12, chr(0x10000 + ((code - 0xD800) << 10) + (_code_unit(src, pos + 6) - 0xDC00))
 
 
 def _code_unit(src: str, pos: int) -> int:
-    match = _HEX4.match(src, pos + 2)
-    if match is None:
+    digits = src[pos + 2 : pos + 6]
+    if not re.fullmatch(_HEX4, digits):
         _fail("\\u needs four hexadecimal digits", pos)
-    return int(match.group(), 16)
+    return int(digits, 16)
 
 
 def _name(src: str, pos: int) -> tuple[int, str]:
@@ -350,11 +349,21 @@ def _name(src: str, pos: int) -> tuple[int, str]:
 
 
 def _is_name_start(char: str) -> bool:
-    return char != "" and (char in "$_" or category(char) in _LETTERS)
+    if char.isascii():
+        return char.isalpha() or char in {"$", "_"}
+    return _category(char) in _LETTERS
 
 
 def _is_name_part(char: str) -> bool:
-    return _is_name_start(char) or (char != "" and (char in _JOINERS or category(char) in _MARKS))
+    if char.isascii():
+        return char.isalnum() or char in {"$", "_"}
+    return char in _JOINERS or _category(char) in _LETTERS | _MARKS
+
+
+def _category(char: str) -> str:
+    from unicodedata import category  # noqa: PLC0415 - for keys in other scripts; it costs the start 100 kB
+
+    return category(char)
 
 
 def _decode(source: bytes) -> str:

@@ -1,9 +1,10 @@
 """From a file name, or none, to a configuration: find, read, include, expand, validate."""
+# ruff: noqa: PTH113, PTH118, PTH120, PTH123 - pathlib would cost the start of the program 3 ms
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
+from os.path import dirname, isfile, join, realpath
 from typing import Any
 
 from ..errors import ConfigError
@@ -67,8 +68,9 @@ def load(
     root = Node({}, Place(source or "the defaults"), _FLAG)
     if source is not None:
         files = _Files(text)
-        root = files.read(Path(expand_home(source, environ)), (), None, 0) or root
-        environ = {**files.dotenv(Path(expand_home(source, environ)).parent / ".env"), **environ}
+        file = expand_home(source, environ)
+        root = files.read(file, (), None, 0) or root
+        environ = {**files.dotenv(join(dirname(file), ".env")), **environ}
         if files.problems:
             raise ConfigError(*files.problems)
     for dotted, value in (overrides or {}).items():
@@ -87,7 +89,7 @@ def _find(environ: Mapping[str, str]) -> str | None:
         if environ.get(name):
             return environ[name]
     candidates = (expand_home(path, environ) for path in DEFAULT_CONFIG_PATHS)
-    return next((path for path in candidates if not path.startswith("~") and _exists(Path(path))), None)
+    return next((path for path in candidates if not path.startswith("~") and isfile(path)), None)
 
 
 def _nested(dotted: str, value: Any) -> Node:
@@ -116,7 +118,7 @@ class _Files:
         self._text = text
         self._count = 0
 
-    def read(self, path: Path, chain: tuple[Path, ...], place: Place | None, depth: int) -> Node | None:
+    def read(self, path: str, chain: tuple[str, ...], place: Place | None, depth: int) -> Node | None:
         """The tree of a file, `depth` levels down in another; None after a problem.  `chain` led here, from `place`."""
         try:
             real = self._enter(path, chain)
@@ -126,14 +128,14 @@ class _Files:
             self.problems.append(f"{place}: {_INCLUDE}: {error}" if place else str(error))
             return None
         except json5.Json5Error as error:
-            where = Place(str(path), error.line, error.column)
+            where = Place(path, error.line, error.column)
             self.problems.append(Problem(where, error.path, error.msg))
             return None
-        return self._resolve(_build(document, str(path)), path.parent, (*chain, real), depth)
+        return self._resolve(_build(document, path), dirname(path), (*chain, real), depth)
 
-    def dotenv(self, path: Path) -> dict[str, str]:
+    def dotenv(self, path: str) -> dict[str, str]:
         """The assignments of a `.env` file; none where there is no file."""
-        if not _exists(path):
+        if not isfile(path):
             return {}
         try:
             return parse_dotenv(_bytes(path).decode("utf-8-sig"))
@@ -145,22 +147,19 @@ class _Files:
             self.problems.append(f"{path}:{error.line}:1: {error}")
         return {}
 
-    def _enter(self, path: Path, chain: tuple[Path, ...]) -> Path:
+    def _enter(self, path: str, chain: tuple[str, ...]) -> str:
         """The file's real path, once it is clear that it may be read."""
         self._count += 1
-        try:
-            real = path.resolve()
-        except (OSError, RuntimeError):  # symbolic links that lead to themselves; which of the two, the version decides
-            raise _Unreadable(f"{path}: this file cannot be found") from None
+        real = realpath(path)
         if real in chain:
-            loop = " includes ".join(str(link) for link in (*chain[chain.index(real) :], real))
+            loop = " includes ".join((*chain[chain.index(real) :], real))
             raise _Unreadable(f"the files include one another without end: {loop}. Remove one of these {_INCLUDE}")
         if len(chain) > MAX_INCLUDE_DEPTH or self._count > MAX_FILES:
             limits = f"{MAX_INCLUDE_DEPTH} files inside one another and {MAX_FILES} in all"
             raise _Unreadable(f"too many files are included; the limits are {limits}")
         return real
 
-    def _resolve(self, node: Node, folder: Path, chain: tuple[Path, ...], depth: int) -> Node:
+    def _resolve(self, node: Node, folder: str, chain: tuple[str, ...], depth: int) -> Node:
         """The tree with what it includes put in; its own members win."""
         if depth > MAX_NESTING:
             self.problems.append(f"{node.place}: more than {MAX_NESTING} arrays and objects inside one another")
@@ -187,14 +186,14 @@ class _Files:
             )
         return merge(included, result) if own else Node(included.value, included.place, node.key_place)
 
-    def _included(self, node: Node, folder: Path, chain: tuple[Path, ...], depth: int) -> Node | None:
+    def _included(self, node: Node, folder: str, chain: tuple[str, ...], depth: int) -> Node | None:
         names = node.value if isinstance(node.value, list) else [node]
         merged: Node | None = None
         for name in names:
             if not isinstance(name.value, str) or not name.value or "\0" in name.value:
                 self.problems.append(f"{name.place}: {_INCLUDE}: expected a file name or an array of file names")
                 continue
-            part = self.read(folder / name.value, chain, name.place, depth)
+            part = self.read(join(folder, name.value.removeprefix("./")), chain, name.place, depth)
             if part is not None:
                 merged = merge(merged, part) if merged is not None else part
         return merged
@@ -214,19 +213,12 @@ def _build(document: json5.Document, file: str) -> Node:
     return node(document.value, document.root)
 
 
-def _bytes(path: Path) -> bytes:
+def _bytes(path: str) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open(path, "rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise _Unreadable(f"{path}: this file cannot be read: {error.strerror}") from None
     if len(data) > MAX_FILE_BYTES:
         raise _Unreadable(f"{path}: this file is larger than {MAX_FILE_BYTES} bytes")
     return data
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # a folder on the way that may not be entered
-        return False

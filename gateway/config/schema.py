@@ -32,12 +32,17 @@ __all__ = [
     "Http",
     "Images",
     "Limits",
+    "Metrics",
     "Responses",
     "Shutdown",
     "Tls",
     "UnixSocket",
     "Ws",
 ]
+
+
+MAX_WORKERS = 128
+"""The most processes: more than most machines have cores, and well below what the addresses of workers can tell."""
 
 
 class Images(SectionClass):
@@ -84,10 +89,15 @@ class Embeddings(SectionClass):
     max_body_bytes: int = option(20 << 20, "The largest request body, in bytes.", Integer(1, GIB))
 
 
+class Metrics(SectionClass):
+    enabled: bool = option(False, "Count, and serve GET /metrics for Prometheus.", Boolean())
+
+
 class Endpoints(SectionClass):
     chat_completions: ChatCompletions = section(ChatCompletions)
     responses: Responses = section(Responses)
     embeddings: Embeddings = section(Embeddings)
+    metrics: Metrics = section(Metrics)
 
 
 class Limits(SectionClass):
@@ -212,6 +222,12 @@ class Gateway(SectionClass):
         shown="none",
     )
     allow_real_ip_fallback: bool = option(False, "Take X-Real-IP from them where there is neither.", Boolean())
+    workers: int = count(
+        1, "How many processes serve, on the same addresses; useful up to one for each core.", 1, MAX_WORKERS
+    )
+    worker_timeout_ms: int = milliseconds(
+        60_000, "With several, how long one may stand still before another takes its place."
+    )
     auth: Auth = section(Auth)
     tls: Tls = section(Tls)
     unix_socket: UnixSocket = section(UnixSocket)
@@ -219,6 +235,11 @@ class Gateway(SectionClass):
     control_ui: ControlUi = section(ControlUi)
     ws: Ws = section(Ws)
     shutdown: Shutdown = section(Shutdown)
+    loop: str = option(
+        "asyncio",
+        "The event loop of `gateway run`: Python's own, or uvloop, which has to be installed (`gateway[uvloop]`).",
+        Choice(("asyncio", "uvloop")),
+    )
 
 
 class Config(SectionClass):

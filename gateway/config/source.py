@@ -15,9 +15,9 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from typing import NamedTuple
 
 from ..errors import ConfigError
+from ..records import NamedTuple
 from .edit import MAX_DEPTH
 from .fields import SectionClass
 from .json5 import Document, Json5Error, parse

@@ -14,8 +14,9 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
+from ..records import NamedTuple
 from .json5 import Document, Mark, skip
 
 __all__ = ["Lines", "Style", "same", "style_of"]

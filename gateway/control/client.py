@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from asyncio import Task, get_running_loop, sleep
 from collections import deque
+from functools import lru_cache
 from logging import getLogger
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from ..errors import PeerGone
 from ..ports import Link
+from ..records import NamedTuple
 from .connect import Welcome
 from .frames import framed
 
@@ -63,10 +65,10 @@ class Client:
         self.seq = 0
         self.buffered = 0
         self.gone = False
-        self.audience = Audience(welcome.caller.id, frozenset(welcome.scopes), frozenset(welcome.caps), frozenset())
+        self.audience = Audience(welcome.caller.id, _names(welcome.scopes), _names(welcome.caps), _names(()))
         self._link = link
         self._depot = depot
-        self._backlog: deque[bytes] = deque()
+        self._backlog: deque[bytes] | None = None  # an empty one would take 760 bytes
         self._drainer: Task[None] | None = None
         self._close: Task[None] | None = None
 
@@ -106,6 +108,8 @@ class Client:
             except PeerGone:
                 self.gone = True
             return
+        if self._backlog is None:
+            self._backlog = deque()
         self._backlog.append(frames)
         self.buffered += len(frames)
         if not self._depot.account(self, len(frames)):
@@ -131,6 +135,8 @@ class Client:
             self.gone = True
         finally:
             self._drainer = None
+            if not self._backlog:
+                self._backlog = None
 
     def _took(self, size: int) -> None:
         self.buffered -= size
@@ -146,9 +152,15 @@ class Client:
     def drop(self) -> None:
         """Nothing more is sent."""
         self.gone = True
-        self._backlog.clear()
+        self._backlog = None
         if self.buffered:
             self._took(self.buffered)
+
+
+@lru_cache(16)
+def _names(given: tuple[str, ...]) -> frozenset[str]:
+    """One set for all clients who name the same."""
+    return frozenset(given)
 
 
 def _look(task: Task[None]) -> None:

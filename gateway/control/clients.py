@@ -7,9 +7,10 @@ that only they could know: a script that calls itself a CLI is one.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..model.names import FAMILIES, PUBLIC
+from ..records import NamedTuple
 
 __all__ = ["NAMED", "ClientInfo", "canonical"]
 

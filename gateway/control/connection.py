@@ -113,6 +113,7 @@ class Connection:
                     self._pending.append(message)
                 else:
                     await self._close(1008, "too many pending handshake frames")
+                del message  # it may be large, and the next one far away
         finally:
             timer.cancel()
             if self._client is not None:

@@ -8,9 +8,10 @@ from asyncio import Lock, to_thread
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 from ..errors import StoreError
+from ..records import NamedTuple
 
 __all__ = ["FILE_NAME", "Device", "DeviceFile", "Grant"]
 

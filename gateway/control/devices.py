@@ -14,9 +14,10 @@ from hashlib import sha256
 from hmac import compare_digest
 from logging import getLogger
 from secrets import token_urlsafe
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import uuid4
 
+from ..records import NamedTuple
 from .devicefile import Device, DeviceFile, Grant
 from .problem import INVALID_REQUEST, RpcError
 from .scopes import OPERATOR, allowed, missing, normal

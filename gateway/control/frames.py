@@ -14,10 +14,11 @@ import json
 import re
 from collections.abc import Mapping
 from math import isfinite
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..errors import GatewayError
 from ..json_limits import DIGITS, VALUES, limited_int, too_many_values
+from ..records import NamedTuple
 from ..wire.websocket import text_head
 from .shapes import ANY, LARGEST, Shape, check, closed, const, text
 

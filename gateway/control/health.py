@@ -6,12 +6,13 @@ from asyncio import AbstractEventLoop, Task, TimerHandle, shield, sleep
 from collections.abc import Callable, Mapping, Sequence
 from logging import getLogger
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..errors import AgentError
 from ..model.caller import Caller
 from ..model.session import SessionInfo
 from ..ports import SessionStore
+from ..records import NamedTuple
 from ..sessions.keys import bare, owns
 from .hub import Hub
 from .problem import RpcError, rpc_error

@@ -99,6 +99,8 @@ class Hub:
 
     def __init__(self, loop: AbstractEventLoop) -> None:
         self.clients: dict[Client, None] = {}  # in the order in which they came
+        self.peopled: Callable[[bool], None] | None = None
+        """Called when the first client has come, and when the last has left."""
         self.pass_seconds = 0.0
         """How long giving the last events to all clients took."""
         self.slow_share = 0.0
@@ -131,12 +133,16 @@ class Hub:
         client.at = self.end
         self.clients[client] = None
         self.moved()
+        if self.peopled is not None and len(self.clients) == 1:
+            self.peopled(True)
 
     def remove(self, client: Client) -> None:
         """Tell it no more."""
-        self.clients.pop(client, None)
+        known = self.clients.pop(client, client) is None
         self.moved()
         client.drop()
+        if self.peopled is not None and known and not self.clients:
+            self.peopled(False)
 
     def moved(self) -> None:
         """See `Depot.moved`."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 from ..model.caller import Caller
+from ..records import NamedTuple
 from .client import Client
 from .params import PARAMS, required_scope
 from .problem import FORBIDDEN, INVALID_REQUEST, RpcError

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
+from ..records import NamedTuple
 from .clients import ClientInfo
 from .devicefile import Device
 from .devices import Ask, Devices

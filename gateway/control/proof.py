@@ -12,9 +12,10 @@ from __future__ import annotations
 import binascii
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..errors import GatewayError
+from ..records import NamedTuple
 from .clients import ClientInfo
 from .ed25519 import verify
 

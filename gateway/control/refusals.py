@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
+from ..records import NamedTuple
 from .clients import ClientInfo
 from .problem import INVALID_REQUEST, NOT_PAIRED, RpcError
 

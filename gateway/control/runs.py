@@ -69,6 +69,7 @@ class RunBook:
         self._clock = clock
         self._shows_reasoning = shows_reasoning
         self._active: dict[str, Record] = {}
+        self._by_session: dict[str, list[Record]] = {}  # the same, of each session; the first to begin first
         self._over: dict[str, Record] = {}  # the first to end first
         self._characters = 0
         self._waiting: list[Record] = []
@@ -79,6 +80,8 @@ class RunBook:
         """Called with each record when it begins (True) and when it is over (False); they may not raise."""
         self.prepare: Callable[[RunInput], RunInput] | None = None
         """What a run that clients of the protocol begin is given besides."""
+        self.elsewhere: Callable[[str], bool] | None = None
+        """Ends a run that another process pulls; false where there is none."""
 
     # -- what there is
 
@@ -92,7 +95,7 @@ class RunBook:
 
     def active_in(self, key: str) -> list[Record]:
         """The runs under way in a session, the first to begin first."""
-        return [record for record in self._active.values() if record.key == key]
+        return [*self._by_session.get(key, ())]
 
     # -- what is done with them
 
@@ -106,7 +109,7 @@ class RunBook:
             raise RpcError(INVALID_REQUEST, f"there is a run {run.run_id!r} already: use another idempotencyKey")
         self._drop(run.run_id)
         run, events = self._begun(run, command)
-        record = self._active[run.run_id] = Record(self, run, self._now())
+        record = self._new(run)
         record.task = self._loop.create_task(_pull(events, delay), name="run")
         record.task.add_done_callback(lambda _: record.leave())  # also of one that is cancelled before its first step
         return record
@@ -130,7 +133,9 @@ class RunBook:
         record.stop_reason = reason
         if self._starter.abort(record.run.run_id):
             return True
-        return record.task is not None and record.task.cancel()
+        if record.task is None:
+            return self.elsewhere is not None and self.elsewhere(record.run.run_id)
+        return record.task.cancel()
 
     async def drain(self) -> None:
         """Wait for the runs that nobody else waits for."""
@@ -153,14 +158,20 @@ class RunBook:
         self, run: RunInput, events: AsyncGenerator[RunEvent | Flow, None]
     ) -> AsyncGenerator[RunEvent | Flow, None]:
         """See `agents.run.Observer.watch`."""
-        return watched(events, lambda: self._begin(run))
+        return watched(events, lambda: self.begin(run))
 
-    def _begin(self, run: RunInput) -> Record:
+    def begin(self, run: RunInput) -> Record:
+        """A run begins, wherever it is pulled; what it says is for the record to take."""
         record = self._active.get(run.run_id)
         if record is None:
-            record = self._active[run.run_id] = Record(self, run, self._now())
+            record = self._new(run)
         self._tell_agent(record, "lifecycle", {"phase": "start", "startedAt": record.started_at})
         self._listen(record, begins=True)
+        return record
+
+    def _new(self, run: RunInput) -> Record:
+        record = self._active[run.run_id] = Record(self, run, self._now())
+        self._by_session.setdefault(record.key, []).append(record)
         return record
 
     def queue(self, record: Record) -> None:
@@ -198,6 +209,10 @@ class RunBook:
         """It is over."""
         if self._active.get(record.run.run_id) is record:
             del self._active[record.run.run_id]
+        if (records := self._by_session.get(record.key)) and record in records:
+            records.remove(record)
+            if not records:
+                del self._by_session[record.key]
         record.tell()
         now = record.ended_at = self._now()
         ending = record.ending

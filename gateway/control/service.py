@@ -71,6 +71,11 @@ class Control:
         self._goodbye: Task[None] | None = None
 
     @property
+    def services(self) -> Services:
+        """What its methods work with."""
+        return self._services
+
+    @property
     def hub(self) -> Hub:
         """The clients."""
         return self._services.hub

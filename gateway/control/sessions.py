@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..errors import RequestError
 from ..model.caller import Caller
 from ..model.session import SessionInfo
+from ..records import NamedTuple
 from ..sessions.keys import explicit_key, scoped
 from .problem import INVALID_REQUEST, RpcError, rpc_error
 from .services import Services

@@ -5,6 +5,7 @@ chat     a conversation, and a request to go on with it, after validation
 caller   who asks
 key      what one client's key lets it do
 run      what goes into an agent run, and the events that come out of it
+metrics  what is counted
 session  what a session holds
 names    the family of names the gateway answers to
 """

@@ -5,7 +5,9 @@ Source: https://platform.openai.com/docs/api-reference/embeddings/create.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
+
+from ..records import NamedTuple
 
 __all__ = ["EmbeddingsRequest"]
 

@@ -10,9 +10,9 @@ __all__ = ["API_SCOPES", "NAMED_SCOPES", "OPERATOR_SCOPES", "SCOPES", "Key", "Ra
 API_SCOPES = ("chat", "responses", "embeddings", "models")
 """What a key may do of which nothing else is said: use the API as a client of OpenAI does."""
 
-NAMED_SCOPES = ("tools", "model", "operator")
+NAMED_SCOPES = ("tools", "model", "metrics", "operator")
 """What has to be granted by name: to call the gateway's tools directly, to choose another model than the agent's own,
-and what only its operator should do (slash commands, WebSockets of an embedder)."""
+to read the metrics, and what only its operator should do (slash commands, WebSockets of an embedder)."""
 
 OPERATOR_SCOPES = ("operator.read", "operator.write", "operator.admin", "operator.approvals", "operator.pairing")
 """What a key may do in the OpenClaw protocol, by name too; without any of them it cannot connect there."""

@@ -14,6 +14,7 @@ __all__ = [
     "OWN",
     "PUBLIC",
     "REDACTED",
+    "WORKER_PLACE",
     "environment",
     "headers",
 ]
@@ -29,6 +30,9 @@ REDACTED = f"__{PUBLIC.upper()}_REDACTED__"
 
 OWN = "gateway"
 """What this program calls itself, and the provider of agents that are programs."""
+
+WORKER_PLACE = f"{OWN.upper()}_WORKER"
+"""The environment variable by which a process knows that it is a worker, and of which supervisor."""
 
 FAMILIES = (PUBLIC, "clawdbot", "moltbot", OWN)
 """In order of precedence."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Set as AbstractSet
 
 from ..errors import AgentError, ConfigError, RequestError
+from ..records import NamedTuple
 from .dialect import Dialect
 from .listing import list_models
 from .model import Model
@@ -34,25 +35,27 @@ class _Post(NamedTuple):
 
 class Catalog:
     """Makes the agents.  `providers` make what they are named for, and raise ConfigError where something is missing;
-    `dialect` makes one for the name of an API.
+    `dialect` makes one for the name of an API.  `used` are models that the configuration names, wherever: these may be
+    asked, whether their providers list them or not.
     """
 
-    def __init__(self, providers: Mapping[str, Callable[[], Provider]], dialect: Callable[[str], Dialect]) -> None:
+    def __init__(
+        self,
+        providers: Mapping[str, Callable[[], Provider]],
+        dialect: Callable[[str], Dialect],
+        used: AbstractSet[str] = frozenset(),
+    ) -> None:
         self._providers = providers
         self._dialect = dialect
         self._posts: dict[str, _Post] = {}
-        self._used: set[str] = set()
+        self._used = used
         self._made: dict[tuple[str, str | None], Model] = {}
 
     def agent(self, name: str, system_prompt: str | None) -> Model:
         """The agent for `provider/model`, as the configuration of an agent says.  Raises ConfigError."""
-        self._used.add(name)
-        return self._make(name, system_prompt)
-
-    def takes_images(self, name: str) -> bool | None:
-        """Whether a model takes images; None where nobody said."""
         provider, _, model = name.partition("/")
-        return self._post(provider).provider.model(model).images
+        post = self._post(provider)
+        return Model(post.dialect, post.provider, model, post.upstream, system_prompt=system_prompt)
 
     def check(self, wanted: str, own: str, param: str) -> str:
         """The full name, `provider/model`, of what a caller wants: that, or the id of a model at the provider `own`.
@@ -70,7 +73,7 @@ class Catalog:
         if isinstance(post, str):
             raise AgentError(post, code="model_not_found", status=404)
         key = (name, system_prompt)
-        made = self._made.pop(key, None) or self._make(name, system_prompt)
+        made = self._made.pop(key, None) or self.agent(name, system_prompt)
         self._made[key] = made
         if len(self._made) > MADE:
             del self._made[next(iter(self._made))]
@@ -90,14 +93,6 @@ class Catalog:
             raise ConfigError(f"models: there is no provider '{provider}'. Use one of: {known}")
         post = self._post(provider)
         return await list_models(post.provider, post.dialect, post.upstream)
-
-    def expect(self, name: str) -> None:
-        """The configuration names this model for something else than an agent.  Raises ConfigError."""
-        provider = name.partition("/")[0]
-        if provider not in self._providers:
-            raise ConfigError(f"{name}: there is no provider {provider!r} in models.providers")
-        self._post(provider)
-        self._used.add(name)
 
     def reach(self, name: str) -> tuple[Provider, Upstream, str]:
         """Where the model `provider/model` is, and what it is called there.  Raises AgentError (404)."""
@@ -141,11 +136,6 @@ class Catalog:
             provider = self._providers[name]()
             post = self._posts[name] = _Post(provider, self._dialect(provider.api), Upstream(provider.timeouts))
         return post
-
-    def _make(self, name: str, system_prompt: str | None) -> Model:
-        provider, _, model = name.partition("/")
-        post = self._post(provider)
-        return Model(post.dialect, post.provider, model, post.upstream, system_prompt=system_prompt)
 
 
 def _hint(wanted: str, known: Mapping[str, object]) -> str:

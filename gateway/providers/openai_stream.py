@@ -14,9 +14,10 @@ import json
 from collections.abc import Callable
 from itertools import islice
 from re import compile as pattern
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..model.run import FinishReason, ReasoningDelta, Usage
+from ..records import NamedTuple
 from .calls import Calls, new_call_id
 from .dialect import Piece
 from .events import EventReader, member, text_of, tokens, well_formed

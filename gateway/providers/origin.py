@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from re import fullmatch
-from typing import NamedTuple
+
+from ..records import NamedTuple
 
 __all__ = ["Origin", "parse_url"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from re import fullmatch
 from types import MappingProxyType
-from typing import NamedTuple
 
 from ..errors import ConfigError
+from ..records import NamedTuple
 
 __all__ = ["APIS", "COMPLETIONS", "DEFAULTS", "ModelSettings", "Provider", "ProviderDefault", "Timeouts", "provider"]
 

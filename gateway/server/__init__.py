@@ -6,6 +6,7 @@ phase       what a connection is doing, and may do next
 exchange    one request and its answer, as a handler sees it
 stream      the body of a streaming answer
 link        one WebSocket connection
+bell        what wakes the tasks that wait for messages
 turns       how long a flood of small frames may take
 outbox      what all connections send in one turn of the loop
 services    what connections share: limits, timers, handler
@@ -15,6 +16,7 @@ hangup      what the socket knows about the peer
 listeners   TCP addresses and unix sockets
 tls         certificates
 accesslog   one line for each answer
+counted     how many answers there were, and how long they took
 """
 
 from __future__ import annotations

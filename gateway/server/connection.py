@@ -15,12 +15,11 @@ from ..model.http import BodyChunk, BodyEnd, Malformed, RequestHead
 from ..wire.grammar import REQUEST_ID
 from ..wire.http1 import Http1, Http1Event
 from ..wire.response import ResponseState
-from .accesslog import log_answer
 from .exchange import HttpExchange
 from .hangup import hold_little, look_for_reset
 from .phase import Phase, move
 from .sender import Sender
-from .services import HostedLink, Services
+from .services import Services, Tenant
 
 __all__ = ["Connection"]
 
@@ -46,7 +45,7 @@ class Connection(Sender):
         self._reader = Http1(services.limits.http1)
         self._exchange: HttpExchange | None = None
         self.task: Task[None] | None = None
-        self._link: HostedLink | None = None
+        self._link: Tenant | None = None
         self._link_reads = True
         self.is_authenticated = False
         self._head_begun = True
@@ -66,7 +65,7 @@ class Connection(Sender):
             # instead of 1 for a request of some hundred bytes.
             transport.max_size = READ_BYTES
         services = self.services
-        refused = "shutting down" if services.draining else services.admission.enter(self.peer)
+        refused = "shutting down" if services.shut else services.admission.enter(self.peer)
         if refused is not None:
             self.write(services.refusal(Malformed(503, refused), self.peer, refused))
             self._linger(services.limits.unread_bytes) if services.turn_away(self) else self.close()
@@ -162,7 +161,7 @@ class Connection(Sender):
         given = head.fields.get(b"x-request-id")
         request_id = given.decode("ascii") if given is not None and REQUEST_ID.fullmatch(given) else options.ids(32)
         self._exchange = exchange = HttpExchange(self, head, request_id, body)
-        if options.access_log:
+        if options.answered is not None:
             exchange.began = self.loop.time()
         self.services.handlers.add(self)
 
@@ -212,10 +211,8 @@ class Connection(Sender):
     def _finish(self, exchange: HttpExchange) -> None:
         """The handler is through."""
         self._exchange = None
-        if exchange.began is not None:
-            seconds = self.loop.time() - exchange.began
-            status, key_id = exchange.writer.status, exchange.caller.id
-            log_answer(exchange.peer, exchange.head, status, seconds, exchange.request_id, key_id=key_id)
+        if exchange.began is not None and (answered := self.services.options.answered) is not None:
+            answered(exchange, self.loop.time() - exchange.began)
         transport = self._transport
         if transport is None:
             self._link = None
@@ -253,7 +250,7 @@ class Connection(Sender):
         if self.phase is _IDLE:
             if self._eof:
                 self.close()
-            elif services.draining:  # the answer had promised more before
+            elif services.shut:  # the answer had promised more before
                 self.retire()
         if self._paused or self._reader.more:
             self._update_reading()
@@ -341,7 +338,7 @@ class Connection(Sender):
         self.is_authenticated = True
         self.services.admission.authenticated(self.peer)
 
-    def become_link(self, answer: bytes, link: HostedLink) -> None:
+    def become_link(self, answer: bytes, link: Tenant) -> None:
         self._link = link
         self.phase = move(self.phase, Phase.LINK)
         if self._transport is not None:
@@ -353,6 +350,11 @@ class Connection(Sender):
         if self._eof:  # it came while the handler made up its mind
             self._link.eof_received()
         self._update_reading()
+
+    @property
+    def following(self) -> bytes:
+        """What has been read behind the request."""
+        return bytes(self._reader.pending)
 
     def set_reading(self, wanted: bool) -> None:
         self._link_reads = wanted

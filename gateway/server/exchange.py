@@ -10,7 +10,7 @@ from ..model.caller import OPERATOR, Caller
 from ..model.http import BodyChunk, BodyEnd, Headers, Malformed, Peer, RequestHead
 from ..ports import Encode, Link
 from ..wire.response import ResponseState, ResponseWriter, encode_headers
-from .services import HostedLink, LinkCarrier, Services
+from .services import LinkCarrier, Services, Tenant
 from .stream import StreamBody, StreamHost
 
 __all__ = ["ExchangeHost", "HttpExchange"]
@@ -39,8 +39,21 @@ class ExchangeHost(StreamHost, LinkCarrier, Protocol):
 
     def authenticated(self) -> None: ...
 
-    def become_link(self, answer: bytes, link: HostedLink) -> None:
+    def become_link(self, answer: bytes, link: Tenant) -> None:
         """Send `answer`, and hand the connection over."""
+
+    # For who goes on with it in another process:
+
+    @property
+    def descriptor(self) -> int | None:
+        """That of the socket; None for a connection whose socket does not carry what handlers see (TLS)."""
+
+    @property
+    def following(self) -> bytes:
+        """What has been read behind the request."""
+
+    async def cleared(self) -> None:
+        """Wait until the kernel has all that was sent.  Raises PeerGone."""
 
 
 class HttpExchange:
@@ -56,7 +69,7 @@ class HttpExchange:
         self.head = head
         self.peer = host.peer
         self.request_id = request_id
-        self.began: float | None = None  # for the access log, where there is one
+        self.began: float | None = None  # for who is told of answers, where there is somebody
         self.caller = OPERATOR
         self.writer = ResponseWriter(head.method, head.version, keep_alive=head.keep_alive)
         self.body_stream: StreamBody | None = None
@@ -68,6 +81,11 @@ class HttpExchange:
         self._limit: int | None = None
         self._end: BodyEnd | Malformed | None = None if body is None else _END
         self._waiter: Future[None] | None = None
+
+    @property
+    def host(self) -> ExchangeHost:
+        """The connection that carries it."""
+        return self._host
 
     @property
     def unread(self) -> int:

@@ -7,7 +7,6 @@ through its host.  Backpressure is one-way each: unread messages pause reading, 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -18,11 +17,12 @@ from ..ports import Timer, TimerHandle
 from ..wire.extensions import Agreement, Compression, agree
 from ..wire.upgrade import accept
 from ..wire.websocket import Binary, Closed, Ping, Pong, State, Text, WebSocket
+from .bell import Bell
 from .turns import Turns
 
 __all__ = ["LinkHost", "LinkLimits", "Links", "WebSocketLink"]
 
-# What is sent in one turn of the loop.  A message counts for more than its characters: a thousand empty ones are work.
+# What is sent in one turn of the loop.  A message counts for more than its frame: a thousand empty ones are work.
 TURN_BYTES = 16_384
 MESSAGE_COST = 64
 
@@ -103,8 +103,8 @@ class WebSocketLink:
     """A `ports.Link`.  `close_code` is None until the connection is over; 1006 when it ended without a close frame."""
 
     __slots__ = (
-        "_at", "_backlog", "_burst", "_flusher", "_full", "_handle", "_heard", "_host", "_limits", "_over", "_paused",
-        "_queue", "_queued", "_reader", "_timer", "_turns", "_verdict", "_waits", "_ws", "close_code", "close_reason",
+        "_at", "_backlog", "_bell", "_burst", "_flusher", "_full", "_handle", "_heard", "_host", "_limits", "_over",
+        "_paused", "_queue", "_queued", "_timer", "_turns", "_verdict", "_waits", "_ws", "close_code", "close_reason",
         "head", "peer",
     )  # fmt: skip
 
@@ -127,7 +127,7 @@ class WebSocketLink:
         self._limits = limits
         self._timer = timer
         self._ws = WebSocket(limits.max_message, agreement=agreement)
-        self._queue: deque[str | bytes] = deque()
+        self._queue: list[str | bytes] = []  # an empty deque would take 700 bytes more
         self._queued = 0
         self._burst = 0  # what was sent since the loop had its last turn
         self._full = False  # of messages that nobody has read
@@ -138,8 +138,8 @@ class WebSocketLink:
         self._verdict: Closed | None = None  # on a broken frame, until the messages before it are read
         self._paused = False
         self._heard = False  # whether anything has come since the last ping
-        self._reader: asyncio.Future[None] | None = None
-        self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._bell = Bell(asyncio.get_running_loop())
+        self._over: asyncio.Future[None] | None = None  # for who waits until it is closed
         self._flusher: asyncio.Task[None] | None = None
         self._handle: TimerHandle | None = None
         if limits.ping_interval > 0:
@@ -157,31 +157,31 @@ class WebSocketLink:
                 self._closed(self._verdict)
             if self.close_code is not None:
                 raise StopAsyncIteration
-            if self._reader is not None:
+            if self._bell.awaited:
                 raise MisuseError("two tasks iterate over one WebSocket")
-            self._reader = asyncio.get_running_loop().create_future()
-            try:
-                await self._reader
-            finally:
-                self._reader = None
-        message = queue.popleft()
+            self._burst = 0
+            await self._bell
+        message = queue.pop(0)
         self._queued -= len(message)
-        # Down to half of it, so that a full queue does not stop and start the transport for each message.
-        limits = self._limits
-        if self._full and 2 * self._queued <= limits.queue_bytes and 2 * len(queue) <= limits.queue_messages:
-            self._full = False
-            self._go_on()
+        if self._full:
+            # Down to half of it, so that a full queue does not stop and start the transport for each message.
+            limits = self._limits
+            if 2 * self._queued <= limits.queue_bytes and 2 * len(queue) <= limits.queue_messages:
+                self._full = False
+                self._go_on()
         return message
 
     async def send(self, message: str | bytes) -> None:
         """Send one message; waits while the peer reads too slowly.  Raises PeerGone when the connection is over."""
-        self._require_open()
-        host = self._host
-        host.write(self._ws.send_text(message) if isinstance(message, str) else self._ws.send_binary(message))
-        self._burst += MESSAGE_COST + len(message)
+        host, ws = self._host, self._ws
+        if self.close_code is not None or ws.state is not _OPEN:
+            self._require_open()
+        frame = ws.send_text(message) if isinstance(message, str) else ws.send_binary(message)
+        host.write(frame)
+        self._burst = burst = self._burst + MESSAGE_COST + len(frame)
         if host.full:
             await host.drain()
-        elif self._burst > TURN_BYTES:  # a sender that waits for nothing else: others want to be served
+        elif burst > TURN_BYTES:  # a sender that waits for nothing else: others want to be served
             self._burst = 0
             await asyncio.sleep(0)
 
@@ -192,7 +192,8 @@ class WebSocketLink:
 
     def write(self, frames: bytes) -> None:
         """See `ports.Link.write`."""
-        self._require_open()
+        if self.close_code is not None or self._ws.state is not _OPEN:
+            self._require_open()
         self._host.write(frames)
 
     async def drain(self) -> None:
@@ -216,13 +217,19 @@ class WebSocketLink:
                 self._go_on()
             elif self._verdict is not None:
                 self._closed(self._verdict)
+                return
+            if self._over is None:
+                self._over = asyncio.get_running_loop().create_future()
             await asyncio.wait((self._over,))
 
     # For the connection
 
     def data_received(self, data: bytes) -> None:
         self._heard = True
-        if self._backlog:  # the transport gave more than it was asked for
+        if not self._backlog and (message := self._ws.whole(data)) is not None:
+            self._put(message)
+            self._bell.ring_now()
+        elif self._backlog:  # the transport gave more than it was asked for
             self._backlog += data
         elif len(data) <= self._limits.slice_bytes or len(data) <= self._ws.span(data):
             self._receive(data)
@@ -231,13 +238,12 @@ class WebSocketLink:
             self._go_on()
 
     def _receive(self, data: bytes) -> None:
-        before = len(self._queue)
         owed = False
         for event in self._ws.receive(data):
             match event:
                 case Text(message) | Binary(message):
-                    self._queue.append(message)
-                    self._queued += len(message)
+                    self._put(message)
+                    self._bell.ring()
                 case Ping():
                     owed = True
                 case Pong():
@@ -247,11 +253,14 @@ class WebSocketLink:
                     return
         if owed:
             self._answer()
-        if len(self._queue) > before:
-            self._wake()
-            if self._queued > self._limits.queue_bytes or len(self._queue) > self._limits.queue_messages:
-                self._full = True
-                self._read(wanted=False)
+
+    def _put(self, message: str | bytes) -> None:
+        queue, limits = self._queue, self._limits
+        queue.append(message)
+        self._queued += len(message)
+        if self._queued > limits.queue_bytes or len(queue) > limits.queue_messages:
+            self._full = True
+            self._read(wanted=False)
 
     def eof_received(self) -> None:
         """The peer has sent its FIN: without a close frame, nothing of the connection is left (RFC 6455, 7.1.5)."""
@@ -296,10 +305,6 @@ class WebSocketLink:
             self._paused = not wanted
             self._host.set_reading(wanted)
 
-    def _wake(self) -> None:
-        if self._reader is not None and not self._reader.done():
-            self._reader.set_result(None)
-
     def _answer(self) -> None:
         """Write the pongs that are owed; while the peer does not read, they stay where their number is bounded."""
         if not self._host.full:
@@ -326,7 +331,7 @@ class WebSocketLink:
         self._verdict = closed
         self._read(wanted=False)
         self._arm(self._limits.close_timeout, lambda: self._closed(closed))
-        self._wake()
+        self._bell.ring()
 
     def _closed(self, closed: Closed) -> None:
         self._host.write(self._ws.outgoing())
@@ -342,8 +347,9 @@ class WebSocketLink:
             self.close_reason = reason
             if self._handle is not None:
                 self._handle.cancel()
-            self._wake()
-            self._over.set_result(None)
+            self._bell.ring()
+            if self._over is not None:
+                self._over.set_result(None)
 
     def _give_up(self) -> None:
         self._finish(_ABNORMAL, "the peer did not answer the close frame in time")

@@ -12,6 +12,7 @@ from ..errors import ConfigError
 from ..records import NamedTuple
 
 __all__ = [
+    "BACKLOG",
     "SOCKET_MODE",
     "Address",
     "Listener",
@@ -21,6 +22,7 @@ __all__ = [
     "open_listener",
     "parse_address",
     "require_listening",
+    "url_of",
 ]
 
 # Connections that the kernel has accepted and we have not: more than a burst of clients that all start at once.
@@ -126,7 +128,7 @@ async def open_listener(
     """Listen at `address`; `file` is removed in the end.  Raises ConfigError where it cannot be, with the reason."""
     if isinstance(address, TcpAddress):
         return await _open_tcp(loop, protocol, address, scheme)
-    url = _url(address, scheme)
+    url = url_of(address, scheme)
     # From Python 3.13 on, `create_unix_server` removes the file of a socket at its end, also of one that is not ours.
     serve = loop.create_server if isinstance(loop, BaseEventLoop) or url[:5] != "unix:" else loop.create_unix_server
     try:
@@ -147,7 +149,7 @@ async def _open_tcp(
         hint = " Is a gateway running already? Choose another port." if "in use" in str(error) else ""
         where = f"{address.host}:{address.port}"
         raise ConfigError(f"cannot listen at {where}: {error.strerror or error}.{hint}") from error
-    return _listener(server, _url(server.sockets[0], scheme))
+    return _listener(server, url_of(server.sockets[0], scheme))
 
 
 def _listener(server: Server, url: str, file: SocketFile | None = None) -> Listener:
@@ -158,7 +160,7 @@ def _listener(server: Server, url: str, file: SocketFile | None = None) -> Liste
     return Listener(server, url, file)
 
 
-def _url(sock: socket.socket, scheme: str) -> str:
+def url_of(sock: socket.socket, scheme: str) -> str:
     """Where clients find this socket."""
     name = sock.getsockname()
     if isinstance(name, tuple):

@@ -68,7 +68,7 @@ class SecureTransport(Transport, Protocol):
             plain.max_size = READ_BYTES
         self.peer = peer_of(plain)
         services = self._services
-        refused = "shutting down" if services.draining else services.admission.enter(self.peer)
+        refused = "shutting down" if services.shut else services.admission.enter(self.peer)
         if refused is not None:
             services.cuts.count("refused 503", self.peer, refused)
             plain.abort()

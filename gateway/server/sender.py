@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from asyncio import BaseTransport, Protocol, Transport
-from contextlib import suppress
 from typing import cast
 
 from ..errors import PeerGone
@@ -58,8 +57,21 @@ class Sender(Protocol):
         self.services.outbox.flush()
 
     def write(self, data: bytes) -> None:
-        with suppress(PeerGone):
-            self.send(data)
+        """The same, but a peer that is gone gets nothing."""
+        transport = self._transport
+        if transport is not None and not transport.is_closing():
+            self.services.outbox.put(transport, data)
+
+    @property
+    def descriptor(self) -> int | None:
+        """That of the socket, where what handlers see is what stands on it; None for TLS, and when it is gone."""
+        sock = None if self._transport is None else self._transport.get_extra_info("socket")
+        return None if sock is None or self.peer.tls else int(sock.fileno())
+
+    async def cleared(self) -> None:
+        """Wait until the kernel has all that was sent.  Raises PeerGone."""
+        self.services.outbox.flush()
+        await self.drain()
 
     @property
     def full(self) -> bool:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from asyncio import AbstractEventLoop, Task, wait
+from asyncio import AbstractEventLoop, Task, sleep, wait
 from collections.abc import Mapping
 
 from .connection import Connection
+from .phase import Phase
 from .services import Options, Services
 
 __all__ = ["Server"]
+
+LOOK = 0.05
+"""Seconds between two looks whether all connections have had their last request."""
 
 
 class Server:
@@ -27,13 +31,25 @@ class Server:
         return len(self.services.connections)
 
     @property
+    def websockets(self) -> int:
+        """How many of them are WebSockets."""
+        return sum(one.phase is Phase.LINK for one in self.services.connections if isinstance(one, Connection))
+
+    @property
     def cuts(self) -> Mapping[str, int]:
         """How often each limit has ended or refused something, by its name."""
         return self.services.cuts.counts
 
-    async def drain(self) -> None:
-        """Take no more requests; returns once those under way are answered.  Cancel it to stop waiting."""
+    async def drain(self, patience: float = 0.0) -> None:
+        """Take no more requests; returns once those under way are answered.  Cancel it to stop waiting.
+
+        For `patience` seconds connections may send one more: whoever sends it cannot know yet that it is the last.
+        """
         self.services.draining = True
+        end = self.services.loop.time() + patience
+        while self._idle() and self.services.loop.time() < end:  # noqa: ASYNC110 - rare, and costs connections nothing
+            await sleep(LOOK)
+        self.services.shut = True
         for handshake in list(self.services.handshakes):
             handshake.abort()
         for connection in list(self.services.connections):
@@ -43,7 +59,7 @@ class Server:
 
     async def close(self, patience: float = 1.0) -> None:
         """End all connections; waits up to `patience` seconds for what their tasks do when they are cancelled."""
-        self.services.draining = True
+        self.services.draining = self.services.shut = True
         tasks = self._tasks()
         for handshake in list(self.services.handshakes):
             handshake.abort()
@@ -54,6 +70,11 @@ class Server:
         if tasks:
             await wait(tasks, timeout=patience)
         self.services.close()
+
+    def _idle(self) -> bool:
+        """Whether there are connections, or handshakes, on which a request may come."""
+        services = self.services
+        return bool(services.handshakes) or any(connection.task is None for connection in services.connections)
 
     def _tasks(self) -> set[Task[None]]:
         services = self.services

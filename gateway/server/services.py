@@ -8,6 +8,7 @@ from time import gmtime
 from typing import Protocol, TypeAlias
 
 from ..deadlines import Deadlines
+from ..model.caller import Caller
 from ..model.http import NO_ANSWER, Malformed, Peer, RequestHead
 from ..ports import Handler, Ids, Link, Refusal
 from ..records import NamedTuple
@@ -16,16 +17,18 @@ from .cuts import Cuts
 from .handlers import Handlers, Served
 from .limits import Admission, Limits, within_files
 from .outbox import Outbox
-from .stream import StreamBody
+from .stream import LOOKS, StreamBody
 from .turns import Turns
 
 __all__ = [
+    "Answered",
     "HostedLink",
     "LinkCarrier",
     "LinkFactory",
     "LinkOpener",
     "Options",
     "Services",
+    "Tenant",
     "Timed",
     "TimedHandshake",
     "Unread",
@@ -63,12 +66,17 @@ class Unread(Protocol):
     def cut_off(self, limit: str, reason: str) -> None: ...
 
 
-class HostedLink(Link, Protocol):
-    """A link, as the connection that carries it sees it."""
+class Tenant(Protocol):
+    """What a connection carries in place of requests, as the connection sees it."""
 
     def data_received(self, data: bytes) -> None: ...
     def eof_received(self) -> None: ...
     def connection_lost(self, exc: Exception | None) -> None: ...
+    async def close(self, code: int = 1000, reason: str = "") -> None: ...
+
+
+class HostedLink(Link, Tenant, Protocol):
+    """A link, as the connection that carries it sees it."""
 
 
 class LinkCarrier(Protocol):
@@ -83,6 +91,16 @@ class LinkCarrier(Protocol):
     def abort(self) -> None: ...
 
 
+class Answered(Protocol):
+    """A request that is over.  `writer` tells of its answer: status 0 where none was begun, DONE where it is whole."""
+
+    head: RequestHead
+    peer: Peer
+    request_id: str
+    caller: Caller
+    writer: ResponseWriter
+
+
 LinkOpener: TypeAlias = Callable[[LinkCarrier, RequestHead, Peer], tuple[bytes, HostedLink]]
 """The handshake's answer and the link.  Raises RequestError where the handshake is not a good one."""
 LinkFactory: TypeAlias = Callable[[AbstractEventLoop], LinkOpener]
@@ -92,7 +110,8 @@ LinkFactory: TypeAlias = Callable[[AbstractEventLoop], LinkOpener]
 class Options(NamedTuple):
     """What a server is made of.
 
-    `clock` gives seconds since the epoch, for the Date header.  `is_proxy` tells the peers that speak for many others.
+    `clock` gives seconds since the epoch, for the Date header.  `answered`, where there is one, is told of each request
+    that is over, with the seconds that it took; it may not raise.  `is_proxy` tells the peers that speak for others.
     """
 
     handler: Handler
@@ -101,7 +120,7 @@ class Options(NamedTuple):
     ids: Ids
     clock: Callable[[], float]
     limits: Limits
-    access_log: bool = False
+    answered: Callable[[Answered, float], None] | None = None
     is_proxy: Callable[[Peer], bool] | None = None
 
 
@@ -142,7 +161,8 @@ class Services:
         self.handshakes: set[TimedHandshake] = set()
         self.refused: set[Timed] = set()
         self.orphans: set[Task[None]] = set()
-        self.draining = False
+        self.draining = False  # each answer is the last one of its connection
+        self.shut = False  # those without a request are closed, and new ones refused
         # A connection idle for `remember` forgets its last head; it is closed after the rest of its time.
         soon = min(limits.remember, limits.keep_alive_idle / 2) or max(limits.remember, limits.keep_alive_idle / 2)
         self.handshake = Deadlines[TimedHandshake](
@@ -157,7 +177,7 @@ class Services:
         self.stall = Deadlines[Unread](loop, limits.write_stall, self._stalled)
         self.linger = Deadlines[Timed](loop, limits.linger, lambda connection: connection.linger_expired())
         self.probe = Deadlines[Timed](loop, limits.hang_up_probe, lambda connection: connection.probe_due())
-        self.silence = Deadlines[StreamBody](loop, limits.silence, lambda stream: stream.expired())
+        self.silence = Deadlines[StreamBody](loop, limits.silence / LOOKS, lambda stream: stream.expired())
         self._unsent: dict[Unread, int] = {}
         self._unsent_total = 0
         self._opener: LinkOpener | None = None

@@ -18,6 +18,10 @@ TURN_BYTES = 49_152
 # What a piece counts for besides its characters: as much as an event of a chat completion has around its text.
 PIECE_BYTES = 200
 
+LOOKS = 4
+"""How often, within the longest silence, it is looked whether something was written: a silence is bridged up to a
+quarter early, and for that a write costs no timer."""
+
 
 class StreamHost(Protocol):
     """What a stream needs of the connection."""
@@ -40,12 +44,13 @@ class StreamBody:
     """`ports.BodyWriter` over a connection.
 
     `coalesce`: what is written less than this many seconds after the last piece waits until they have passed; the first
-    write after a pause leaves at once, without the turn of the loop that collecting would take.
+    write after a pause leaves at once, without the turn of the loop that collecting would take.  `silence` expires
+    LOOKS times within the longest silence.
     """
 
     __slots__ = (
-        "_coalesce", "_encode", "_filler", "_first", "_handle", "_host", "_last", "_loop", "_pending", "_pieces",
-        "_quiet", "_silence", "_size", "_writer", "full",
+        "_coalesce", "_encode", "_filler", "_first", "_handle", "_host", "_last", "_looks", "_loop", "_pending",
+        "_pieces", "_silence", "_size", "_writer", "full",
     )  # fmt: skip
 
     def __init__(
@@ -63,13 +68,13 @@ class StreamBody:
         self._loop = loop
         self._coalesce = coalesce
         self._silence = silence
+        self._looks = 0  # since something was sent
         self._filler = b""
         self._encode = encode
         self._pending: list[bytes] = []
         self._pieces: list[str] = []  # behind what is pending
         self._size = 0
         self._handle: Handle | None = None
-        self._quiet: Handle | None = None
         self._first = True
         self._last = 0.0
         self.full = False
@@ -85,11 +90,12 @@ class StreamBody:
 
     def put(self, piece: str) -> bool:
         """See `ports.BodyWriter.put`."""
-        if self._handle is None and self._encode is not None and not self._pieces:
+        if self._handle is None and not self._size and not self._first and self._coalesce and self._encode is not None:
             now = self._loop.time()
-            if now - self._last >= self._coalesce > 0 and not self._first:  # as the tokens of a model mostly come
+            if now >= self._last + self._coalesce:  # as nearly all tokens: alone, and at once
                 self._host.send(self._writer.data(self._encode([piece])))
                 self._last = now
+                self._looks = 0
                 self.full = full = self._host.full
                 return full
         self._pieces.append(piece)
@@ -113,33 +119,39 @@ class StreamBody:
         self._pieces = []
 
     def _arrange(self) -> None:
-        loop = self._loop
         if self._size >= TURN_BYTES:
-            self._send(loop.time())
+            self._send()
             self.full = True
-        elif not self._coalesce:
-            self._handle = loop.call_soon(self._on_time)
-        elif (due := self._last + self._coalesce) <= (now := loop.time()) or self._first:
-            self._first = False  # the first piece of content never waits
-            self._send(now)
         else:
+            self._schedule()
+
+    def _schedule(self) -> None:
+        loop = self._loop
+        if not self._coalesce:
+            self._handle = loop.call_soon(self._on_time)
+        elif self._first:  # the first piece of content never waits
+            self._first = False
+            self._send()
+        elif (due := self._last + self._coalesce) > loop.time():
             self._handle = loop.call_at(due, self._on_time)
+        else:
+            self._send()
 
     def _on_time(self) -> None:
         self._handle = None
         try:
-            self._send(self._loop.time())
+            self._send()
         except PeerGone:  # whoever writes next is told
             self._pending.clear()
             self._pieces.clear()
 
     def flush(self) -> None:
         """See `ports.BodyWriter.flush`."""
-        self._send(self._loop.time())
+        self._send()
         self._host.send_now()
         self._first = True
 
-    def _send(self, now: float) -> None:
+    def _send(self) -> None:
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
@@ -151,7 +163,8 @@ class StreamBody:
         self._pending.clear()
         self._size = 0
         self._host.send(self._writer.data(data))
-        self._last = now
+        self._last = self._loop.time()
+        self._looks = 0
         self.full = self._host.full
 
     async def drain(self) -> None:
@@ -176,16 +189,11 @@ class StreamBody:
             self._on_time()
 
     def expired(self) -> None:
-        """A silence would have lasted long enough."""
-        # Whether there was one is looked at only now: to set the limit with each piece would cost a token a tenth.
-        self._quiet = None
-        due = self._last + self._silence.after
-        if due > self._loop.time():
-            self._quiet = self._loop.call_at(due, self.expired)
-            return
-        if not self._host.full:  # else there is no silence, only a peer that does not read
-            self.probe()
+        """It is time to look whether the silence has lasted long enough."""
         self._silence.set(self)
+        self._looks += 1
+        if self._looks >= LOOKS and not self._host.full:  # else there is no silence, only a peer that does not read
+            self.probe()
 
     async def end(self) -> None:
         """See `ports.BodyWriter.end`."""
@@ -200,9 +208,6 @@ class StreamBody:
         """Stop all timers.  What is pending is not sent."""
         self._filler = b""
         self._silence.clear(self)
-        if self._quiet is not None:
-            self._quiet.cancel()
-            self._quiet = None
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None

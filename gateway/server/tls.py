@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable
 from logging import getLogger
 from ssl import CERT_OPTIONAL, CERT_REQUIRED, OP_NO_RENEGOTIATION, PROTOCOL_TLS_SERVER, SSLContext, SSLError, TLSVersion
-from typing import NamedTuple
 
 from ..errors import ConfigError
+from ..records import NamedTuple
 
 __all__ = ["RECHECK", "TlsFiles", "TlsSource", "server_context"]
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from threading import Lock
-from typing import NamedTuple
 
 from ..model.session import Session
+from ..records import NamedTuple
 
 __all__ = ["SESSIONS", "SIZE", "Cache", "Cached"]
 

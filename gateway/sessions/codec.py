@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..errors import GatewayError
 from ..model.chat import Image, Message, Part, ToolCall
 from ..model.run import NO_USAGE, Usage
 from ..model.session import Turn
+from ..records import NamedTuple
 
 __all__ = ["VERSION", "Encoded", "UnreadableError", "decode", "encode"]
 

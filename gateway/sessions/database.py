@@ -12,11 +12,12 @@ from contextlib import contextmanager, suppress
 from hashlib import sha256
 from math import inf
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..errors import StoreError
 from ..model.run import Usage
 from ..model.session import Session, SessionInfo, Turn, UsageRow
+from ..records import NamedTuple
 from .codec import UnreadableError, decode, encode
 from .history import characters
 from .migrations import migrate
@@ -103,6 +104,7 @@ class Database:
         self._keeping = keeping
         self._clock = clock
         self._path = path
+        self._usage_from: int | None = None  # the first day of which the tokens are known to be kept
         create(path)
         self.connection = sqlite3.connect(
             Path(path).absolute().as_uri() + "?mode=rw", uri=True, timeout=BUSY_TIME, isolation_level=None
@@ -352,9 +354,11 @@ class Database:
         self.connection.execute(_COUNT, (row.id, day, column(turn.agent), column(turn.model or ""), *counts))
 
     def forget_usage(self) -> None:
-        """Let go of days that nobody asks for any more."""
+        """Let go of days that nobody asks for any more.  Looks at all of them, once a day."""
         oldest = int(self._clock() // DAY_SECONDS) - USAGE_DAYS
-        self.connection.execute("DELETE FROM usage WHERE day < ?", (oldest,))
+        if oldest != self._usage_from:
+            self.connection.execute("DELETE FROM usage WHERE day < ?", (oldest,))
+            self._usage_from = oldest
 
     def _next(self) -> int:
         most: int | None = self.connection.execute("SELECT max(used) FROM sessions").fetchone()[0]

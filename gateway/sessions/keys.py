@@ -6,8 +6,6 @@ caller with a key of its own begin with that key's id, and nothing a client says
 
 from __future__ import annotations
 
-from hashlib import sha256
-
 from ..errors import RequestError
 
 __all__ = ["bare", "chat_key", "explicit_key", "owns", "plain", "scoped", "user_key"]
@@ -64,6 +62,8 @@ def chat_key(agent_id: str, chat_id: str) -> str | None:
 def _named(agent_id: str, namespace: str, name: str) -> str:
     if len(name) <= LEGIBLE_CHARACTERS and name.isprintable():
         return f"agent:{agent_id}:{namespace}:{name}"
+    from hashlib import sha256  # noqa: PLC0415 - for long names only: it costs the start 2 ms
+
     # A namespace of its own: otherwise something could be *named* like the hash of another.
     return f"agent:{agent_id}:{namespace}-sha256:{sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()}"
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from asyncio import CancelledError, Future, get_running_loop
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from ..deadlines import Deadlines
 from ..errors import AgentError
 
-__all__ = ["Lanes", "Visit"]
+__all__ = ["Keeper", "Lanes", "Visit"]
 
 # Runs that wait for one session.  A person types one message at a time; a queue this long is a program gone wild.
 WAITING = 64
@@ -30,8 +31,18 @@ class _Lane:
         self.waiting: dict[Future[None], Visit] = {}
 
 
+class Keeper(Protocol):
+    """Who lets visits in, one at a time for each key."""
+
+    async def admit(self, visit: Visit) -> None:
+        """Wait for its turn.  Raises AgentError where it has none."""
+
+    def release(self, visit: Visit) -> None:
+        """It is over; only for one that was let in."""
+
+
 class Lanes:
-    """A FIFO of runs for each session key.  Sessions without a run cost nothing.
+    """`ports.SessionLanes` of one process: a FIFO of runs for each session key.  Sessions without a run cost nothing.
 
     `waiting` run at most wait for one session, each for `wait` seconds; 0 is no limit.  `mode` tells what becomes of
     one that finds its session busy: `queue`, it waits; `reject`, it is refused; `interrupt`, it waits for the end of
@@ -39,31 +50,39 @@ class Lanes:
     """
 
     def __init__(self, waiting: int = WAITING, wait: float = WAIT, mode: str = "queue") -> None:
-        self._most = waiting
-        self._rejects = mode == "reject"
-        self._wait = wait
-        self._interrupts = mode == "interrupt"
         self._lanes: dict[str, _Lane] = {}
         self._limits: Deadlines[tuple[str, Future[None]]] | None = None
         self._queued = 0
+        self.limit(waiting, wait, mode)
+
+    def limit(self, waiting: int, wait: float, mode: str) -> None:
+        """The limits of those who come from now on; who waits already waits as long as before."""
+        self._most = waiting
+        self._rejects = mode == "reject"
+        self._interrupts = mode == "interrupt"
+        self._wait = wait
+        self._limits = None
 
     def __len__(self) -> int:
         """How many sessions have a run."""
         return len(self._lanes)
 
-    def enter(self, key: str, *, waits: bool = False) -> Visit:
-        """`async with`: wait for the turn of this run.  `waits`: in every mode, and it ends none.
+    @property
+    def waiting(self) -> int:
+        """How many wait for their turn, in all sessions."""
+        return self._queued
 
-        Raises AgentError (409, `session_busy`) where too many wait already, or after the longest wait.
-        """
+    def enter(self, key: str, *, waits: bool = False) -> Visit:
+        """See `ports.SessionLanes.enter`."""
         return Visit(self, key, waits=waits)
 
-    def interrupt(self, key: str) -> bool:
-        """End the run under way in a session; false where there is none."""
+    async def interrupt(self, key: str) -> bool:
+        """See `ports.SessionLanes.interrupt`."""
         lane = self._lanes.get(key)
         return lane is not None and lane.inside.interrupt()
 
-    async def _enter(self, visit: Visit) -> None:
+    async def admit(self, visit: Visit) -> None:
+        """See `Keeper.admit`."""
         key = visit.key
         lane = self._lanes.get(key)
         if lane is None:
@@ -79,47 +98,49 @@ class Lanes:
         turn: Future[None] = loop.create_future()
         lane.waiting[turn] = visit
         if self._limits is None:  # not before somebody waits: most sessions never need a timer
-            self._limits = Deadlines(loop, self._wait, self._expire)
-        self._limits.set((key, turn))
+            self._limits = Deadlines(loop, self._wait, partial(self._expire, self._wait))
+        limits = self._limits
+        limits.set((key, turn))
         self._queued += 1
         try:
             await turn
         except CancelledError:
             if not turn.cancelled() and turn.exception() is None:  # it was this run's turn already
-                self._leave(key)
+                self.release(visit)
             raise
         finally:
             lane.waiting.pop(turn, None)
             self._queued -= 1
-            self._limits.clear((key, turn))
+            limits.clear((key, turn))
             if not self._queued:
-                self._limits.close()
+                limits.close()
 
-    def _leave(self, key: str) -> None:
-        """The lane belongs to the next at once, so that nobody who comes now gets between."""
+    def release(self, visit: Visit) -> None:
+        """See `Keeper.release`.  The lane belongs to the next at once: nobody who comes now gets between."""
+        key = visit.key
         lane = self._lanes[key]
-        for turn, visit in lane.waiting.items():
+        for turn, following in lane.waiting.items():
             if not turn.done():  # else it has left, and only does not know yet
                 del lane.waiting[turn]
-                lane.inside = visit
+                lane.inside = following
                 turn.set_result(None)
                 return
         del self._lanes[key]
 
-    def _expire(self, waiting: tuple[str, Future[None]]) -> None:
+    def _expire(self, wait: float, waiting: tuple[str, Future[None]]) -> None:
         key, turn = waiting
         if not turn.done():
             del self._lanes[key].waiting[turn]
-            turn.set_exception(_busy(f"this session was busy for {self._wait:g} seconds"))
+            turn.set_exception(_busy(f"this session was busy for {wait:g} seconds"))
 
 
 class Visit:
-    """One run's stay in its lane."""
+    """`ports.LaneVisit`: one run's stay in its lane."""
 
-    __slots__ = ("_lanes", "end", "interrupted", "key", "waits")
+    __slots__ = ("_keeper", "end", "interrupted", "key", "waits")
 
-    def __init__(self, lanes: Lanes, key: str, *, waits: bool) -> None:
-        self._lanes = lanes
+    def __init__(self, keeper: Keeper, key: str, *, waits: bool) -> None:
+        self._keeper = keeper
         self.key = key
         self.waits = waits
         self.interrupted = False
@@ -128,13 +149,13 @@ class Visit:
         """Ends the run, once it has begun; false where it is over already."""
 
     async def __aenter__(self) -> Self:
-        await self._lanes._enter(self)
+        await self._keeper.admit(self)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._lanes._leave(self.key)
+        self._keeper.release(self)
 
     def interrupt(self) -> bool:
         """End this run; false where it is over already."""

@@ -3,6 +3,7 @@
 A file that SQLite has open must not be opened and closed by anybody else of the same process: that would drop the
 locks which keep processes apart.  So nothing here opens one that exists.
 """
+# ruff: noqa: PTH100, PTH101, PTH103, PTH112, PTH113, PTH116, PTH118, PTH120 - pathlib would cost the start of the program 3 ms
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ import errno
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
+from os.path import abspath, dirname, isdir, isfile, join, lexists
 
 from ..errors import ConfigError, StoreError
 from ..model.names import DEFAULT_STATE_FOLDER, environment
@@ -40,14 +41,14 @@ def file_of(store: str, environ: Mapping[str, str]) -> str:
     Raises ConfigError where that tells no folder.
     """
     if store != "sqlite":
-        return str(Path(store).absolute())
+        return abspath(store)
     folder = state_folder(environ)
     if folder is None:
         raise ConfigError(
             f"session.store: there is no home directory to keep sessions in. Set {environment('STATE_DIR')[0]} to a "
             'folder, or session.store to a file, or to "memory"'
         )
-    return str(Path(folder) / FILE_NAME)
+    return join(folder, FILE_NAME)
 
 
 def state_folder(environ: Mapping[str, str]) -> str | None:
@@ -58,26 +59,24 @@ def state_folder(environ: Mapping[str, str]) -> str | None:
         if not home:
             return None
         folder = f"{home}/{folder[2:]}"
-    return str(Path(folder).absolute())
+    return abspath(folder)
 
 
 def check(path: str) -> bool:
     """Whether there is a file.  Raises ConfigError where it, or the first file in its place, could not be written."""
     remedy = 'Give the gateway\'s user the right to write there, name another file, or set session.store to "memory"'
     there = _existing(path)
-    folder = there.parent if there == Path(path).absolute() else there
-    try:
-        if there is not folder and not there.is_file():
-            raise ConfigError(f"session.store: {path} is not a file. Name another one")
-        if not folder.is_dir():
-            raise ConfigError(f"session.store: {path} cannot be made: {folder} is not a folder. Name another file")
-        if there is not folder and not os.access(there, os.R_OK | os.W_OK):
-            raise ConfigError(f"session.store: {path} cannot be read and written. {remedy}")
-    except OSError as error:
-        raise ConfigError(f"session.store: {path} cannot be used: {error.strerror}. {remedy}") from None
+    found = there == abspath(path)
+    folder = dirname(there) if found else there
+    if found and not isfile(there):
+        raise ConfigError(f"session.store: {path} is not a file. Name another one")
+    if not isdir(folder):
+        raise ConfigError(f"session.store: {path} cannot be made: {folder} is not a folder. Name another file")
+    if found and not os.access(there, os.R_OK | os.W_OK):
+        raise ConfigError(f"session.store: {path} cannot be read and written. {remedy}")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise ConfigError(f"session.store: {path} cannot be used: {folder} cannot be written. {remedy}")
-    return there is not folder
+    return found
 
 
 def create(path: str) -> None:
@@ -85,22 +84,22 @@ def create(path: str) -> None:
 
     SQLite gives the files that it makes beside it the same mode.  Raises OSError.
     """
-    file, there = Path(path).absolute(), _existing(path)
-    if there not in {file, file.parent}:
-        file.parent.mkdir(0o700, parents=True, exist_ok=True)
+    file, there = abspath(path), _existing(path)
+    if there not in {file, dirname(file)}:
+        os.makedirs(dirname(file), 0o700, exist_ok=True)
         _sync(there)
     try:
         os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError:
         with suppress(OSError):  # somebody else's, who lets us write
-            if file.stat().st_mode & 0o077:
-                file.chmod(0o600)
+            if os.stat(file).st_mode & 0o077:
+                os.chmod(file, 0o600)
 
 
 def identity(path: str) -> tuple[int, int] | None:
     """Tells one file from another in its place; None where there is none."""
     try:
-        found = os.stat(path)  # noqa: PTH116 - for each group of turns
+        found = os.stat(path)
     except OSError:
         return None
     return found.st_dev, found.st_ino
@@ -119,15 +118,15 @@ def explained(error: Exception, path: str) -> StoreError:
     return StoreError(f"{place}: {error} ({name or type(error).__name__}). {remedy}")
 
 
-def _existing(path: str) -> Path:
+def _existing(path: str) -> str:
     """The path, or the nearest above it that exists."""
-    there = Path(path).absolute()
-    while not os.path.lexists(there):
-        there = there.parent
+    there = abspath(path)
+    while not lexists(there) and there != dirname(there):
+        there = dirname(there)
     return there
 
 
-def _sync(folder: Path) -> None:
+def _sync(folder: str) -> None:
     """Let the disk know of new entries; not all systems can."""
     with suppress(OSError):
         file = os.open(folder, os.O_RDONLY)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..model.run import Usage
 from ..model.session import SessionInfo
+from ..records import NamedTuple
 from .settings import unpacked
 
 __all__ = ["Row", "column", "row_of", "text"]

@@ -18,10 +18,11 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from importlib import import_module
 from logging import getLogger
 from types import MappingProxyType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 from ..errors import ConfigError, ToolError
 from ..ports import GatewayTool
+from ..records import NamedTuple
 
 __all__ = ["McpServer", "McpSettings", "McpTool"]
 

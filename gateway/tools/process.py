@@ -7,10 +7,11 @@ import json
 import re
 from collections.abc import Mapping
 from logging import getLogger
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..errors import ConfigError, ToolError
 from ..processes import ChildError, ChildLimits, start
+from ..records import NamedTuple
 from .function import check_name
 from .schema import check_arguments
 

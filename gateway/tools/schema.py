@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..errors import ToolError
+from ..records import NamedTuple
 
 __all__ = ["check_arguments", "problems"]
 

@@ -9,9 +9,10 @@ import re
 import types
 import typing
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..errors import ConfigError
+from ..records import NamedTuple
 from .schema import problems
 
 __all__ = ["Signature", "described", "hints_of", "signature_of"]

@@ -12,6 +12,7 @@ upgrade         the handshake of a WebSocket, as a server
 upgrade_client  the same, as a client
 extensions      what is agreed upon there about compression
 websocket       its frames; the only importer of wsproto
+masking         what hides the payloads of clients
 message         a message while its frames arrive
 deflate         compressed messages
 """

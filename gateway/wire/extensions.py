@@ -5,9 +5,8 @@ One is known, permessage-deflate.  Here it is agreed upon; `deflate` carries it 
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from ..model.http import RequestHead
+from ..records import NamedTuple
 from .upgrade import offers
 
 __all__ = ["Agreement", "Compression", "agree"]

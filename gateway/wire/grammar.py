@@ -65,6 +65,18 @@ CHUNK_LINE = rb"([0-9A-Fa-f]{1,15})(?:;[" + _TCHAR + rb"]+(?:=(?:[" + _TCHAR + r
 # What we accept as an `x-request-id` of the client: it is echoed and logged.
 REQUEST_ID = pattern(rb"[A-Za-z0-9._-]{1,128}")
 
+# Names of fields that usual clients send: each connection keeps those of its last head, and shares these.
+_KNOWN = {
+    name: name
+    for name in (
+        b"host accept accept-encoding accept-language connection user-agent content-type content-length authorization "
+        b"x-stainless-lang x-stainless-package-version x-stainless-os x-stainless-arch x-stainless-runtime "
+        b"x-stainless-runtime-version x-stainless-async x-stainless-retry-count x-stainless-read-timeout "
+        b"x-stainless-raw-response traceparent tracestate x-request-id idempotency-key cookie origin referer "
+        b"sec-fetch-mode sec-fetch-site sec-fetch-dest x-forwarded-for x-forwarded-proto x-forwarded-host x-real-ip"
+    ).split()
+}
+
 
 def whole_head(raw: bytes) -> tuple[tuple[bytes, bytes, bytes], list[tuple[bytes, bytes]]] | None:
     """The request line and the fields of a complete head, read in three steps instead of one for each line.
@@ -74,7 +86,11 @@ def whole_head(raw: bytes) -> tuple[tuple[bytes, bytes, bytes], list[tuple[bytes
     start = _REQUEST_LINE.match(raw)
     if start is None or _HEADER_SECTION.fullmatch(raw, start.end()) is None:
         return None
-    fields = [(name.lower(), value.strip(b" \t")) for name, value in _FIELD_LINE.findall(raw, start.end())]
+    known = _KNOWN.get
+    fields = []
+    for name, value in _FIELD_LINE.findall(raw, start.end()):
+        lower = name.lower()
+        fields.append((known(lower, lower), value.strip(b" \t")))
     return (start[1], start[2], start[3]), fields
 
 

@@ -22,10 +22,9 @@ from __future__ import annotations
 
 from enum import Enum, auto
 from functools import lru_cache
-from http import HTTPStatus
 
 from ..errors import MisuseError
-from ..model.http import Headers
+from ..model.http import REASONS, Headers
 from .grammar import FIELD_VALUE, TOKEN
 
 __all__ = ["ResponseState", "ResponseWriter", "encode_headers"]
@@ -43,9 +42,9 @@ class ResponseState(Enum):
 # Members of an Enum are looked up in Python up to 3.11.
 _NEW, _CHUNKED, _DONE = ResponseState.NEW, ResponseState.CHUNKED, ResponseState.DONE
 
-_STATUS_LINES = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode() for s in HTTPStatus if s >= 200}
+_STATUS_LINES = {s: f"HTTP/1.1 {s} {reason}\r\n".encode() for s, reason in REASONS.items() if s >= 200}
 # 101 is not among them: what follows it is another protocol.
-_INTERIM = {s: f"HTTP/1.1 {s} {HTTPStatus(s).phrase}\r\n\r\n".encode() for s in (100, 102, 103)}
+_INTERIM = {s: f"HTTP/1.1 {s} {REASONS[s]}\r\n\r\n".encode() for s in (100, 102, 103)}
 
 
 def _status_line(status: int) -> bytes:

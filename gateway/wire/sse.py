@@ -5,9 +5,8 @@ Source: https://html.spec.whatwg.org/multipage/server-sent-events.html#event-str
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from ..model.http import Malformed
+from ..records import NamedTuple
 
 __all__ = ["EVENT_LIMIT", "SseDecoder", "SseEvent"]
 

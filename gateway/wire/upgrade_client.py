@@ -6,10 +6,11 @@ No extension is offered, and no subprotocol.
 from __future__ import annotations
 
 from base64 import b64encode
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from ..errors import MisuseError
 from ..model.http import BodyChunk, BodyEnd, Headers, Malformed, ResponseHead
+from ..records import NamedTuple
 from .grammar import tokens
 from .http1_client import HEAD_BYTES, Http1Client, ResponseEvent
 from .upgrade import accept_token

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -311,13 +311,13 @@ def test_a_run_is_ended(agent: Agent, mode: str) -> None:
         task = asyncio.create_task(talk.say(user("wait")))
         await asyncio.sleep(0.01)
         if mode == "queue":
-            assert talk.conversations.interrupt("k")
+            assert await talk.conversations.interrupt("k")
         assert (await talk.say(user("u2")))[-1] == RunDone()
         assert (await task)[-1] == INTERRUPTED
         assert task.cancelling() == 0, "its caller goes on"
         assert await talk.transcript() == "u2 ab", "what was ended is not kept"
         assert talk.runs.active == 0
-        assert not talk.conversations.interrupt("k")
+        assert not await talk.conversations.interrupt("k")
 
     asyncio.run(main())
 
@@ -327,7 +327,7 @@ def test_a_run_whose_caller_is_busy_ends_when_it_is_asked_again() -> None:
         talk = Talk(patient)
         async with aclosing(talk.runs.run(talk.input(user("hi")))) as events:
             assert await anext(events) == "a"
-            assert talk.conversations.interrupt("k")
+            assert await talk.conversations.interrupt("k")
             await asyncio.sleep(0)
             assert [event async for event in events] == [INTERRUPTED]
         task = asyncio.current_task()
@@ -343,9 +343,11 @@ def test_who_leaves_while_being_ended_leaves() -> None:
             talk = Talk(patient)
             task = asyncio.create_task(talk.say(user("wait")))
             await asyncio.sleep(0.01)
-            steps: list[Callable[[], object]] = [task.cancel, lambda talk=talk: talk.conversations.interrupt("k")]  # type: ignore[misc]  # a default binds the loop's value
-            for step in steps if first else reversed(steps):
-                step()
+            if first:
+                task.cancel()
+            await talk.conversations.interrupt("k")
+            if not first:
+                task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
             assert (await talk.say(user("next")))[-1] == RunDone()
@@ -358,7 +360,7 @@ def test_stopping_and_ending_at_once() -> None:
         talk = Talk(patient)
         task = asyncio.create_task(talk.say(user("wait")))
         await asyncio.sleep(0.01)
-        talk.conversations.interrupt("k")
+        await talk.conversations.interrupt("k")
         talk.runs.stop_all()
         assert isinstance((await task)[-1], RunFailed)
         assert task.cancelling() == 0
@@ -387,7 +389,7 @@ def test_one_that_is_ended_while_it_waits_to_begin() -> None:
 
         task = asyncio.create_task(say("r1"))
         await asyncio.sleep(0)
-        assert conversations.interrupt("k")
+        assert await conversations.interrupt("k")
         assert await task == [INTERRUPTED]
         assert began == []
 

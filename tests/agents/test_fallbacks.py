@@ -176,9 +176,10 @@ def test_where_all_have_failed_all_are_asked_again() -> None:
 
 
 def test_the_error_says_who_was_not_asked() -> None:
-    agent = agent_of(down(), up())
+    second = up()
+    agent = agent_of(down(), second)
     events_of(agent)
-    agent._models["p/1"] = down("upstream_error")
+    second.answers = down("upstream_error").answers
     (error,) = events_of(agent)
     assert error.message == "failed with upstream_error (1 of 2 models were tried; 1 more failed a short time ago)"
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from gateway.agents.conversation import Conversations
+from gateway.agents.counted import CountedRuns
 from gateway.agents.limits import RunLimits
 from gateway.agents.registry import AgentEntry, Registry
 from gateway.agents.run import Runs
@@ -23,6 +24,12 @@ from gateway.sessions.store import MemoryStore
 
 SHORT = 0.12
 LONG = 30.0
+
+
+@pytest.fixture(params=[Runs, CountedRuns], autouse=True)
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs that are counted are the same runs."""
+    monkeypatch.setitem(globals(), "Runs", request.param)
 
 
 def runs_of(agent: Agent, limits: RunLimits, most: int = 10_000) -> Runs:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from gateway.agents.conversation import Conversations
+from gateway.agents.counted import CountedRuns
 from gateway.agents.registry import AgentEntry, Registry
 from gateway.agents.run import Runs
 from gateway.errors import AgentError
@@ -25,6 +26,12 @@ ASKED = (Message("system", "be brief"), Message("user", "hi"), Message("develope
 NOW = 1_700_000_000.0
 BROKEN = RunFailed("the agent failed", "agent_error", 500)
 STOPPED = RunFailed("the gateway is shutting down", "shutting_down", 503)
+
+
+@pytest.fixture(params=[Runs, CountedRuns], autouse=True)
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs that are counted are the same runs."""
+    monkeypatch.setitem(globals(), "Runs", request.param)
 
 
 def runs_of(agent: Agent, store: SessionStore | None = None, waiting: int = 64) -> Runs:

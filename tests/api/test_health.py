@@ -85,6 +85,42 @@ def test_what_a_gateway_says_of_itself() -> None:
     asyncio.run(main())
 
 
+def test_while_another_process_takes_over() -> None:
+    """It serves as ever, once more on each connection; those on which nothing comes are closed in the end."""
+
+    async def test(gateway: Gateway) -> None:
+        host, _, port = gateway.urls[0].removeprefix("http://").rpartition(":")
+        kept, fresh, silent = [await asyncio.open_connection(host, int(port)) for _ in range(3)]
+        ask = b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n"
+        kept[1].write(ask)
+        assert b"200 OK" in await kept[0].readuntil(b"\r\n\r\n")
+        started = asyncio.get_running_loop().time()
+        draining = asyncio.create_task(gateway.drain(10, patience=1.0))
+        await asyncio.sleep(0.2)
+        for reader, writer in (kept, fresh):
+            writer.write(ask)
+            answer = await asyncio.wait_for(reader.read(), 0.7)
+            assert b"HTTP/1.1 200 OK" in answer
+            assert b"connection: close" in answer.lower()
+            writer.close()
+        assert not draining.done()
+        assert await asyncio.wait_for(silent[0].read(), 5) == b""
+        assert asyncio.get_running_loop().time() - started > 0.9
+        await draining
+        silent[1].close()
+
+    serving(test, agents={"main": echo})
+
+
+def test_no_longer_than_there_are_connections() -> None:
+    async def test(gateway: Gateway) -> None:
+        started = asyncio.get_running_loop().time()
+        await gateway.drain(30, patience=20)
+        assert asyncio.get_running_loop().time() - started < 5
+
+    serving(test, agents={"main": echo})
+
+
 def test_while_it_drains() -> None:
     """Asked behind a run that holds the drain, on its connection: there are no new ones by then."""
     begun, go_on = asyncio.Event(), asyncio.Event()

@@ -468,3 +468,49 @@ def test_the_end_of_its_terminal_ends_the_gateway(manager: Manager) -> None:
         assert process.wait(10) == -signal.SIGHUP
     os.close(ours)
     os.close(theirs)
+
+
+# Several processes.
+
+
+def test_several_processes_as_a_service(manager: Manager) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        pid = manager.start(listener, workers=2)
+        assert manager.heard("READY=1", 30)
+        assert manager.heard(f"STATUS=listening on http://127.0.0.1:{port}, workers: 2")
+        assert ask(at(port), "openclaw/environment") == "own:\n"
+        manager.said.clear()
+        os.kill(pid, signal.SIGHUP)
+        assert manager.heard("RELOADING=1")
+        assert re.search(r"^MONOTONIC_USEC=\d+$", manager.said[0], re.MULTILINE)
+        assert not any("READY=1" in message for message in manager.said)
+        assert manager.heard("READY=1", 30)
+        assert "read anew: 2 workers were replaced" in manager.text()
+        assert ask(at(port)) == "Echo: hi"
+        assert manager.stop() == 0
+        assert manager.heard("STOPPING=1")
+        assert len(manager.said) == 3, "all of it comes from the main process"
+        # The socket stays, and so do clients that come in between.
+        with socket.create_connection(("127.0.0.1", port)):
+            manager.start(listener, workers=2)
+            assert ask(at(port)) == "Echo: hi"
+
+
+def test_a_worker_that_is_stuck_is_replaced_and_the_service_lives_on(manager: Manager) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        manager.start(listener, workers=2, env={"WATCHDOG_USEC": "800000"})
+        client = at(listener.getsockname()[1])()
+        body = json.dumps({"model": "openclaw/stuck", "messages": [{"role": "user", "content": "hi"}]})
+        client.request("POST", "/v1/chat/completions", body, {"Authorization": f"Bearer {TOKEN}"})
+        times = []
+        for _ in range(5):
+            assert manager.heard("WATCHDOG=1", 5)
+            manager.said.clear()
+            times.append(time.monotonic())
+        assert times[-1] - times[0] < 4 * 0.8, "in time"
+        with pytest.raises((OSError, http.client.HTTPException)):
+            client.getresponse()
+        client.close()
+        until("it is told", lambda: "has stood still for 0.8 seconds" in manager.text())
+        until("another one is there", lambda: ask(at(listener.getsockname()[1])) == "Echo: hi")

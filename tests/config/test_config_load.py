@@ -472,6 +472,15 @@ def test_a_configured_provider_may_be_named_by_a_model(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "url",
+    ["http://h", "https://h:/v1", "HTTPS://H:65535/v1/", "http://a_b/~x/@v;1", "http://[fe80::1]:1/v1", "http://h:0"],
+)
+def test_base_urls_taken(tmp_path: Path, url: str) -> None:
+    config = read(tmp_path, f"{{models: {{providers: {{mine: {{baseUrl: '{url}'}}}}}}}}").config
+    assert config.models.providers["mine"].base_url == url.rstrip("/")
+
+
+@pytest.mark.parametrize(
+    "url",
     [
         "",
         "host/v1",
@@ -480,7 +489,16 @@ def test_a_configured_provider_may_be_named_by_a_model(tmp_path: Path) -> None:
         "http://h:x/",
         "http://h:70000/",
         "http://u:p@h/",
+        "http://u@h",
+        "http://@h",
+        "http://:80/",
+        "http://[::1",
+        "http://[::::]/v1",
+        "http://h]/",
+        "http://h/\\u00e9",
         "http://h/?a",
+        "http://h?a",
+        "http://h#a",
         "http://h /",
     ],
 )

@@ -33,6 +33,7 @@ __all__ = [
     "thinker",
     "tide",
     "verbatim",
+    "which",
     "words",
 ]
 
@@ -133,6 +134,11 @@ async def thinker(_: RunInput) -> AsyncIterator[RunEvent]:
     yield ReasoningDelta(" \n…")
     yield "yes"
     yield Usage(5, 7, 3, 4)
+
+
+async def which(_: RunInput) -> str:
+    """The process that answers."""
+    return str(os.getpid())
 
 
 async def verbatim(run: RunInput) -> str:

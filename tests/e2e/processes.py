@@ -111,8 +111,9 @@ class Launch:
         env: Mapping[str, str] | None = None,
         module: str = "gateway",
     ) -> subprocess.Popen[bytes]:
+        loop = ("--loop", os.environ["TESTS_LOOP"]) if arguments[0] == "run" and "TESTS_LOOP" in os.environ else ()
         return subprocess.Popen(
-            [sys.executable, "-u", "-m", module, *arguments],
+            [sys.executable, "-u", "-m", module, *arguments, *loop],
             cwd=self.folder,
             env=environment(self.folder, env or {}),
             stdin=subprocess.DEVNULL,

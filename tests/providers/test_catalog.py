@@ -74,14 +74,8 @@ def test_what_is_not_there(wanted: str, own: str, words: str) -> None:
 
 
 def test_what_an_agent_uses_is_there_though_it_is_not_listed() -> None:
-    made = catalog()
-    made.agent("mine/special", None)
+    made = Catalog(PROVIDERS, lambda _: Completions(), {"mine/special"})
     assert made.check("special", "mine", "x") == "mine/special"
-
-
-def test_images() -> None:
-    made = catalog()
-    assert [made.takes_images(name) for name in ("mine/gpt-4o", "mine/org/llama", "local/x")] == [True, False, None]
 
 
 def test_agents_are_made_once_and_not_without_end() -> None:

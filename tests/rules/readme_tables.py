@@ -10,9 +10,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT)]  # so that it runs as a script
 
-from gateway.config import markdown  # noqa: E402 - after the path it needs
+from gateway.api.metrics import UNANSWERED  # noqa: E402 - after the path it needs
+from gateway.config import markdown  # noqa: E402 - as above
+from gateway.metering import SERIES  # noqa: E402 - as above
 
-__all__ = ["between", "limits", "tables"]
+__all__ = ["between", "limits", "series", "tables"]
 
 LIMITS = ("server/limits.py", "wire/http1.py", "server/link.py", "throttle.py", "api/idempotency.py")
 
@@ -43,8 +45,17 @@ def _row(file: str, field: ast.stmt, below: ast.stmt) -> str:
     return f"| `{ast.unparse(field.target)}` | {shown} | {' '.join(reason.split())} |"
 
 
+def series() -> str:
+    """What is counted, under the names that it is told with."""
+    rows = ["| Name | Kind | Labels | What it tells |", "| --- | --- | --- | --- |"]
+    for name, kind, labels, text in (*SERIES, UNANSWERED):
+        told = f"{name}_total" if kind == "counter" else name
+        rows.append(f"| `{told}` | {kind} | {', '.join(f'`{label}`' for label in labels)} | {text} |")
+    return "\n".join(rows) + "\n"
+
+
 def tables() -> dict[str, str]:
-    return {"options": markdown(), "limits": limits()}
+    return {"options": markdown(), "limits": limits(), "metrics": series()}
 
 
 def between(name: str) -> re.Pattern[str]:

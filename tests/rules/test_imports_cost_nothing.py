@@ -132,17 +132,17 @@ print(json.dumps(sorted(set(sys.modules) - before)))
 
 RUN = """
 import json, os, signal, sys
-import asyncio, argparse, dataclasses, logging, pathlib
+import asyncio, argparse, dataclasses, logging
 before = set(sys.modules)
 import gateway.cli
 from gateway.cli import run
 serve = run.serve
 
-def serve_and_stop(gateway, announce, reread):
+def serve_and_stop(gateway, announce, reread, worker):
     def stop(urls):
         announce(urls)
         os.kill(os.getpid(), signal.SIGTERM)
-    return serve(gateway, stop, reread)
+    return serve(gateway, stop, reread, worker)
 
 run.serve = serve_and_stop
 code = gateway.cli.main(["run", "--config", sys.argv[1], "--port", "0", "--token", "t"])
@@ -190,14 +190,21 @@ NOT_FOR_SERVING = {
     "gateway.agents.loop": "loads where tools are configured",
     "gateway.api.invoke": "loads where tools are configured",
     "gateway.processes": "loads with the first program to start",
+    "gateway.workers": "belongs to --workers",
+    "gateway.cli.supervise": "belongs to --workers",
+    "pickle": "belongs to --workers",
+    "subprocess": "belongs to --workers, and to programs",
     "gateway.api.responses": "loads where its endpoint is on",
     "gateway.api.keys": "loads where keys are configured",
     "email": "a date and a header are two lines of our own",
     "difflib": "loads with the first mistake",
     "random": "ids come from the system",
-    "http.client": "the upstream client is ours, and loads on demand",
-    "urllib.request": "the upstream client is ours, and loads on demand",
-    "gateway.providers.model": "the upstream client loads on demand",
+    "http": "the table of statuses is ours, in a tenth of the time",
+    "pathlib": "three functions of os do, in a tenth of the time",
+    "urllib": "the URL of a provider is one expression",
+    "unicodedata": "loads with the first key in another script",
+    "gateway.providers.catalog": "who asks models loads with the first run of one",
+    "gateway.providers.upstream": "who asks models loads with the first run of one",
     "wsproto": "loads with the first WebSocket",
     "multiprocessing": "one process is the design",
     "importlib.metadata": "a vendored copy has no metadata",
@@ -209,17 +216,31 @@ NOT_FOR_SERVING = {
 NOT_FOR_EMBEDDING = {
     "argparse": "belongs to the command line",
     "gateway.cli": "belongs to the command line",
-    "pathlib": "three functions of os do, in a tenth of the time",
     "gateway.config.json5": "there is no file to read",
     "gateway.config.show": "nobody asked for the option table",
     "uvloop": "is the embedder's choice",
 }
+
+NOT_FOR_SUPERVISING = {
+    "gateway.app": "belongs to the workers",
+    "gateway.agents": "belongs to the workers",
+    "gateway.api": "belongs to the workers",
+    "gateway.server.connection": "belongs to the workers",
+    "h11": "belongs to the workers",
+    "wsproto": "belongs to the workers",
+    "sqlite3": "belongs to the workers",
+    "multiprocessing": "workers are started by exec",
+}
+"""Modules that the process above the workers does not load, and why."""
 
 SERVING_MODULES = 115
 """Loaded until an embedded gateway listens, beyond asyncio.  Each costs start-up and memory."""
 
 RUN_MODULES = 134
 """Loaded until `gateway run` listens, beyond asyncio, argparse, dataclasses, logging and pathlib."""
+
+SUPERVISOR_MODULES = 64
+"""Loaded by the process above the workers, beyond asyncio, argparse, logging, pathlib, subprocess and pickle."""
 
 CALL_MODULES = 58
 """Loaded until `gateway call` has asked, beyond asyncio and argparse.  Each is time that somebody waits."""
@@ -237,8 +258,18 @@ def test_an_embedded_gateway_loads_what_it_needs() -> None:
 
 def test_the_command_loads_what_it_needs(tmp_path: Path) -> None:
     config = tmp_path / "gateway.json5"
-    config.write_text('{agents: {list: [{id: "main", runtime: {type: "echo"}}]}}', encoding="utf-8")
+    config.write_text(
+        """{agents: {list: [{id: "main", runtime: {type: "echo"}}, {id: "model", model: "mine/x"}]},
+        models: {providers: {mine: {api: "openai-completions", baseUrl: "http://127.0.0.1:1/v1"}}}}""",
+        encoding="utf-8",
+    )
     judge("`gateway run`", python(RUN, str(config)), NOT_FOR_SERVING, RUN_MODULES)
+
+
+def test_a_supervisor_loads_nothing_of_what_serves() -> None:
+    anyway = python(LOADED, "asyncio", "argparse", "logging", "pathlib", "subprocess", "pickle")
+    loaded = [name for name in python(LOADED, "gateway.cli.run", "gateway.cli.supervise") if name not in anyway]
+    judge("a supervisor", loaded, NOT_FOR_SUPERVISING, SUPERVISOR_MODULES)
 
 
 def test_a_command_that_asks_loads_what_it_needs() -> None:

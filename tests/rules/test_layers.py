@@ -21,6 +21,9 @@ RANK = {
     "json_limits": 1,
     "ports": 2,
     "deadlines": 2.5,  # a tool that the rooms above share, sessions among them
+    "tallies": 2.5,  # what counts, for the rooms above
+    "vitals": 2.5,
+    "ids": 3,
     "throttle": 3,
     "logring": 3,
     "messages": 3,
@@ -37,10 +40,13 @@ RANK = {
     "control": 5,
     "listening": 5,
     "bounds": 5,
-    "assembly": 5,
+    "suppliers": 5,
+    "assembly": 5.2,
+    "metering": 5.4,
     "extras": 5.5,
     "switchboard": 5.5,
     "app": 6,
+    "workers": 5.2,  # what several processes of one gateway share; `app` loads it where there are several
     "cli": 7,
     # Doors to the building: they may look at every floor, and no floor looks at them.
     "testing": 8,
@@ -61,8 +67,9 @@ HOME = {"h11": "wire/heads.py", "wsproto": "wire/websocket.py"}
 """The one file that may import a dependency: the one line that a vendorer edits."""
 
 STANDARD = sys.stdlib_module_names
-LAZY = {"app.py", "assembly.py", "extras.py"}
-"""Where an import may stand in a function: the tables of kinds that load a provider or a store on demand."""
+LAZY = {"app.py", "assembly.py", "extras.py", "suppliers.py", "cli/run.py"}
+"""Where an import may stand in a function: the tables of kinds that load a provider or a store on demand; and the
+command `run`, whose supervisor needs nothing of what serves, and what serves nothing of the supervisor."""
 
 
 @dataclass(frozen=True)

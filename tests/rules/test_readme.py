@@ -20,6 +20,7 @@ import pytest
 from asking import TOKEN
 from dialogue import talk
 from processes import Launch, Running, environment
+from prometheus_client.parser import text_string_to_metric_families
 from readme_tables import between, tables
 
 import gateway
@@ -146,7 +147,7 @@ def test_the_example_of_responses(launch: Launch, capsys: pytest.CaptureFixture[
 
 
 def test_the_keys(launch: Launch) -> None:
-    text = block("json5", "keys: [")
+    text = block("json5", 'id: "web-app"')
     made = launch.command("keys", "new", "--id", "web-app").stdout.split()
     placeholder = re.search("sha256:1+", text)
     assert placeholder, "the example has a hash to be replaced"
@@ -157,6 +158,21 @@ def test_the_keys(launch: Launch) -> None:
     for secret in (made[0], "from-env", "from-dollar"):
         assert ask(gateway.origin, secret, "openclaw", "hi") == (200, "Echo: hi")
     assert ask(gateway.origin, "another", "openclaw", "hi") == (401, "invalid_api_key")
+
+
+def test_the_metrics(launch: Launch) -> None:
+    gateway = launch(launch.file(block("json5", "metrics: {")), "--port", "0", env={"METRICS_KEY": "YOUR_METRICS_KEY"})
+    scraper = block("yaml", "scrape_configs:")
+    assert '"127.0.0.1:18789"' in scraper
+    found = re.search(r"credentials: (\S+)", scraper)
+    assert found
+    request = urllib.request.Request(f"{gateway.origin}/metrics", headers={"Authorization": f"Bearer {found[1]}"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        told = {family.name for family in text_string_to_metric_families(answer.read().decode())}
+    asked = set(re.findall(r"(gateway_\w+?)(?:_bucket|_total)?\{?[\[{]", block("promql", "histogram_quantile")))
+    assert len(asked) == 2
+    assert asked <= told, "the queries are about what there is"
+    assert ask(gateway.origin, "YOUR_METRICS_KEY", "openclaw", "hi") == (403, "insufficient_scope")
 
 
 def ask(origin: str, token: str, model: str, text: str) -> tuple[int, str]:

@@ -305,7 +305,7 @@ async def shut_and_open(scene: Scene) -> None:
 
 
 async def draining(scene: Scene) -> None:
-    scene.services.draining = True
+    scene.services.draining = scene.services.shut = True
     scene.connection.retire()
     await scene.settle()
 
@@ -316,7 +316,7 @@ async def draining_then_answer(scene: Scene) -> None:
 
 
 async def closing(scene: Scene) -> None:
-    scene.services.draining = True
+    scene.services.draining = scene.services.shut = True
     task = scene.connection.task
     scene.connection.abort()
     if task is not None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import random
 import struct
 import zlib
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import websockets
@@ -269,6 +270,68 @@ def test_two_readers_are_a_mistake() -> None:
     drive(test)
 
 
+@pytest.mark.parametrize("end", ["peer", "close", "error", "full", "broken"])
+@pytest.mark.parametrize("by", ["task", "loop"])
+def test_a_reader_may_do_anything_while_its_message_is_handed_over(by: str, end: str) -> None:
+    """From the loop, a whole message reaches its reader within `data_received`; else a turn later."""
+
+    async def reader(link: WebSocketLink) -> None:
+        async for message in link:
+            await link.send(message)
+            if message == "end" and end == "close":
+                await link.close(4000, "enough")
+            elif message == "end" and end == "error":
+                raise ValueError
+
+    async def test(rig: Rig) -> None:
+        link, host = rig.link, rig.host
+        task = asyncio.create_task(reader(link))
+        await settle()
+        rest = {"peer": CLOSE, "broken": frame(0x83), "close": CLOSE}.get(end, b"")
+        for data in (frame(0x81, b"a"), frame(0x81, b"end"), rest):
+            host.full = end == "full" and data == rest
+            if by == "task":
+                link.data_received(data)
+            else:
+                asyncio.get_running_loop().call_soon(link.data_received, data)
+            await settle()
+        sent = host.sent()
+        assert sent.startswith(b"\x81\x01a\x81\x03end")
+        assert sent[8:12] in {
+            "peer": {b"\x88\x02\x03\xe8"},
+            "close": {b"\x88\x08\x0f\xa0"},
+            "broken": {sent[8:10] + b"\x03\xea"},
+        }.get(end, {b""})
+        assert task.done() is (end != "full")
+        assert link.close_code == {"peer": 1000, "close": 1000, "broken": 1002}.get(end)
+        if end == "full":
+            task.cancel()
+        [found] = await asyncio.gather(task, return_exceptions=True)
+        assert type(found) is {"error": ValueError, "full": asyncio.CancelledError}.get(end, type(None))
+        assert link._queue == []
+        assert link._queued == 0
+
+    drive(test)
+
+
+@pytest.mark.parametrize("by", ["task", "loop"])
+def test_who_reads_at_once_what_is_more_than_the_queue_holds(by: str) -> None:
+    async def test(rig: Rig) -> None:
+        task = asyncio.create_task(read_all(rig.link))
+        await settle()
+        for _ in range(2):
+            if by == "task":
+                rig.link.data_received(frame(0x82, b"larger than the queue"))
+            else:
+                asyncio.get_running_loop().call_soon(rig.link.data_received, frame(0x82, b"larger than the queue"))
+            await settle()
+        assert rig.host.log == ["pause", "read"] * 2
+        rig.link.data_received(CLOSE)
+        assert await task == [b"larger than the queue"] * 2
+
+    drive(test, queue_bytes=10)
+
+
 def test_send_writes_one_frame_and_waits_for_room() -> None:
     async def test(rig: Rig) -> None:
         await rig.link.send("né")
@@ -340,6 +403,29 @@ def test_unread_messages_pause_reading_by_size() -> None:
         assert rig.host.log == ["pause", "read", "pause", "read"]
 
     drive(test, queue_bytes=10)
+
+
+@pytest.mark.parametrize("first", [0x81, 0x82])
+@pytest.mark.parametrize("seed", range(20))
+def test_limits_are_the_same_whether_a_read_is_a_message_or_half_of_one(first: int, seed: int) -> None:
+    async def test(rig: Rig) -> None:
+        choice = random.Random(seed)
+        other = Rig(queue_bytes=300, queue_messages=4)
+        readers = [aiter(rig.link), aiter(other.link)]
+        for _ in range(60):
+            if choice.random() < 0.55 and rig.host.log[-1:] != ["pause"]:
+                message = frame(first, b"x" * choice.choice((0, 1, 100, 130, 301)))
+                cut = choice.randrange(1, len(message))
+                rig.link.data_received(message)
+                other.link.data_received(message[:cut])
+                other.link.data_received(message[cut:])
+            elif rig.link._queue:
+                assert await anext(readers[0]) == await anext(readers[1])
+            assert rig.host.log == other.host.log
+            assert (rig.link._queue, rig.link._queued) == (other.link._queue, other.link._queued)
+        assert {"pause", "read"} <= {*rig.host.log}
+
+    drive(test, queue_bytes=300, queue_messages=4)
 
 
 def test_a_paused_link_reads_again_to_be_closed() -> None:
@@ -741,8 +827,7 @@ class Server(asyncio.Protocol):
         self.task: asyncio.Future[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         if self._link is not None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from gateway.deadlines import Deadlines
 from gateway.errors import MisuseError, PeerGone
-from gateway.server.stream import PIECE_BYTES, TURN_BYTES, StreamBody
+from gateway.server.stream import LOOKS, PIECE_BYTES, TURN_BYTES, StreamBody
 from gateway.testing import ManualTimer
 from gateway.wire.response import ResponseWriter
 
@@ -59,7 +59,7 @@ class Rig:
         self.host = Host()
         writer = ResponseWriter("GET", "1.1", keep_alive=True)
         writer.head(200, b"", (), None)
-        self.silence = Deadlines[StreamBody](self.loop, SILENCE, lambda stream: stream.expired())
+        self.silence = Deadlines[StreamBody](self.loop, SILENCE / LOOKS, lambda stream: stream.expired())
         self.stream = StreamBody(self.host, writer, cast("AbstractEventLoop", self.loop), coalesce, self.silence)
 
     def left(self) -> list[bytes]:
@@ -178,31 +178,46 @@ def test_what_is_written_breaks_the_silence() -> None:
     rig = Rig()
     rig.stream.fill_silence(b": hum\n")
     for _ in range(4):
-        rig.loop.advance(SILENCE - 1)
+        rig.loop.advance(SILENCE * (1 - 1 / LOOKS) - 0.1)
         rig.stream.write(b"a")
     assert rig.left() == [chunk(b"a")] * 4
 
 
-def test_the_silence_begins_with_the_last_piece() -> None:
+@pytest.mark.parametrize("after", [0.0, 0.1, 0.25, 0.3, 0.9])
+def test_a_silence_is_never_longer_than_it_may_be(after: float) -> None:
     rig = Rig()
     rig.stream.fill_silence(b": hum\n")
-    for pause in (3.0, SILENCE - 1, 1.5):
-        rig.loop.advance(pause)
-        rig.stream.write(b"a")
-    rig.left()
-    rig.loop.advance(SILENCE - 0.1)
-    assert rig.left() == []
-    rig.loop.advance(0.1)
-    assert rig.left() == [chunk(b": hum\n")]
+    rig.loop.advance(SILENCE * after)
+    rig.stream.write(b"a")
+    assert rig.left() == [chunk(b"a")]
     rig.loop.advance(SILENCE)
     assert rig.left() == [chunk(b": hum\n")]
-    rig.stream.write(b"b")
-    rig.loop.advance(SILENCE - 1)
-    assert rig.left() == [chunk(b"b")]
-    rig.stream.close()
-    rig.loop.advance(3 * SILENCE)
-    assert rig.left() == []
-    assert len(rig.silence) == 0
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from([0, 0, COALESCE / 2, COALESCE, 3 * COALESCE]), st.text("ab", max_size=3))))
+def test_a_piece_that_comes_alone_is_sent_like_others(steps: list[tuple[float, str]]) -> None:
+    def sent(*, alone: bool) -> list[tuple[float, list[bytes]]]:
+        rig = Rig()
+        writer = ResponseWriter("GET", "1.1", keep_alive=True)
+        writer.head(200, b"", (), None)
+        loop = cast("AbstractEventLoop", rig.loop)
+        encode = "|".join
+        stream = StreamBody(
+            rig.host, writer, loop, COALESCE, rig.silence, encode=lambda pieces: encode(pieces).encode() + b";"
+        )
+        told = []
+        for pause, text in steps:
+            rig.loop.advance(pause)
+            if alone:
+                stream.put(text)
+            else:
+                stream.put_all([text])
+            told.append((rig.loop.time(), rig.left()))
+        rig.loop.advance(COALESCE)
+        return [*told, (0.0, rig.left())]
+
+    assert sent(alone=True) == sent(alone=False)
 
 
 def test_a_peer_that_does_not_read_is_not_filled_up() -> None:
@@ -321,52 +336,3 @@ def test_many_pieces_end_the_turn() -> None:
 def test_pieces_need_an_encoder() -> None:
     with pytest.raises(MisuseError, match="cannot encode"):
         Rig().stream.put("a")
-
-
-@settings(max_examples=300)
-@given(st.lists(st.one_of(st.sampled_from(["put", "put several", "write", "flush"]), st.floats(0, 0.004))))
-def test_a_piece_put_is_as_several_of_which_there_is_one(steps: list[str | float]) -> None:
-    def trace(*, alone: bool) -> list[tuple[float, bytes]]:
-        rig = Rig()
-        writer = ResponseWriter("GET", "1.1", keep_alive=True)
-        writer.head(200, b"", (), None)
-        loop = cast("AbstractEventLoop", rig.loop)
-        stream = StreamBody(
-            rig.host, writer, loop, COALESCE, rig.silence, encode=lambda pieces: "".join(pieces).encode()
-        )
-        seen: list[tuple[float, bytes]] = []
-        for number, step in enumerate(steps):
-            match step:
-                case "put":
-                    assert (stream.put(str(number)) if alone else stream.put_all([str(number)])) is False
-                case "put several":
-                    stream.put_all([f"{number}a", f"{number}b"])
-                case "write":
-                    stream.write(b"<%d>" % number)
-                case float():
-                    rig.loop.advance(step)
-                case _:
-                    stream.flush()
-            seen += [(rig.loop.now, data) for data in rig.left()]
-        rig.loop.advance(COALESCE)
-        return [*seen, *((rig.loop.now, data) for data in rig.left())]
-
-    assert trace(alone=True) == trace(alone=False)
-
-
-def test_a_piece_of_which_there_is_one_finds_out_as_others_do() -> None:
-    rig = Rig()
-    writer = ResponseWriter("GET", "1.1", keep_alive=True)
-    writer.head(200, b"", (), None)
-    loop = cast("AbstractEventLoop", rig.loop)
-    stream = StreamBody(rig.host, writer, loop, COALESCE, rig.silence, encode=lambda pieces: pieces[0].encode())
-    assert not stream.put("a")
-    rig.loop.advance(1)
-    rig.host.full = True
-    assert stream.put("b")
-    rig.host.full = False
-    rig.host.gone = True
-    rig.loop.advance(1)
-    with pytest.raises(PeerGone):
-        stream.put("c")
-    assert rig.left() == [chunk(b"a"), chunk(b"b")]

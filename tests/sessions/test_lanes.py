@@ -262,16 +262,42 @@ def test_a_new_run_may_end_the_one_under_way() -> None:
     asyncio.run(main())
 
 
+def test_limits_change_for_those_who_come() -> None:
+    async def main() -> None:
+        lanes = Lanes(waiting=1, wait=60.0)
+        done: list[int] = []
+
+        async def one(number: int) -> None:
+            async with lanes.enter("k"):
+                done.append(number)
+
+        async with lanes.enter("k"):
+            waiting = asyncio.create_task(one(0))
+            await asyncio.sleep(0)
+            lanes.limit(2, 0.02, "queue")
+            with pytest.raises(AgentError, match=r"busy for 0\.02 seconds"):
+                await one(1)
+            lanes.limit(2, 0.02, "reject")
+            with pytest.raises(AgentError, match="has a run under way"):
+                await one(2)
+            assert not waiting.done(), "who waited before waits on"
+        await waiting
+        assert done == [0]
+        assert not lanes
+
+    asyncio.run(main())
+
+
 def test_interruption_by_request() -> None:
     async def main() -> None:
         lanes = Lanes()
-        assert not lanes.interrupt("k")
+        assert not await lanes.interrupt("k")
         async with lanes.enter("k") as visit:
-            assert lanes.interrupt("k")
+            assert await lanes.interrupt("k")
             assert visit.interrupted
-            assert not lanes.interrupt("k"), "it knows"
-            assert not lanes.interrupt("other")
-        assert not lanes.interrupt("k")
+            assert not await lanes.interrupt("k"), "it knows"
+            assert not await lanes.interrupt("other")
+        assert not await lanes.interrupt("k")
 
     asyncio.run(main())
 
@@ -332,7 +358,7 @@ def test_whatever_happens(steps: list[tuple[str, str | int]], waiting: int) -> N
                 if what in ("expire", "both") and waits:
                     entry = waits[number % len(waits)]
                     lanes._limits.clear(entry)  # type: ignore[union-attr]  # there are entries in it
-                    lanes._expire(entry)
+                    lanes._expire(60.0, entry)
                 if what in ("cancel", "both"):
                     tasks[number].cancel()
         for door in doors.values():

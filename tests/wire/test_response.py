@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import MisuseError
+from gateway.model.http import REASONS
 from gateway.wire.response import ResponseState, ResponseWriter, encode_headers
 
 S = ResponseState
@@ -235,10 +236,23 @@ def test_others_read_the_same(method: str, version: str, status: int, known: boo
 
 
 def test_every_status_line() -> None:
-    for status in HTTPStatus:
+    for status, reason in REASONS.items():
         if status >= 200:
             raw = ResponseWriter("GET", "1.1", keep_alive=True).head(status, b"", (), 0)
-            assert raw.startswith(b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode()))
+            assert raw.startswith(b"HTTP/1.1 %d %b\r\n" % (status, reason.encode()))
+
+
+def test_the_statuses_are_those_of_the_standard_library() -> None:
+    theirs = {status.value: status.phrase for status in HTTPStatus}
+    assert REASONS.keys() >= theirs.keys()
+    renamed = {
+        413,
+        414,
+        416,
+        418,
+        422,
+    }  # RFC 9110 calls them otherwise than its predecessor, and than Python up to 3.12
+    assert [status for status, reason in theirs.items() if reason != REASONS[status] and status not in renamed] == []
 
 
 @pytest.mark.parametrize(

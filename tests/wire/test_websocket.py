@@ -168,27 +168,63 @@ def by_wsproto(data: bytes) -> list[list[Any]]:
     return events
 
 
-@given(st.text(min_size=1, max_size=80), st.sampled_from([1, 2, 7, 600]), st.binary(min_size=4, max_size=4))
-def test_the_short_way_for_whole_texts_agrees_with_the_long_one(text: str, times: int, key: bytes) -> None:
+@given(st.text(max_size=80), st.sampled_from([1, 2, 7, 600]), st.binary(min_size=4, max_size=4))
+def test_the_short_way_for_whole_messages_agrees_with_the_long_one(text: str, times: int, key: bytes) -> None:
     text *= times
-    frame = masked(0x81, text.encode(), key)
-    assert feed(WebSocket(LIMIT), frame) == feed(WebSocket(LIMIT), frame[:3], frame[3:]) == ([Text(text)], b"")
+    data = text.encode()
+    for frame, message, event in (
+        (masked(0x81, data, key), text, Text(text)),
+        (masked(0x82, data, key), data, Binary(data)),
+    ):
+        assert WebSocket(LIMIT).whole(frame) == (message if len(frame) <= 65_543 else None)
+        assert type(WebSocket(LIMIT).whole(frame)) in {type(message), type(None)}
+        assert feed(WebSocket(LIMIT), frame) == feed(WebSocket(LIMIT), frame[:3], frame[3:]) == ([event], b"")
 
 
-@pytest.mark.parametrize("length", [1, 124, 125, 126, 127, 65_534, 65_535, 65_536])
-def test_the_short_way_says_what_the_long_one_says(length: int) -> None:
-    good = masked(0x81, b"a" * length)
+@pytest.mark.parametrize("first", [0x81, 0x82])
+@pytest.mark.parametrize("length", [0, 1, 2, 3, 4, 124, 125, 126, 127, 640, 641, 65_534, 65_535, 65_536])
+def test_the_short_way_says_what_the_long_one_says(first: int, length: int) -> None:
+    good = masked(first, b"a" * length)
     over = WebSocket(length - 1)
     spoilt = [
         good[:-1], good + b"\x81", good[:1] + bytes([good[1] & 0x7F]) + good[2:], good[:-1] + b"\xff",
-        masked(0x81, b"a" * (length - 1) + b"\xe2"), bytes([0x01]) + good[1:], bytes([0xC1]) + good[1:],
+        masked(first, b"a" * (length - 1) + b"\xe2"), masked(first, b"a" * (length - 1) + b"\xff"),
+        *(bytes([other]) + good[1:] for other in range(256) if other != first),
     ]  # fmt: skip
     for data in (good, *spoilt):
         assert feed(WebSocket(LIMIT), data) == feed(WebSocket(LIMIT), data[:1], data[1:])
-    assert feed(WebSocket(length), good) == ([Text("a" * length)], b"")
+    event = Text("a" * length) if first == 0x81 else Binary(b"a" * length)
+    assert feed(WebSocket(length), good) == ([event], b"")
+    assert (WebSocket(length).whole(good) is None) is (length > 65_535)
+    assert over.whole(good) is None
     assert [event.code for event in over.receive(good) if isinstance(event, Closed)] == [1009]
     after_first = feed(WebSocket(LIMIT), masked(0x01, b"first"), good)
     assert [event.code for event in after_first[0] if isinstance(event, Closed)] == [1002]
+
+
+@pytest.mark.parametrize("size", range(6, 300))
+def test_a_length_that_is_not_that_of_the_read_goes_the_long_way(size: int) -> None:
+    data = bytes(size - 2)
+    for second in range(256):
+        whole = WebSocket(LIMIT).whole(bytes((0x82, second)) + data)
+        assert whole == (bytes(size - 6) if second == 0x80 + size - 6 and size <= 131 else None), second
+
+
+def test_the_short_way_is_for_what_begins_and_ends_with_a_read() -> None:
+    good = masked(0x81, b"good")
+    for before in (good[:1], good[:7], masked(0x01, b"first"), masked(0x02, b"")):
+        socket = WebSocket(LIMIT)
+        assert socket.receive(before) == []
+        assert socket.whole(good) is None
+    socket = WebSocket(LIMIT)
+    socket.receive(masked(0x01, b"o") + masked(0x89, b"") + masked(0x80, b"ne"))
+    assert socket.whole(good) == "good"
+    socket.close(1000)
+    assert socket.whole(good) is None
+    socket = WebSocket(LIMIT)
+    socket.receive(masked(0x83, b""))
+    assert socket.whole(good) is None
+    assert WebSocket(LIMIT, mask=lambda: b"mask").whole(good) is None
 
 
 @given(st.binary(max_size=140), st.binary(max_size=140))

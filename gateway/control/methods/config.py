@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from logging import getLogger
-from typing import Any, NamedTuple
+from typing import Any
 
 from ...config.edit import MAX_DEPTH, edit
 from ...config.json5 import Document, Json5Error, parse
@@ -31,6 +31,7 @@ from ...config.source import (
 from ...config.tree import Problem, show_path
 from ...errors import ConfigError
 from ...model.names import REDACTED
+from ...records import NamedTuple
 from ..method import ADMIN, READ, Call, Method
 from ..problem import FORBIDDEN, INVALID_REQUEST, UNAVAILABLE, RpcError
 from ..services import Services
