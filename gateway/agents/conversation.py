@@ -24,7 +24,7 @@ from ..model.run import (
     Usage,
 )
 from ..model.session import Session, SessionInfo, Turn
-from ..ports import LaneVisit, SessionLanes, SessionStore
+from ..ports import Flow, LaneVisit, SessionLanes, SessionStore
 from ..sessions.history import Bounds, coherent, following, kept, messages_of, overgrown, recent, size, stray
 from ..sessions.keys import owns
 from ..sessions.overlap import addition
@@ -164,9 +164,9 @@ class Conversations:
     async def hold(
         self,
         run: RunInput,
-        attempt: Callable[[RunInput], AsyncGenerator[RunEvent, None]],
+        attempt: Callable[[RunInput], AsyncGenerator[RunEvent | Flow, None]],
         end: Callable[[str, RunFailed], bool],
-    ) -> AsyncGenerator[RunEvent, None]:
+    ) -> AsyncGenerator[RunEvent | Flow, None]:
         """The events of a run in its session.
 
         `attempt` gives those of the run itself; `end`, called with its id, has it end with this, and tells whether it
@@ -190,6 +190,13 @@ class Conversations:
                         if isinstance(event, RunDone | RunFailed):
                             ending = event
                             break
+                        if isinstance(event, Flow):
+                            event.taps.append(said.take)
+                            yield event
+                            if not said.fits:
+                                end(run.run_id, TOO_LONG)
+                                break
+                            continue
                         if not said.take(event):
                             end(run.run_id, TOO_LONG)
                             break
@@ -341,6 +348,11 @@ class _Said:
                 self._model = event.model
             case _:
                 pass
+        return self.fits
+
+    @property
+    def fits(self) -> bool:
+        """Whether it is not too much."""
         return self._size <= ANSWER_CHARACTERS
 
     def turn(

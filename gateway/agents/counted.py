@@ -115,10 +115,10 @@ class CountedRuns(Runs):
             self.refused.add((self._known[run.agent_id][0],))
         return refused
 
-    def _begin(self, run: RunInput) -> ActiveRun:
+    def _begin(self, run: RunInput, *, flows: bool = False) -> ActiveRun:
         if self._stopped:
             self.refused.add((self._known[run.agent_id][0],))
-        active = _begin(self, run)
+        active = _begin(self, run, flows=flows)
         active.began = perf_counter()
         active.heard = 0.0
         active.__class__ = _Unheard
