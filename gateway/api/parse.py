@@ -33,11 +33,15 @@ def chat_request(body: bytes, images: ImageLimits = NO_URLS) -> ChatRequest:
     value = json_body(body)
     if not isinstance(value, dict):
         raise RequestError(400, f"The request body has to be a JSON object, not {kind_of(value)}.")
+    model = value.get("model")
+    if len(value) == 2 and model.__class__ is str and len(model) <= MODEL_CHARACTERS and "messages" in value:
+        # As of most requests: nothing is left to look for.
+        said, pictures = messages(value["messages"], images)
+        return _new(ChatRequest, (said, model, False, False, None, NO_PARAMETERS, (), AnyTool, pictures))
     given, found, choice = _NOTHING_MORE if _PLAIN.issuperset(value) else _more(value)
     options = value.get("stream_options")
     if options is not None and not isinstance(options, dict):
         raise wrong("stream_options", "an object", options)
-    model = value.get("model")
     if model is not None and not isinstance(model, str):
         raise wrong("model", "a string", model)
     if model is not None and len(model) > MODEL_CHARACTERS:

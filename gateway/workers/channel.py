@@ -132,7 +132,7 @@ class Pipe(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.BaseProtocol."""
-        self._transport = cast("asyncio.WriteTransport", transport)  # a socket's is one
+        self._transport = cast("asyncio.WriteTransport", transport)  # those of other loops are not derived from it
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
@@ -224,6 +224,8 @@ class Channel:
             if answer.cancelled():
                 with suppress(ChannelError):
                     self._send(to, CANCEL, number)
+            elif answer.done():
+                answer.exception()  # looked at, also where whoever asked was cancelled at this moment
 
     def handle(self, kind: str, function: Callable[..., Any]) -> None:
         """Let `function(sender, *values)` be called for each message of this kind, in the order in which they come.

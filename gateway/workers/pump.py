@@ -119,7 +119,7 @@ class _Far(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # a socket's is one
+        self._transport = cast("asyncio.Transport", transport)  # those of other loops are not derived from it
 
     def data_received(self, data: bytes) -> None:
         self._pump.came(data)
