@@ -316,6 +316,9 @@ def test_over_a_unix_socket_with_tls(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="abstract sockets are Linux's")
+@pytest.mark.skipif(
+    os.environ.get("TESTS_LOOP") == "uvloop", reason="uvloop connects to no abstract name; the command uses asyncio"
+)
 def test_over_an_abstract_socket(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write_config(tmp_path, 1, bind=f"unix:@gateway-test-{os.getpid()}")
     with serving(path):
