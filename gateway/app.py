@@ -90,11 +90,9 @@ class Gateway:
     ) -> None:
         self.config = config or Config()
         settings = self.config.gateway
-        self._environ = dict(environ or {})
+        self._environ, self._token, self._clock = dict(environ or {}), token, clock
         self._enabled = config is None or settings.http.endpoints.chat_completions.enabled
-        self._token, self._clock = token, clock
-        self._ids = ids or random_ids()
-        self._limits = limits or connection_limits(self.config)
+        self._ids, self._limits = ids or random_ids(), limits or connection_limits(self.config)
         self._drain = settings.shutdown.drain_ms / 1000 if drain is None else drain
         self._addresses = addresses_of(self.config, listen)
         self._certificate = None if tls else extras.certificate(self.config)
