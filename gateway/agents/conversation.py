@@ -76,7 +76,8 @@ class Conversations:
         *,
         own_model: Callable[[str], str | None] = lambda _: None,
     ) -> None:
-        self._store = store
+        self._store = self.store = store
+        """Where they are kept."""
         self._lanes = lanes
         self._clock = clock
         self._bounds = Bounds(characters, turns)
@@ -84,10 +85,9 @@ class Conversations:
         self.scribe: Scribe | None = None
         """Who is shown what is said from now on."""
 
-    @property
-    def store(self) -> SessionStore:
-        """Where they are kept."""
-        return self._store
+    def watch_store(self, around: Callable[[SessionStore], SessionStore]) -> None:
+        """From now on what is said is read and kept through what `around` makes of the store."""
+        self._store = around(self.store)
 
     @property
     def waiting(self) -> int:

@@ -35,8 +35,8 @@ class Depot(Protocol):
     def catch_up(self, client: Client) -> None:
         """Give a client the events that it has not got yet."""
 
-    def moved(self) -> None:
-        """A client follows other sessions than before."""
+    def moved(self, client: Client, before: frozenset[str] | None) -> None:
+        """A client follows other sessions than these, which it followed before."""
 
 
 class Audience(NamedTuple):
@@ -90,8 +90,9 @@ class Client:
 
     def _move(self, topics: frozenset[str] | None) -> None:
         self._depot.catch_up(self)  # what came before is seen as it was to be then
+        before = self.audience.topics
         self.audience = self.audience._replace(topics=topics)
-        self._depot.moved()
+        self._depot.moved(self, before)
 
     def send(self, payload: bytes) -> None:
         """Send one message, after the events that came before it.  Never waits."""

@@ -106,7 +106,7 @@ class Hub:
         self.slow_share = 0.0
         """The part of the clients who could not take all of them."""
         self._loop = loop
-        self._topics: set[frozenset[str] | None] | None = None
+        self._followers: dict[str | None, int] = {}  # of each session; of all, under None
         self._log: list[_Entry] = []
         self._base = 0  # number of the first entry of the log
         self._rest: Iterator[Client] | None = None  # of the pass under way, who has not got its events
@@ -132,27 +132,37 @@ class Hub:
         """From now on it is told."""
         client.at = self.end
         self.clients[client] = None
-        self.moved()
+        self._count(client.audience.topics, 1)
         if self.peopled is not None and len(self.clients) == 1:
             self.peopled(True)
 
     def remove(self, client: Client) -> None:
         """Tell it no more."""
         known = self.clients.pop(client, client) is None
-        self.moved()
+        if known:
+            self._count(client.audience.topics, -1)
         client.drop()
         if self.peopled is not None and known and not self.clients:
             self.peopled(False)
 
-    def moved(self) -> None:
+    def moved(self, client: Client, before: frozenset[str] | None) -> None:
         """See `Depot.moved`."""
-        self._topics = None
+        if client in self.clients:
+            self._count(before, -1)
+            self._count(client.audience.topics, 1)
+
+    def _count(self, topics: frozenset[str] | None, number: int) -> None:
+        """So many more clients follow these sessions, or fewer."""
+        for topic in (None,) if topics is None else topics:
+            left = self._followers.get(topic, 0) + number
+            if left:
+                self._followers[topic] = left
+            else:
+                del self._followers[topic]
 
     def followed(self, topic: str) -> bool:
         """Whether anybody follows a session: else nobody need find out what could be told of it."""
-        if self._topics is None:  # many clients follow the same
-            self._topics = {client.audience.topics for client in self.clients}
-        return any(topics is None or topic in topics for topics in self._topics)
+        return None in self._followers or topic in self._followers
 
     def broadcast(
         self,
