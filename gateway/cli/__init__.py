@@ -23,12 +23,10 @@ Environment, signals, log handlers and printing belong to this room; nothing bel
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from argparse import ArgumentParser, HelpFormatter, Namespace, RawDescriptionHelpFormatter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from importlib import import_module
 
 from .. import __version__
@@ -41,6 +39,7 @@ from .console import (
     StartError,
     abandon_output,
     complain,
+    no_collector,
     tolerate_any_text,
 )
 
@@ -69,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     tolerate_any_text()
     try:
-        with _no_collector():
+        with no_collector():
             parser, module = _parser(arguments)
             options = parser.parse_args(arguments, Namespace(arguments=arguments))
         if module is None:
@@ -91,16 +90,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         abandon_output()
         return FAILED
-
-
-@contextmanager
-def _no_collector() -> Iterator[None]:
-    """To load a program makes hardly any garbage: looking for it would be a twentieth of the start."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def _parser(arguments: Sequence[str]) -> tuple[ArgumentParser, str | None]:

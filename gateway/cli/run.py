@@ -11,7 +11,7 @@ from ..config import Loaded, secrets
 from ..errors import ConfigError
 from ..logring import LogRing
 from ..model.names import WORKER_PLACE
-from .console import FAILED, WRONG_CONFIG, StartError, introduction, say
+from .console import FAILED, WRONG_CONFIG, StartError, introduction, no_collector, say
 from .serve import beside_a_terminal, keep_log, serve
 from .setup import add_config, add_mirrors, load_config, log_to_stderr
 from .systemd import inherited_sockets
@@ -69,10 +69,11 @@ def _serve(options: Namespace, loaded: Loaded, worker: Any) -> int:
             logs.hide(secrets(found.config))
         return found
 
-    from .build import build  # with all that serves: a supervisor does without
+    with no_collector():
+        from .build import build  # with all that serves: a supervisor does without
 
-    sockets = inherited_sockets(os.environ) if worker is None else worker.sockets
-    gateway, credential = build(loaded, sockets, reread=reread, logs=logs, siblings=worker)
+        sockets = inherited_sockets(os.environ) if worker is None else worker.sockets
+        gateway, credential = build(loaded, sockets, reread=reread, logs=logs, siblings=worker)
     chat = loaded.config.gateway.http.endpoints.chat_completions.enabled
 
     def announce(urls: list[str]) -> None:

@@ -47,7 +47,9 @@ def supervise(options: Namespace, loaded: Loaded) -> int:
         raise StartError(*error.problems) from error
     notifier = Notifier(os.environ)
     try:
-        return asyncio.run(_Service(options, loaded, sockets, None if inherited else addresses, notifier).run())
+        # Whatever loop the workers have: uvloop leaves nobody else SIGCHLD.
+        with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+            return runner.run(_Service(options, loaded, sockets, None if inherited else addresses, notifier).run())
     finally:
         sockets.close()
         notifier.close()

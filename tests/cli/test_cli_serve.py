@@ -91,6 +91,32 @@ def test_the_token_flag_wins_over_a_password(launch: Launch) -> None:
     assert "of-the-f" not in running.text()
 
 
+@pytest.mark.parametrize("given", [("--loop", "uvloop"), ()])
+def test_uvloop(launch: Launch, given: tuple[str, ...]) -> None:
+    """By the flag, or by the option; the process has loaded it, and answers."""
+    running = launch(config(**({} if given else {"loop": "uvloop"}), auth={"token": "t"}), *given)
+    with ask(running.origin, "t") as answer:
+        assert answer.status == 200
+    if sys.platform == "linux":
+        assert "uvloop" in Path(f"/proc/{running.process.pid}/maps").read_text(encoding="utf-8")
+
+
+def test_uvloop_that_is_not_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Any) -> None:
+    monkeypatch.setitem(sys.modules, "uvloop", None)
+    file = tmp_path / "gateway.json5"
+    file.write_text(json.dumps(config(loop="uvloop")), encoding="utf-8")
+    assert main(["run", "--config", str(file), "--token", "t"]) == 1
+    told = capsys.readouterr().err
+    assert "gateway.loop: uvloop cannot be loaded" in told
+    assert "pip install 'gateway[uvloop]'" in told
+
+
+def test_no_other_loop(launch: Launch) -> None:
+    done = launch.command("check", "--config", str(launch.file(config(loop="trio"))))
+    assert done.returncode == 78
+    assert 'gateway.loop: expected "asyncio" or "uvloop"' in done.stderr
+
+
 def test_the_bind_flag(launch: Launch, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("s") / "gw"
     running = launch(config(), "--bind", f"unix:{path}")

@@ -152,3 +152,15 @@ def test_family_names_stand_in_one_table() -> None:
         if spelled.search(line)
     ]
     assert not wrong, f"{wrong}: take the names from gateway/model/names.py, which is the only place that spells them"
+
+
+def test_no_transport_is_known_by_its_class() -> None:
+    """A transport of uvloop is of no class of asyncio: whoever asks is told that it is none."""
+    asked = re.compile(r"isinstance\([^)]*\b(?:Base|Read|Write|Subprocess|Datagram)?Transport\b")
+    wrong = [
+        f"gateway/{file}:{number}"
+        for file, path in FILES.items()
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if asked.search(line)
+    ]
+    assert not wrong, f"{wrong}: write cast(...), and rely on what is called"

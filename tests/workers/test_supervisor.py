@@ -100,7 +100,8 @@ def run(test: Coroutine[Any, Any, None]) -> None:
         async with asyncio.timeout(50):
             await test
 
-    asyncio.run(main())
+    with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:  # as `supervise` does
+        runner.run(main())
 
 
 def test_one_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
