@@ -10,7 +10,7 @@ from zlib import crc32
 
 from gateway.model.http import NO_ANSWER, BodyChunk, BodyEnd, Malformed, RequestHead, ResponseHead
 
-__all__ = ["HttpEvent", "check_messages", "cuttings", "every_cutting_gives", "merged", "random_of"]
+__all__ = ["HttpEvent", "after_each", "check_messages", "cuttings", "every_cutting_gives", "merged", "random_of"]
 
 HttpEvent = RequestHead | ResponseHead | BodyChunk | BodyEnd | Malformed
 T = TypeVar("T")
@@ -30,6 +30,13 @@ def cuttings(data: bytes) -> Iterator[list[bytes]]:
     for count in (1, 3, 12):
         cuts = sorted(random.randrange(len(data) + 1) for _ in range(count))
         yield [data[start:end] for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True)]
+
+
+def after_each(data: bytes, end: bytes, every: int = 1) -> list[bytes]:
+    """The input cut after every so many of these ends: as a peer sends it that says one thing at a time."""
+    lines = data.split(end)
+    whole = [end.join((*lines[at : at + every], b"")) for at in range(0, len(lines) - every, every)]
+    return [*whole, data[sum(map(len, whole)) :]]
 
 
 def every_cutting_gives(data: bytes, read: Callable[[Iterable[bytes]], T]) -> T:

@@ -49,18 +49,21 @@ class Gateway:
     """An OpenAI-compatible API in front of agents.
 
     `agents`: id to agent (`ports.Agent`), besides those of `config`.  `tools`: Python functions, or
-    `ports.GatewayTool`, for the models of `config`.  `listen`: `host:port`, `unix:/path`, a socket
-    that listens, or several; none at all for a gateway on sockets that the caller serves
-    (`loop.create_server(gw.protocol, sock=s)`).  `token` is the token or password that clients have to show, `keys`
-    those of single clients: secret to key, or a lookup (`api.keys.Lookup`), in place of those of `config`.  Without
-    both, only this machine may be listened to.  `links`: path to WebSocket handler; `compression`: of their messages,
-    where the client can do it too, with permessage-deflate.  `metrics`: count, and serve GET /metrics.  Without
-    `config` the chat endpoint is on.  For those who connect as operators: `source` gives the `config.ConfigSource` that
-    `config` came from, which they may change then; `logs` is a `logring.LogRing`, whose lines they see.  `siblings`:
-    the processes that share the gateway's work.
+    `ports.GatewayTool`, for the models of `config`.  `listen`: `host:port`, `unix:/path`, a socket that listens, or
+    several; none at all for a gateway on sockets that the caller serves (`loop.create_server(gw.protocol,
+    sock=s)`).  `token` is the token or password that clients have to show, `keys` those of single clients: secret to
+    key, or a lookup (`api.keys.Lookup`), in place of those of `config`.  Without both, only this machine may be
+    listened to.  `links`: path to WebSocket handler; `compression`: of their messages, where the client can do it too,
+    with permessage-deflate.  `metrics`: count, and serve GET /metrics.  Without `config` the chat endpoint is on.  For
+    those who connect as operators: `source` gives the `config.ConfigSource` that `config` came from, which they may
+    change then; `logs` is a `logring.LogRing`, whose lines they see.  `siblings`: processes that share its work.
 
     Raises ConfigError where the parts do not make a gateway.
     """
+
+    _rates: Any = None  # these are made when they are first needed
+    _answers: Any = None
+    _extensions: Any = None
 
     def __init__(
         self,
@@ -87,11 +90,9 @@ class Gateway:
     ) -> None:
         self.config = config or Config()
         settings = self.config.gateway
-        self._environ = dict(environ or {})
+        self._environ, self._token, self._clock = dict(environ or {}), token, clock
         self._enabled = config is None or settings.http.endpoints.chat_completions.enabled
-        self._token, self._clock = token, clock
-        self._ids = ids or random_ids()
-        self._limits = limits or connection_limits(self.config)
+        self._ids, self._limits = ids or random_ids(), limits or connection_limits(self.config)
         self._drain = settings.shutdown.drain_ms / 1000 if drain is None else drain
         self._addresses = addresses_of(self.config, listen)
         self._certificate = None if tls else extras.certificate(self.config)
@@ -101,15 +102,13 @@ class Gateway:
         self._fetcher = extras.fetcher(self.config, self._image_limits)
         self._source, self._logs, self._siblings, self._links = source, logs, siblings, dict(links or {})
         self._compression = settings.ws.compression if compression is None else compression
-        self._sharing = extras.sharing(self.config, siblings)
+        self._sharing = extras.sharing(siblings)
         require_guarded(self.config, self._addresses, token, has_keys=keys is not None)
         own = self._sharing.portion(self.config)
         self._assembly = Assembly(own, agents or {}, self._environ, tools=tools, ids=self._ids, clock=clock)
         self.registry = self._assembly.registry
         self._given = keys is not None
         self._keys: Any = keys_of(self.config, self.registry, self._environ, token) if keys is None else keys
-        self._rates: Any = None
-        self._answers: Any = None
         self._guard: Guard | None = None
         self._conversations = self._assembly.conversations(store, self._sharing.lanes)
         self.runs = extras.runs_of(self._assembly, self._conversations, own, counted=metrics)
@@ -118,7 +117,6 @@ class Gateway:
         self._listeners: list[Listener] = []
         self._server: Server | None = None
         self._control: Any = None  # from the first WebSocket on
-        self._extensions: Any = None
         self._since, self._state = clock(), "new"
         self._meter = extras.metering(
             self.runs, self._since, lambda: (not self._failing(), self._server, self._control)

@@ -127,18 +127,10 @@ def bind(address: UnixAddress) -> tuple[socket.socket, SocketFile | None]:
     return bind_unix(address)
 
 
-def sharing(config: Config, siblings: Siblings | None) -> Any:
-    """What this process shares with others that serve the same gateway, a `workers.sharing.Sharing`.
-
-    Raises ConfigError for what cannot be shared.
-    """
+def sharing(siblings: Siblings | None) -> Any:
+    """What this process shares with others that serve the same gateway, a `workers.sharing.Sharing`."""
     if siblings is None:
         return _Alone()
-    if config.session.store in {None, "memory"}:
-        raise ConfigError(
-            'session.store: "memory" is that of one process, and several serve (gateway.workers): keep sessions in a '
-            'file, with "sqlite" or a file name, or serve with one process'
-        )
     from .workers.sharing import Sharing
 
     return Sharing(siblings)

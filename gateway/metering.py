@@ -41,6 +41,7 @@ SERIES = (
     Series("gateway_runs_in_flight", "gauge", ("agent",), "Runs under way."),
     Series("gateway_runs_waiting", "gauge", (), "Runs that wait for the one before them in their session."),
     Series("gateway_tokens", "counter", ("agent", "model", "type"), "Tokens that agents say they have used."),
+    Series("gateway_session_store_seconds", "histogram", ("operation",), "How long the session store took."),
     Series("gateway_event_loop_delay_seconds", "histogram", (), "How late a timer was that is due each second."),
     Series("process_cpu_seconds", "counter", (), "CPU time in user and system mode."),
     Series("process_resident_memory_bytes", "gauge", (), "Memory in RAM."),
@@ -138,6 +139,7 @@ class Metering:
             "gateway_runs": ended + [((agent, "refused"), count) for (agent,), count in runs.refused.values.items()],
             "gateway_run_duration_seconds": _by_first(runs.ended, runs.ended.values.items()),
             "gateway_run_first_token_seconds": _by_first(runs.first_tokens, runs.first_tokens.values.items()),
+            "gateway_session_store_seconds": _by_first(runs.store_calls, runs.store_calls.values.items()),
             "gateway_runs_in_flight": [((agent,), count) for agent, count in runs.under_way.items()],
             "gateway_tokens": [
                 ((*key, kind), count) for kind, counter in tokens for key, count in counter.values.items()

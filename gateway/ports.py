@@ -7,6 +7,7 @@ Refusal                how the API renders the errors that `server` has to answe
 SessionStore           where the turns of sessions are kept
 SessionLanes           who may be at work in a session, and who waits for that
 Agent                  what an agent is
+Flow                   text of an agent that can go straight to where it is written
 GatewayTool            what an agent can do besides talking
 Event                  what an embedder tells its WebSocket clients
 Siblings               the other processes that serve the same gateway
@@ -30,6 +31,7 @@ __all__ = [
     "Encode",
     "Event",
     "Exchange",
+    "Flow",
     "GatewayTool",
     "Handler",
     "Ids",
@@ -41,6 +43,8 @@ __all__ = [
     "SessionLanes",
     "SessionStore",
     "Siblings",
+    "Tap",
+    "TextSink",
     "Timer",
     "TimerHandle",
     "Visitor",
@@ -273,6 +277,49 @@ Agent: TypeAlias = Callable[[RunInput], AsyncIterator[RunEvent] | Awaitable[str]
 
 A generator may simply end: that is `RunDone("stop")`.  An exception is `RunFailed`; `AgentError` chooses its members.
 """
+
+
+class TextSink(Protocol):
+    """What text is put into: one piece that is not empty, or several.  True means that nothing more should come now."""
+
+    @property
+    def put(self) -> Callable[[str], bool]: ...
+    @property
+    def put_all(self) -> Callable[[list[str]], bool]: ...
+
+
+Tap: TypeAlias = Callable[[list[str]], bool]
+"""Sees texts before they are written, and tells whether they may be; if not, nothing more is either."""
+
+
+class Flow:
+    """Text that is still to come of an agent, and can go straight to where it is written.
+
+    An agent with a method `with_flow`, to be called as the agent is, gives one among its events wherever nothing but
+    text is likely to come next: that saves waking a task and walking through generators for each token.  Who gets one
+    may use it or not, and then goes on with the next event.  Who hands it on, and has to see the text, adds to `taps`.
+    """
+
+    __slots__ = ("heard", "taps", "waited_for")
+
+    def __init__(self) -> None:
+        self.taps: list[Tap] = []
+        self.heard = False
+        """Something came; for whoever looks from time to time, and then says False."""
+        self.waited_for = False
+        """Whether `into` waits for what comes."""
+
+    async def into(self, sink: TextSink) -> bool:
+        """Put the text into `sink` as it comes.
+
+        Returns when the next event is due: when something else has come, when a tap says no, when `stop` is called; and
+        when `sink` is full, which is the result.  Raises what `sink` raises.
+        """
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        """Let `into` return."""
+        raise NotImplementedError
 
 
 class GatewayTool(Protocol):

@@ -82,10 +82,27 @@ async def start(
 
     Raises OSError, and ValueError for a NUL in an argument.
     """
+    if any("\0" in text for text in (*argv, *environment, *environment.values())):
+        raise ValueError("embedded null byte")  # uvloop would cut it off there
+    starting = get_running_loop().create_task(_launch(argv, environment, folder, said, limits))
+    try:
+        return await shield(starting)
+    except CancelledError:
+        # It may run already, and have begun something: the loop would kill the program, and nothing of what it started.
+        with suppress(OSError, ValueError):
+            child = await starting
+            await child.end()
+        raise
+
+
+async def _launch(
+    argv: Sequence[str], environment: Mapping[str, str], folder: str | None, said: bytes, limits: ChildLimits
+) -> Child:
+    """Not to be cancelled: a loop may have closed by then, or not, what it was given."""
     loop = get_running_loop()
     pipe, stdin = await _input_pipe(loop) if said and _POSIX else (None, PIPE if said else DEVNULL)
-    starting = loop.create_task(
-        loop.subprocess_exec(
+    try:
+        _, child = await loop.subprocess_exec(
             lambda: Child(loop, limits, pipe),
             *argv,
             stdin=stdin,
@@ -95,17 +112,6 @@ async def start(
             cwd=folder,
             start_new_session=True,
         )
-    )
-    try:
-        _, child = await shield(starting)
-    except CancelledError:
-        # It may run already, and have begun something: asyncio would kill the program, and nothing of what it started.
-        with suppress(OSError, ValueError):
-            _, child = await starting
-            await child.end()
-        if pipe is not None:
-            pipe.close()
-        raise
     except (OSError, ValueError):
         if pipe is not None:
             pipe.close()

@@ -67,6 +67,7 @@ def pytest_configure(config: pytest.Config) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # from Python 3.14 on
         asyncio.set_event_loop_policy(import_module("uvloop").EventLoopPolicy())
+    asyncio.run(asyncio.sleep(0))  # from its first loop on, it keeps two descriptors open; tests count descriptors
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

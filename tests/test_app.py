@@ -20,6 +20,7 @@ from gateway.agents.function import echo
 from gateway.config import load
 from gateway.ids import random_ids
 from gateway.ports import Agent, Link
+from gateway.server.listeners import Listener, open_listener
 from gateway.sessions.store import MemoryStore
 from gateway.testing import ScriptedAgent, counting_ids
 
@@ -168,16 +169,16 @@ def test_a_failed_start_leaves_nothing_open() -> None:
 def test_a_start_that_is_cancelled_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         gateway = Gateway(agents={"main": shout}, listen=["127.0.0.1:0", "some.host.invalid:0"], token=TOKEN)
-        loop = asyncio.get_running_loop()
-        real, asked = loop.getaddrinfo, asyncio.Event()
+        asked = asyncio.Event()
 
-        async def slow(host: str, *arguments: Any, **named: Any) -> Any:
-            if host == "127.0.0.1":
-                return await real(host, *arguments, **named)
+        async def slow(loop: Any, protocol: Any, address: Any, *more: Any) -> Listener:
+            if address.host == "127.0.0.1":
+                return await open_listener(loop, protocol, address, *more)
             asked.set()
-            return await asyncio.sleep(60)
+            await asyncio.sleep(60)
+            raise AssertionError
 
-        monkeypatch.setattr(loop, "getaddrinfo", slow)
+        monkeypatch.setattr("gateway.app.open_listener", slow)
         starting = asyncio.create_task(gateway.start())
         await asyncio.wait_for(asked.wait(), 5)
         starting.cancel()

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from http.client import HTTPException, HTTPResponse
 from typing import Any, cast
 
-from fuzz.invariants import HttpEvent, cuttings, every_cutting_gives, merged
+from fuzz.invariants import HttpEvent, after_each, cuttings, every_cutting_gives, merged
 from fuzz.llhttp import Llhttp, compare_requests
 from gateway.model.http import BodyChunk, BodyEnd, Malformed
 from gateway.wire.chunked import EXTENSION_BYTES, LINE_BYTES, TRAILER_BYTES, TRAILER_COUNT, BulkChunked, Chunked
@@ -53,8 +53,9 @@ def _compare_fast(data: bytes, events: list[HttpEvent], rest: bytes) -> None:
     if events and not isinstance(events[-1], BodyChunk):
         more = b"\n" * 8 if isinstance(events[-1], Malformed) else b""
         assert every_cutting_gives(data + more, _fast) == (events, rest), "the fast reader differs from the strict one"
+        assert _fast(after_each(data + more, b"\r\n", 2)) == (events, rest), "chunk by chunk it is another body"
         return
-    for pieces in ([data], *cuttings(data)):
+    for pieces in ([data], after_each(data, b"\r\n", 2), *cuttings(data)):
         found, _ = _fast(pieces)
         body = b"".join(event.data for event in events if isinstance(event, BodyChunk))
         fast = b"".join(event.data for event in found if isinstance(event, BodyChunk))

@@ -49,7 +49,8 @@ class _Plain(NamedTuple):
     fault: bool
     """The next one can be neither read on nor accepted."""
     odd: bool
-    """Something that other readers do in other ways: a final block, a message that is broken off in a block."""
+    """Something that other readers do in other ways: a final block, a message that is broken off in a block, and one
+    without any payload, after which their streams are out of step."""
 
 
 def _inflated(data: bytes, reader: Reader) -> _Plain:
@@ -70,7 +71,7 @@ def _inflated(data: bytes, reader: Reader) -> _Plain:
                 content, stream, final, fresh = _inflate(payload, stream, bits)
             except zlib.error:
                 return _Plain(messages, fault=True, odd=odd)
-            odd = odd or final
+            odd = odd or final or not payload
             if payload and not fresh and not _at_the_end(stream):
                 return _Plain(messages, fault=True, odd=True)
             if not takeover:

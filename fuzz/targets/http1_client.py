@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import h11
 
-from fuzz.invariants import HttpEvent, check_messages, every_cutting_gives, merged
+from fuzz.invariants import HttpEvent, after_each, check_messages, every_cutting_gives, merged
 from fuzz.llhttp import Llhttp
 from gateway.model.http import BodyChunk, BodyEnd, Headers, Malformed, RequestHead, ResponseHead
 from gateway.wire.http1 import Http1, Http1Limits
@@ -32,6 +32,9 @@ def one_input(data: bytes) -> None:
     for method in ("GET", "HEAD"):
         for limit in (SMALL, USUAL):
             events = every_cutting_gives(data, partial(_read, method, limit))
+            head, end, body = data.partition(b"\r\n\r\n")
+            by_chunk = [head + end, *after_each(body, b"\r\n", 2)]
+            assert _read(method, limit, by_chunk) == events, f"chunk by chunk it is not {events!r}"
             check_messages(events)
             _check(method, events)
             if limit == USUAL:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from functools import partial
 
 from fuzz.answers import PROVIDER, Read, check, numbered, read_stream, read_whole
-from fuzz.invariants import every_cutting_gives
+from fuzz.invariants import after_each, every_cutting_gives
 from gateway.providers.openai_stream import CompletionReader
 
 __all__ = ["one_input"]
@@ -15,6 +15,8 @@ __all__ = ["one_input"]
 def one_input(data: bytes) -> None:
     plain = _read([data], by_template=False)
     assert every_cutting_gives(data, partial(_read, by_template=True)) == plain, f"by JSON alone {plain}"
+    for end in (b"\n\n", b"\n"):
+        assert _read(after_each(data, end), by_template=True) == plain, f"by JSON alone {plain}, cut after {end!r}"
     check(plain)
     check(read_whole(_reader(), data))
 

@@ -24,7 +24,7 @@ from ..model.run import (
     Usage,
 )
 from ..model.session import Session, SessionInfo, Turn
-from ..ports import LaneVisit, SessionLanes, SessionStore
+from ..ports import Flow, LaneVisit, SessionLanes, SessionStore
 from ..sessions.history import Bounds, coherent, following, kept, messages_of, overgrown, recent, size, stray
 from ..sessions.keys import owns
 from ..sessions.overlap import addition
@@ -76,7 +76,8 @@ class Conversations:
         *,
         own_model: Callable[[str], str | None] = lambda _: None,
     ) -> None:
-        self._store = store
+        self._store = self.store = store
+        """Where they are kept."""
         self._lanes = lanes
         self._clock = clock
         self._bounds = Bounds(characters, turns)
@@ -84,10 +85,9 @@ class Conversations:
         self.scribe: Scribe | None = None
         """Who is shown what is said from now on."""
 
-    @property
-    def store(self) -> SessionStore:
-        """Where they are kept."""
-        return self._store
+    def watch_store(self, around: Callable[[SessionStore], SessionStore]) -> None:
+        """From now on what is said is read and kept through what `around` makes of the store."""
+        self._store = around(self.store)
 
     @property
     def waiting(self) -> int:
@@ -164,9 +164,9 @@ class Conversations:
     async def hold(
         self,
         run: RunInput,
-        attempt: Callable[[RunInput], AsyncGenerator[RunEvent, None]],
+        attempt: Callable[[RunInput], AsyncGenerator[RunEvent | Flow, None]],
         end: Callable[[str, RunFailed], bool],
-    ) -> AsyncGenerator[RunEvent, None]:
+    ) -> AsyncGenerator[RunEvent | Flow, None]:
         """The events of a run in its session.
 
         `attempt` gives those of the run itself; `end`, called with its id, has it end with this, and tells whether it
@@ -190,6 +190,13 @@ class Conversations:
                         if isinstance(event, RunDone | RunFailed):
                             ending = event
                             break
+                        if isinstance(event, Flow):
+                            event.taps.append(said.take)
+                            yield event
+                            if not said.fits:
+                                end(run.run_id, TOO_LONG)
+                                break
+                            continue
                         if not said.take(event):
                             end(run.run_id, TOO_LONG)
                             break
@@ -341,6 +348,11 @@ class _Said:
                 self._model = event.model
             case _:
                 pass
+        return self.fits
+
+    @property
+    def fits(self) -> bool:
+        """Whether it is not too much."""
         return self._size <= ANSWER_CHARACTERS
 
     def turn(

@@ -12,6 +12,8 @@ from time import perf_counter
 from typing import Any, TypeVar
 
 from ..model.run import ModelChange, RunFailed, RunInput, Usage
+from ..ports import SessionStore
+from ..sessions.timed import TimedStore
 from ..tallies import MOST, OTHER, SECONDS, Cell, Counter, Histogram
 from .conversation import STOPPED, Conversations
 from .limits import MOST_RUNS, ActiveRun
@@ -61,8 +63,10 @@ class _Unheard(ActiveRun):
 
 
 class CountedRuns(Runs):
-    """`ended` are seconds by agent and outcome, `first_tokens` by agent; `refused` are numbers by agent,
-    `prompt_tokens` and `completion_tokens` by agent and model, which is empty where nobody knows it.
+    """`ended` are seconds by agent and outcome, `first_tokens` by agent, `store_calls` by operation.
+
+    `refused` are numbers by agent, `prompt_tokens` and `completion_tokens` by agent and model, which is empty where
+    nobody knows it.
     """
 
     def __init__(
@@ -75,6 +79,8 @@ class CountedRuns(Runs):
         super().__init__(registry, conversations, most, interceptor)
         self.ended = Histogram(most=(MOST + 1) * len(OUTCOMES))
         self.first_tokens = Histogram()
+        self.store_calls = Histogram()
+        conversations.watch_store(self._timed)
         self.refused = Counter()
         self.prompt_tokens = Counter()
         self.completion_tokens = Counter()
@@ -85,6 +91,10 @@ class CountedRuns(Runs):
         for number, agent_id in enumerate(self._agents):
             name = agent_id if number < MOST else OTHER
             self._known[agent_id] = name, self.ended.cell((name, _COMPLETED)), self.first_tokens.cell((name,))
+
+    def _timed(self, store: SessionStore) -> SessionStore:
+        timed: Any = TimedStore(store, self.store_calls.observe)  # which hands on what it does not define
+        return timed  # type: ignore[no-any-return]  # as above
 
     @property
     def under_way(self) -> Mapping[str, int]:
@@ -105,10 +115,10 @@ class CountedRuns(Runs):
             self.refused.add((self._known[run.agent_id][0],))
         return refused
 
-    def _begin(self, run: RunInput) -> ActiveRun:
+    def _begin(self, run: RunInput, *, flows: bool = False) -> ActiveRun:
         if self._stopped:
             self.refused.add((self._known[run.agent_id][0],))
-        active = _begin(self, run)
+        active = _begin(self, run, flows=flows)
         active.began = perf_counter()
         active.heard = 0.0
         active.__class__ = _Unheard

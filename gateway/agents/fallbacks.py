@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from logging import getLogger
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 from ..errors import AgentError
 from ..model.run import ModelChange, RunEvent, RunInput
-from ..ports import Agent
+from ..ports import Agent, Flow
 
 __all__ = ["COOL_DOWN", "COOL_DOWN_CAP", "CoolDown", "Fallbacks"]
 
@@ -51,6 +51,9 @@ class CoolDown:
         self._until.pop(model, None)
 
 
+_EventsOf: TypeAlias = Callable[[Agent, RunInput], AsyncIterator[RunEvent | Flow]]
+
+
 class Fallbacks:
     """The agent.  `models` by `provider/model`, in the order in which they are tried; `choose` gives another one that
     the caller, or the session, wants, which then has to answer alone.
@@ -67,13 +70,20 @@ class Fallbacks:
 
     def __call__(self, run: RunInput) -> AsyncIterator[RunEvent]:
         """The events of the model that answers; ModelChange before them where it is not the first."""
-        if run.model is not None:
-            return _events(self._models.get(run.model) or self._choose(run.model), run)
-        if len(self._models) == 1:
-            return _events(self._models[self._first], run)  # itself: nothing between the model and the run
-        return self._in_turn(run)
+        return cast("AsyncIterator[RunEvent]", self._answer(run, _events))
 
-    async def _in_turn(self, run: RunInput) -> AsyncIterator[RunEvent]:
+    def with_flow(self, run: RunInput) -> AsyncIterator[RunEvent | Flow]:
+        """The same, with a Flow among them where the model gives one."""
+        return self._answer(run, _events_and_flows)
+
+    def _answer(self, run: RunInput, events_of: _EventsOf) -> AsyncIterator[RunEvent | Flow]:
+        if run.model is not None:
+            return events_of(self._models.get(run.model) or self._choose(run.model), run)
+        if len(self._models) == 1:
+            return events_of(self._models[self._first], run)  # itself: nothing between the model and the run
+        return self._in_turn(run, events_of)
+
+    async def _in_turn(self, run: RunInput, events_of: _EventsOf) -> AsyncIterator[RunEvent | Flow]:
         skipped = {name: why for name in self._models if (why := self._cool_down.reason(name)) is not None}
         tried = [name for name in self._models if name not in skipped] or [*self._models]
         reason = skipped.get(self._first, "")
@@ -81,7 +91,7 @@ class Fallbacks:
         for number, name in enumerate(tried, 1):
             begun = False
             try:
-                async with aclosing(cast("Any", _events(self._models[name], run))) as events:
+                async with aclosing(cast("Any", events_of(self._models[name], run))) as events:
                     async for event in events:
                         if not begun:
                             begun = True
@@ -110,5 +120,9 @@ def _last(error: AgentError, tried: int, models: int) -> AgentError:
     return AgentError(message, code=error.code, status=error.status, retry_after=error.retry_after)
 
 
-def _events(agent: Agent, run: RunInput) -> AsyncIterator[RunEvent]:
-    return cast("AsyncIterator[RunEvent]", agent(run))
+def _events(agent: Agent, run: RunInput) -> AsyncIterator[RunEvent | Flow]:
+    return cast("AsyncIterator[RunEvent | Flow]", agent(run))
+
+
+def _events_and_flows(agent: Agent, run: RunInput) -> AsyncIterator[RunEvent | Flow]:
+    return cast("AsyncIterator[RunEvent | Flow]", getattr(agent, "with_flow", agent)(run))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from asyncio import Task, TimerHandle, get_running_loop
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from logging import getLogger
 from math import ceil
 from typing import Any
 
 from ..deadlines import Deadlines
 from ..model.run import RunFailed, RunInput
-from ..ports import Agent
+from ..ports import Agent, Flow
 from ..records import NamedTuple
 
 __all__ = ["MOST_RUNS", "NO_LIMITS", "ActiveRun", "AgentRuns", "RunLimits", "too_many"]
@@ -50,12 +50,13 @@ class ActiveRun:
     """A run that is under way: the task that pulls it, and what its agent gave to be pulled.
 
     `silent` counts the looks since the agent was heard; below 0 it has not been heard yet.  `ending` is what the run
-    ends with where somebody, or a limit, has ended it.  `began` and `heard`, the time of the agent's first sign, are in
-    seconds of `time.perf_counter`, and there only where runs are counted (`agents.counted`).
+    ends with where somebody, or a limit, has ended it.  `flow` is what the caller was given and may be using.  `began`
+    and `heard`, the time of the agent's first sign, are in seconds of `time.perf_counter`, and there only where runs
+    are counted (`agents.counted`).
     """
 
     # Its members are set where it is made: to call an `__init__` would cost as much again.
-    __slots__ = ("agent", "began", "cancelled", "ending", "heard", "produced", "run", "silent", "task")
+    __slots__ = ("agent", "began", "cancelled", "ending", "flow", "heard", "produced", "run", "silent", "task")
 
     run: RunInput
     agent: AgentRuns | None
@@ -64,6 +65,7 @@ class ActiveRun:
     silent: int
     ending: RunFailed | None
     cancelled: bool
+    flow: Flow | None
     began: float
     heard: float
 
@@ -72,11 +74,23 @@ class ActiveRun:
         """Whether somebody waits for the agent: an async generator that is not running has given something."""
         return getattr(self.produced, "ag_running", True)
 
+    def look(self) -> bool:
+        """Whether somebody waits for the agent; `silent` begins anew where it was heard through a flow."""
+        flow = self.flow
+        if flow is None:
+            return self.is_pulled
+        if flow.heard:
+            flow.heard = False
+            self.silent = 0
+        return flow.waited_for
+
     def end(self, ending: RunFailed) -> None:
         """Let the run end with this, unless it ends already."""
         if self.ending is not None:
             return
         self.ending = ending
+        if self.flow is not None:
+            self.flow.stop()
         # While the caller is busy with what it was given, to cancel would cost the caller its ending.  The run ends
         # when it is pulled again.
         if self.task is not None and self.is_pulled:
@@ -96,6 +110,7 @@ class AgentRuns:
 
     def __init__(self, agent_id: str, agent: Agent, limits: RunLimits, runs: Mapping[str, ActiveRun]) -> None:
         self.agent = agent
+        self.with_flow: Callable[[RunInput], Any] = getattr(agent, "with_flow", agent)
         self.running = 0
         self._runs = runs
         self.most = limits.concurrent or NEVER
@@ -160,13 +175,14 @@ class AgentRuns:
 
     def _look(self, run: ActiveRun) -> None:
         first_token, idle, _, _ = self._limits
+        waits = run.look()
         if run.silent < 0:
             run.silent += 1
             if run.silent == 0:
                 self._over(
                     run, f"the agent gave no token within {first_token:g} s", "first_token_timeout", "firstTokenMs"
                 )
-        elif run.is_pulled:
+        elif waits:
             run.silent += 1
             if run.silent > self._idle_looks:
                 self._over(run, f"the agent was silent for {idle:g} s", "idle_timeout", "idleMs")

@@ -9,12 +9,12 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
 from contextlib import aclosing
-from typing import Any
+from typing import Any, cast
 
 from ..errors import AgentError
 from ..model.chat import AnyTool, ChatRequest, Message, Tool, ToolCall, ToolChoice
 from ..model.run import RunDone, RunEvent, RunFailed, RunInput, Step, ToolCallDelta, ToolUse
-from ..ports import Agent, GatewayTool, Ids, Offer
+from ..ports import Agent, Flow, GatewayTool, Ids, Offer
 from ..records import NamedTuple
 from ..sessions.history import size
 from .tool_call import Result, perform
@@ -67,8 +67,15 @@ class ToolLoop:
         self._ids = ids
         self._unanswered = Unanswered(clock)
 
-    async def __call__(self, run: RunInput) -> AsyncIterator[RunEvent]:
+    def __call__(self, run: RunInput) -> AsyncIterator[RunEvent]:
         """The events of the model, and those of its tools."""
+        return cast("AsyncIterator[RunEvent]", self._events(run, self._agent))
+
+    def with_flow(self, run: RunInput) -> AsyncIterator[RunEvent | Flow]:
+        """The same, with a Flow among them where the model gives one."""
+        return self._events(run, getattr(self._agent, "with_flow", self._agent))
+
+    async def _events(self, run: RunInput, agent: Callable[[RunInput], Any]) -> AsyncIterator[RunEvent | Flow]:
         tools = await self._offer()
         owner = f"{run.agent_id} {run.caller.id}"
         request = run.request
@@ -81,7 +88,7 @@ class ToolLoop:
         for number in range(self._limits.rounds + 1):
             asked = _offered(request, tools, number, last=number == self._limits.rounds)
             one = _Round(asked, tools, self._ids, gap=said)
-            async with aclosing(self._ask(run._replace(request=asked), one)) as events:
+            async with aclosing(_ask(agent(run._replace(request=asked)), one)) as events:
                 async for event in events:
                     yield event
             if isinstance(one.ending, RunFailed) or one.ending.finish_reason in _CUT:
@@ -115,25 +122,6 @@ class ToolLoop:
                 return
             request = request._replace(messages=(*restored, *steps))
 
-    async def _ask(self, run: RunInput, one: _Round) -> AsyncGenerator[RunEvent, None]:
-        """One answer of the model; what concerns the gateway's tools stays in `one`."""
-        produced: Any = self._agent(run)
-        async with aclosing(produced) as events:
-            async for event in events:
-                kind = event.__class__
-                if kind is str or kind is list:
-                    for text in one.say(event):
-                        yield text
-                elif kind is ToolCallDelta:
-                    delta = one.route(event)
-                    if delta is not None:
-                        yield delta
-                elif kind is RunDone or kind is RunFailed:
-                    one.ending = event
-                    break
-                else:
-                    yield event
-
     async def _use(
         self, calls: tuple[ToolCall, ...], tools: Mapping[str, GatewayTool], results: dict[str, Result]
     ) -> AsyncGenerator[RunEvent, None]:
@@ -166,6 +154,29 @@ class ToolLoop:
             await asyncio.gather(*tasks, return_exceptions=True)
 
 
+async def _ask(produced: Any, one: _Round) -> AsyncGenerator[RunEvent | Flow, None]:
+    """One answer of the model; what concerns the gateway's tools stays in `one`."""
+    async with aclosing(produced) as events:
+        async for event in events:
+            kind = event.__class__
+            if kind is str or kind is list:
+                for text in one.say(event):
+                    yield text
+            elif kind is ToolCallDelta:
+                delta = one.route(event)
+                if delta is not None:
+                    yield delta
+            elif kind is RunDone or kind is RunFailed:
+                one.ending = event
+                break
+            elif not isinstance(event, Flow):
+                yield event
+            elif not one.gap:
+                event.taps.append(one.hear)
+                yield event
+                one.check()
+
+
 class _Round:
     """What the model says and asks for in one answer."""
 
@@ -175,7 +186,8 @@ class _Round:
         self.caller_ids: list[str] = []
         self._theirs = {tool.name for tool in asked.tools} - tools.keys()
         self._ids = ids
-        self._gap = gap
+        self.gap = gap
+        """Whether the next text is to stand apart from that of the round before."""
         self._numbers: dict[int, int] = {}  # of the caller's calls: the model's numbers to those the caller sees
         self._pieces: dict[int, list[ToolCallDelta]] = {}
         self._room = ARGUMENT_CHARACTERS
@@ -191,16 +203,25 @@ class _Round:
         texts: list[str] = [said] if said.__class__ is str else said
         if not any(texts):
             return ()
+        if self.gap:
+            self.texts.append("\n\n")
+        self.hear(texts)
+        self.check()
+        if self.gap:
+            self.gap = False
+            return ("\n\n", said)
+        return (said,)
+
+    def hear(self, texts: list[str]) -> bool:
+        """Texts that the caller reads; false where they are too many."""
+        self.texts += texts
         self._text_room -= sum(map(len, texts))
+        return self._text_room >= 0
+
+    def check(self) -> None:
+        """Raises AgentError where too much was said."""
         if self._text_room < 0:
             raise AgentError(f"the agent said more than {TEXT_CHARACTERS} characters", code="answer_too_long")
-        if self._gap:
-            self._gap = False
-            self.texts.append("\n\n")
-            self.texts += texts
-            return ("\n\n", said)
-        self.texts += texts
-        return (said,)
 
     def route(self, delta: ToolCallDelta) -> ToolCallDelta | None:
         """The piece as the caller is to see it; None for one of a call that is done here."""

@@ -7,10 +7,10 @@ agent does, the last event is exactly one of RunDone and RunFailed; only a calle
 from __future__ import annotations
 
 from asyncio import CancelledError, current_task
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from logging import getLogger
 from types import AsyncGeneratorType
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar, cast
 
 from ..errors import AgentError, PeerGone
 from ..model.caller import OPERATOR, Caller
@@ -28,6 +28,7 @@ from ..model.run import (
     ToolUse,
     Usage,
 )
+from ..ports import Flow
 from .calling import calling
 from .conversation import Conversations, failed
 from .limits import MOST_RUNS, ActiveRun, AgentRuns, too_many
@@ -59,8 +60,13 @@ class Interceptor(Protocol):
 class Observer(Protocol):
     """Sees runs as they happen."""
 
-    def watch(self, run: RunInput, events: AsyncGenerator[RunEvent, None], /) -> AsyncGenerator[RunEvent, None]:
+    def watch(
+        self, run: RunInput, events: AsyncGenerator[RunEvent | Flow, None], /
+    ) -> AsyncGenerator[RunEvent | Flow, None]:
         """The events, as they are; the observer sees each of them before the caller does."""
+
+
+_Attempt: TypeAlias = Callable[[RunInput], AsyncGenerator[RunEvent | Flow, None]]
 
 
 class _RefusedError(Exception):
@@ -128,10 +134,13 @@ class Runs:
 
         Raises AgentError (429, `too_many_runs`) where it could not begin now, so that a stream can still be refused.
         """
-        events = self._events(run)
+        return cast("AsyncGenerator[RunEvent, None]", self._observed(run, self._attempt))
+
+    def _observed(self, run: RunInput, attempt: _Attempt) -> AsyncGenerator[RunEvent | Flow, None]:
+        events = self._events(run, attempt)
         return events if self.observer is None else self.observer.watch(run, events)
 
-    def _events(self, run: RunInput) -> AsyncGenerator[RunEvent, None]:
+    def _events(self, run: RunInput, attempt: _Attempt) -> AsyncGenerator[RunEvent | Flow, None]:
         if self._interceptor is not None:
             taken = self._interceptor.take(self, run)
             if not isinstance(taken, RunInput):
@@ -139,16 +148,16 @@ class Runs:
             run = taken
         self._admit(run)
         if run.session is None and run.after is None:
-            return self._attempt(run)
-        return self._conversations.hold(run, self._attempt, self._end)
+            return attempt(run)
+        return self._conversations.hold(run, attempt, self._end)
 
-    def open(self, run: RunInput) -> AsyncGenerator[RunEvent, None] | None:
+    def open(self, run: RunInput) -> AsyncGenerator[RunEvent | Flow, None] | None:
         """For `pull`, before anything is told of the answer: the run's events where others see them too, else None.
 
         Raises AgentError as `run` does.
         """
         if self._is_seen(run):
-            return self.run(run)
+            return self._observed(run, self._attempt_with_flow)
         self._admit(run)
         return None
 
@@ -171,7 +180,7 @@ class Runs:
         return said.answer(await self.pull(run, said))
 
     async def pull(
-        self, run: RunInput, sink: Sink, events: AsyncGenerator[RunEvent, None] | None = None
+        self, run: RunInput, sink: Sink, events: AsyncGenerator[RunEvent | Flow, None] | None = None
     ) -> RunDone | RunFailed:
         """Run it to its end, which is the result; what it says until then goes into `sink`.  `events` are of `open`.
 
@@ -185,9 +194,9 @@ class Runs:
         try:
             source = events
             if source is None and self._is_seen(run):
-                source = self.run(run)
+                source = self._observed(run, self._attempt_with_flow)
             elif source is None:
-                active = self._begin(run)
+                active = self._begin(run, flows=True)
                 source = active.produced
             if source.__class__ is AsyncGeneratorType or hasattr(source, "__aiter__"):
                 async for event in source:
@@ -204,6 +213,9 @@ class Runs:
                     elif isinstance(event, _ENDINGS):
                         ending = event if event.__class__ is RunDone else self._note(active, event)
                         break
+                    elif isinstance(event, Flow):
+                        if await _flow(event, sink, active):
+                            await drain()
                     else:
                         if isinstance(event, _SIGNS):
                             active.silent = 0
@@ -241,12 +253,15 @@ class Runs:
         for agent in self._agents.values():
             agent.close()
 
-    async def _attempt(self, run: RunInput) -> AsyncGenerator[RunEvent, None]:
+    def _attempt_with_flow(self, run: RunInput) -> AsyncGenerator[RunEvent | Flow, None]:
+        return self._attempt(run, flows=True)
+
+    async def _attempt(self, run: RunInput, *, flows: bool = False) -> AsyncGenerator[RunEvent | Flow, None]:
         ending: RunDone | RunFailed = _DONE
         active = self._elsewhere
         produced: Any = None
         try:
-            active = self._begin(run)
+            active = self._begin(run, flows=flows)
             produced = active.produced
             if not hasattr(produced, "__aiter__"):
                 answer = _text(await produced)
@@ -266,6 +281,10 @@ class Runs:
                     elif isinstance(event, _ENDINGS):
                         ending = event if event.__class__ is RunDone else self._note(active, event)
                         break
+                    elif flows and isinstance(event, Flow):
+                        active.flow = event
+                        yield event
+                        active.flow = None
                     else:
                         if isinstance(event, _SIGNS):
                             active.silent = 0
@@ -292,7 +311,7 @@ class Runs:
             return too_many(f"{self._most} runs are under way, as many as `agents.maxConcurrentRuns` allows")
         return self._agents[run.agent_id].refusal
 
-    def _begin(self, run: RunInput) -> ActiveRun:
+    def _begin(self, run: RunInput, *, flows: bool = False) -> ActiveRun:
         agent = self._agents[run.agent_id]
         if self._stopped:
             raise _RefusedError(_STOPPED)
@@ -300,7 +319,7 @@ class Runs:
         unusual = run.caller is not OPERATOR or agent.accounts or len(self._active) >= self._most
         if unusual and (refused := self._refusal(run)):
             raise _RefusedError(refused)
-        produced: Any = agent.agent(run)
+        produced: Any = agent.with_flow(run) if flows else agent.agent(run)
         if run.request.tools:
             produced = calling(produced, run)
         if produced.__class__ is not AsyncGeneratorType and hasattr(produced, "__aiter__"):
@@ -313,6 +332,7 @@ class Runs:
         active.silent = agent.unheard
         active.ending = None
         active.cancelled = False
+        active.flow = None
         if agent.enters:
             agent.enter(active)
         return active
@@ -359,6 +379,15 @@ class Runs:
         # Also where what the agent waited for was cancelled, and not the run.
         _logger.error("%s failed", run.label, exc_info=error)
         return _BROKEN
+
+
+async def _flow(flow: Flow, sink: Sink, active: ActiveRun) -> bool:
+    """Have it write its text; whether `sink` is full."""
+    active.flow = flow
+    try:
+        return await flow.into(sink)
+    finally:
+        active.flow = None
 
 
 async def _generator(iterator: AsyncIterator[RunEvent]) -> AsyncGenerator[RunEvent, None]:

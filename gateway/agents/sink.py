@@ -17,6 +17,7 @@ from ..model.run import (
     ToolCallDelta,
     Usage,
 )
+from ..ports import TextSink
 from .conversation import ANSWER_CHARACTERS, TOO_LONG, calls_of
 
 __all__ = ["Gathered", "Sink"]
@@ -25,17 +26,13 @@ __all__ = ["Gathered", "Sink"]
 EVENT_CHARACTERS = 100
 
 
-class Sink(Protocol):
-    """Takes the events of a run, but for its ending.
+class Sink(TextSink, Protocol):
+    """Takes the events of a run, but for its ending: `take` all that is no text.
 
-    `put` takes a text that is not empty, `put_all` several, `take` all that is no text.  True means that nothing more
-    should come before `drain` was awaited.  What they raise is not the agent's: PeerGone where nobody listens any more.
+    True means that nothing more should come before `drain` was awaited.  What they raise is not the agent's: PeerGone
+    where nobody listens any more.
     """
 
-    @property
-    def put(self) -> Callable[[str], bool]: ...
-    @property
-    def put_all(self) -> Callable[[list[str]], bool]: ...
     @property
     def drain(self) -> Callable[[], Awaitable[None]]: ...
     def take(self, event: RunEvent, /) -> bool: ...

@@ -98,6 +98,8 @@ class ChunkEncoder:
 
         `?` stands for half of a surrogate pair, which UTF-8 cannot hold, here as in the other chunks.
         """
+        if len(texts) == 1:
+            return f"{self._before}{encode_basestring(texts[0])}{self._after}".encode("utf-8", "replace")
         joined = f"{self._after}{self._before}".join(map(encode_basestring, texts))
         return f"{self._before}{joined}{self._after}".encode("utf-8", "replace")
 

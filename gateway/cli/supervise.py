@@ -26,6 +26,9 @@ from .systemd import Notifier, inherited_sockets
 
 __all__ = ["supervise"]
 
+LEAST_SILENCE = 0.5
+"""Seconds without a sign of life that say anything: a machine with much to do holds a process up for as long."""
+
 
 def supervise(options: Namespace, loaded: Loaded) -> int:
     """Keep workers until SIGINT or SIGTERM, then let them drain; returns the exit code.
@@ -154,7 +157,7 @@ class _Service:
         gateway = loaded.config.gateway
         # Of the two the shorter one: a service manager that wants signs of life would end us all for one that has none.
         limits = (gateway.worker_timeout_ms / 1000, 2 * self._notifier.watchdog)
-        silence = min((limit for limit in limits if limit), default=0.0)
+        silence = min((max(limit, LEAST_SILENCE) for limit in limits if limit), default=0.0)
         return Plan(_command(self._options.arguments), gateway.shutdown.drain_ms / 1000, silence)
 
     def _ready(self) -> None:

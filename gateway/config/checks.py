@@ -29,6 +29,8 @@ def finish(config: Config, root: Node, reading: Reading) -> Config:
     for server in config.mcp.servers.values():
         _mcp_server(server, reading)
     gateway = _gateway(config.gateway, reading)
+    if gateway.workers > 1:
+        _shared(config, gateway.workers, reading)
     agents = _agents(config.agents, root, reading)
     return config.replace(gateway=gateway, agents=agents)
 
@@ -54,6 +56,29 @@ def _gateway(gateway: Gateway, reading: Reading) -> Gateway:
     _keys_of(gateway.auth, reading)
     http = http.replace(cors=http.cors.replace(allowed_origins=tuple(dict.fromkeys(listed))))
     return gateway.replace(bind=bind, tls=_tls(gateway.tls, reading), http=http)
+
+
+def _shared(config: Config, workers: int, reading: Reading) -> None:
+    """What several processes cannot share."""
+    if config.session.store == "memory":
+        message = 'the memory of one process, and gateway.workers has several serve. Keep sessions in a file: "sqlite"'
+        _problem(config.session, "store", message, reading)
+    agents = config.agents
+    limits: list[tuple[object, str, str]] = [
+        (agents, "maxConcurrentRuns", "max_concurrent_runs"),
+        (agents.defaults, "maxConcurrent", "max_concurrent"),
+        *((entry, "maxConcurrent", "max_concurrent") for entry in agents.list),
+        (config.tools, "maxInvocations", "max_invocations"),
+    ]
+    for section, key, name in limits:
+        found = reading.origin(section)
+        number = getattr(section, name)
+        if found is not None and key in found[0].value and number is not None and 0 < number < workers:
+            message = (
+                f"{number} cannot be divided among {workers} processes (gateway.workers). Allow each of them at least "
+                "one, or serve with fewer"
+            )
+            _problem(section, key, message, reading)
 
 
 def _keys_of(auth: Auth, reading: Reading) -> None:

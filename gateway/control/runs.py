@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeAlias
 
 from ..errors import AgentError
 from ..model.run import RunDone, RunEvent, RunFailed, RunInput, ToolUse
+from ..ports import Flow
 from .hub import Hub
 from .method import READ
 from .problem import INVALID_REQUEST, RpcError, rpc_error
@@ -113,7 +114,7 @@ class RunBook:
         record.task.add_done_callback(lambda _: record.leave())  # also of one that is cancelled before its first step
         return record
 
-    def _begun(self, run: RunInput, command: Command | None) -> tuple[RunInput, AsyncGenerator[RunEvent, None]]:
+    def _begun(self, run: RunInput, command: Command | None) -> tuple[RunInput, AsyncGenerator[RunEvent | Flow, None]]:
         """The run as the agent is to see it, and its events."""
         taken = run if command is None else command(run)
         if not isinstance(taken, RunInput):
@@ -153,7 +154,9 @@ class RunBook:
 
     # -- what the records do
 
-    def watch(self, run: RunInput, events: AsyncGenerator[RunEvent, None]) -> AsyncGenerator[RunEvent, None]:
+    def watch(
+        self, run: RunInput, events: AsyncGenerator[RunEvent | Flow, None]
+    ) -> AsyncGenerator[RunEvent | Flow, None]:
         """See `agents.run.Observer.watch`."""
         return watched(events, lambda: self.begin(run))
 
@@ -305,7 +308,7 @@ class RunBook:
         return int(self._clock() * 1000)
 
 
-async def _pull(events: AsyncGenerator[RunEvent, None], delay: float) -> None:
+async def _pull(events: AsyncGenerator[RunEvent | Flow, None], delay: float) -> None:
     async with aclosing(events):
         if delay:
             await sleep(delay)

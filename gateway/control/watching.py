@@ -7,6 +7,7 @@ from contextlib import aclosing
 from typing import Protocol
 
 from ..model.run import RunEvent
+from ..ports import Flow
 
 __all__ = ["Watch", "watched"]
 
@@ -27,10 +28,17 @@ class Watch(Protocol):
         """The run is over: after its last event, or without one, where its caller has left."""
 
 
-async def watched(events: AsyncGenerator[RunEvent, None], begin: Callable[[], Watch]) -> AsyncGenerator[RunEvent, None]:
+async def watched(
+    events: AsyncGenerator[RunEvent | Flow, None], begin: Callable[[], Watch]
+) -> AsyncGenerator[RunEvent | Flow, None]:
     """The events of a run, each seen by a watch first."""
     watch = begin()  # not before somebody pulls: only then its end is certain to be seen
     pending: list[object] = watch.pending  # type: ignore[assignment]  # of texts, by the test below
+
+    def see(texts: list[str]) -> bool:
+        watch.take(texts)
+        return True
+
     try:
         async with aclosing(events):
             async for event in events:
@@ -38,6 +46,8 @@ async def watched(events: AsyncGenerator[RunEvent, None], begin: Callable[[], Wa
                     if not pending:
                         watch.wake()
                     pending.append(event)
+                elif isinstance(event, Flow):
+                    event.taps.append(see)
                 else:
                     watch.take(event)
                 yield event

@@ -30,6 +30,12 @@ class Reader(Protocol):
     def receive(self, data: bytes) -> list[Piece]:
         """The pieces that `data` completes."""
 
+    def text(self, data: bytes) -> str | None:
+        """The text of `data`, where it is one event, with a text and nothing else, and the stream goes on behind it.
+
+        None where it is not, or where that would take long to tell: then it has not been read, and `receive` does.
+        """
+
     def receive_whole(self, data: bytes) -> list[Piece]:
         """The pieces of an answer in one JSON document."""
 

@@ -40,6 +40,10 @@ class EventReader:
         """The pieces that `data` completes."""
         return [] if self.ended else self._events(data)
 
+    def text(self, data: bytes) -> str | None:  # noqa: ARG002 - Reader.text
+        """See `Reader.text`."""
+        return None
+
     def receive_whole(self, data: bytes) -> list[Piece]:
         """The pieces of an answer in one JSON document."""
         document = _document(data.decode("utf-8", "replace"))

@@ -10,8 +10,10 @@ from typing import cast
 
 from ..errors import AgentError
 from ..model.run import RunDone, RunEvent, RunInput
+from ..ports import Flow
 from .attempts import accept, chance, not_an_answer, pause, read_whole, request_headers
 from .dialect import Dialect, Piece, Reader
+from .flow import ModelFlow, goes_on
 from .settings import Provider
 from .upstream import Response, Upstream, UpstreamError
 
@@ -59,8 +61,15 @@ class Model:
         self._settings = provider.model(model)
         self._headers = request_headers(dialect.headers(provider), provider)
 
-    async def __call__(self, run: RunInput) -> AsyncIterator[RunEvent]:
+    def __call__(self, run: RunInput) -> AsyncIterator[RunEvent]:
         """Text as it comes, one piece for each token the provider sends apart; Usage if told; RunDone."""
+        return cast("AsyncIterator[RunEvent]", self._events(run, flows=False))
+
+    def with_flow(self, run: RunInput) -> AsyncIterator[RunEvent | Flow]:
+        """The same, with a Flow behind text, where more is likely to follow."""
+        return self._events(run, flows=True)
+
+    async def _events(self, run: RunInput, *, flows: bool) -> AsyncIterator[RunEvent | Flow]:
         if self._settings.images is False and any(message.parts for message in run.conversation):
             raise AgentError(f"{self._model} takes no images", code="images_not_supported", status=400)
         body = self._dialect.body(run, self._provider, self._settings, self._system_prompt)
@@ -84,6 +93,11 @@ class Model:
                         begun = begun or bool(pieces)
                         for event in _events(pieces):
                             yield event
+                        if flows and streamed and pieces and pieces[-1].__class__ is str and goes_on(reader):
+                            flow = ModelFlow(response, reader)
+                            yield flow
+                            for event in _events(flow.rest()):
+                                yield event
                     if reader.failure is not None:
                         raise reader.failure
                 break

@@ -32,8 +32,9 @@ into each event."""
 CANDIDATES = 4
 """How many strings of an event are tried as its text."""
 
-# What a JSON string may hold without an escape (RFC 8259, 7).
+# What a JSON string may hold without an escape (RFC 8259, 7), as text and in UTF-8.
 _PLAIN = pattern(r'[^"\\\x00-\x1f]*')
+_PLAIN_BYTES = pattern(rb'[^"\\\x00-\x1f]+')
 _TEXT = pattern(r'"content"[ \t]*:[ \t]*"((?:[^"\\\x00-\x1f]|\\.)*)"')
 
 # What is not listed here is `stop`, or `tool_calls` where there are some.  The words that are not OpenAI's are those of
@@ -61,7 +62,7 @@ class _Document(NamedTuple):
 class CompletionReader(EventReader):
     """See `dialect.Reader`.  `new_id` makes the ids of calls that come without one."""
 
-    __slots__ = ("_calls", "_head", "_lessons", "_tail")
+    __slots__ = ("_after", "_before", "_calls", "_fresh", "_head", "_lessons", "_tail")
 
     answer = "a chat completion"
     sign = "a finish_reason or [DONE]"
@@ -71,14 +72,39 @@ class CompletionReader(EventReader):
         self._calls = Calls(new_id)
         self._head = ""  # the template; empty while there is none
         self._tail = ""
+        self._before = self._after = b""  # the same in UTF-8
+        self._fresh = False  # there is one, and the next byte starts an event
         self._lessons = LESSONS
 
     def receive(self, data: bytes) -> list[Piece]:
         """The pieces that `data` completes."""
+        if (text := self.text(data)) is not None:
+            return [text]
+        pieces = self._several(data)
+        self._fresh = bool(self._head) and self._decoder.idle and not self.ended
+        return pieces
+
+    def text(self, data: bytes) -> str | None:
+        """See `Reader.text`: of an event like the one before, as nearly all are."""
+        before, after = self._before, self._after
+        if not self._fresh or not data.startswith(before) or not data.endswith(after):
+            return None
+        text = data[len(before) : -len(after)]
+        if not _PLAIN_BYTES.fullmatch(text):
+            return None
+        self._lessons = LESSONS
+        return text.decode("utf-8", "replace")
+
+    def eof(self) -> None:
+        """The stream is over."""
+        super().eof()
+        self._fresh = False
+
+    def _several(self, data: bytes) -> list[Piece]:
         pieces: list[Piece] = []
         while data and not self.ended:
-            if self._head and self._decoder.idle and data.startswith(head := self._head.encode()):
-                end = data.rfind(tail := self._tail.encode())
+            if self._head and self._decoder.idle and data.startswith(head := self._before):
+                end = data.rfind(tail := self._after)
                 if end >= len(head):
                     pieces += self._alike(data[len(head) : end].decode("utf-8", "replace"))
                     data = data[end + len(tail) :]
@@ -178,6 +204,7 @@ class CompletionReader(EventReader):
             before, after = event[: found.start(1)], event[found.end(1) :]
             if _read(f"{before}{json.dumps(other)[1:-1]}{after}") == _Document(other):
                 self._head, self._tail = f"data: {before}", f"{after}\n\n"
+                self._before, self._after = self._head.encode(), self._tail.encode()
                 return
 
 

@@ -4,6 +4,7 @@ keys    which session a request belongs to
 lanes   one run at a time in each session, first come, first served
 history, overlap   what is kept of a session; what a request adds to it
 store   the turns of sessions, in memory
+timed   any store, with how long it takes
 settings   what clients want kept with a session
 
 And on disk:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from enum import Enum, auto
+from itertools import compress, count
+from operator import ne
 from re import compile as pattern
 from re import fullmatch
 
@@ -158,7 +160,9 @@ class _Sizes(dict[bytes, int]):
     """Chunk lines of one body, without CRLF, to sizes; -1 for what is no plain one.  Most tokens have few sizes."""
 
     def __missing__(self, line: bytes) -> int:
-        size = int(line, 16) if _PLAIN_SIZE.fullmatch(line) else -1
+        if not _PLAIN_SIZE.fullmatch(line):
+            return -1
+        size = int(line, 16)
         if len(self) < _SIZES_KEPT:
             self[line] = size
         return size
@@ -182,9 +186,25 @@ class BulkChunked:
     def rest(self) -> bytes:
         return self._strict.rest if self._strict is not None else b""
 
+    def one(self, data: bytes) -> bytes | None:
+        """The data of the one plain chunk that `data` is.
+
+        None where it is anything else, or more, or is in the middle of a chunk: then nothing has been read.
+        """
+        end = data.find(b"\r\n", 1, _PLAIN_LINE_BYTES)
+        if end < 0:
+            return None
+        # What is no size counts as -1, and then the line end that is looked for here would overlap that of the line.
+        size = self._sizes[data[:end]]
+        if len(data) != end + size + 4 or data[-2:] != b"\r\n" or self._buffer or self._strict is not None:
+            return None
+        return data[end + 2 : -2]
+
     def receive(self, data: bytes) -> list[BodyEvent]:
         if self._strict is not None:
             return self._read(self._strict, data)
+        if (chunk := self.one(data)) is not None:  # as it is where a model takes its time
+            return [BodyChunk(chunk)]
         buffer = self._buffer + data if self._buffer else data
         pieces, buffer = self._alternate(buffer)
         start = 0
@@ -227,7 +247,7 @@ class BulkChunked:
         pieces = parts[1:whole:2]
         told, found = [*map(self._sizes.__getitem__, parts[:whole:2])], [*map(len, pieces)]
         if told != found:
-            good = next(i for i, (size, length) in enumerate(zip(told, found, strict=True)) if size != length)
+            good = next(compress(count(), map(ne, told, found)))
             whole = 2 * good
             pieces = pieces[:good]
         return pieces, b"\r\n".join(parts[whole:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum, auto
 from re import compile as pattern
 
@@ -126,6 +127,15 @@ class Http1Client:
                 return [self._malformed("the server sent something that nobody asked for")]
             case _State.OVER:
                 return []
+
+    @property
+    def chunk(self) -> Callable[[bytes], bytes | None] | None:
+        """What reads the body that is under way as long as it comes chunk by chunk; None where it does not.
+
+        It is given what `receive` would be given, and gives the part of the body that this is; or None, where it is not
+        one chunk and no more: then it has read nothing, and `receive` does.
+        """
+        return self._chunks.one if self._state is _State.CHUNKED else None
 
     def eof(self) -> list[ResponseEvent]:
         """The server will send nothing more.  Empty where that is in order; BodyEnd where it ends a body."""

@@ -25,7 +25,7 @@ def mask(key: int, data: bytes, start: int = 0) -> bytes | bytearray:
     if length <= _INTEGER_BYTES:
         blocks = (length + 31) >> 5
         keys = key * _AGAIN[blocks] >> (blocks << 8) - (length << 3)
-        return (_integer(data[start:] if start else data) ^ keys).to_bytes(length)
+        return (_integer(data[start:]) ^ keys).to_bytes(length)
     tables = _tables()
     out = bytearray(data)
     del out[:start]

@@ -19,7 +19,7 @@ from inspect import isawaitable
 from itertools import count
 from logging import getLogger
 from struct import Struct
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from ..errors import GatewayError, MisuseError
 
@@ -132,8 +132,7 @@ class Pipe(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.BaseProtocol."""
-        assert isinstance(transport, asyncio.WriteTransport), "it is a socket's"
-        self._transport = transport
+        self._transport = cast("asyncio.WriteTransport", transport)  # those of other loops are not derived from it
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
@@ -225,6 +224,8 @@ class Channel:
             if answer.cancelled():
                 with suppress(ChannelError):
                     self._send(to, CANCEL, number)
+            elif answer.done():
+                answer.exception()  # looked at, also where whoever asked was cancelled at this moment
 
     def handle(self, kind: str, function: Callable[..., Any]) -> None:
         """Let `function(sender, *values)` be called for each message of this kind, in the order in which they come.

@@ -103,17 +103,20 @@ class Process:
 
     async def until_it_serves(self) -> None:
         """Raises WorkerError where it does not, and then it is gone."""
-        either: set[asyncio.Future[Any]] = {self.serves, self.exited}
-        await asyncio.wait(either, timeout=START_TIME, return_when=asyncio.FIRST_COMPLETED)
+        lost = asyncio.ensure_future(self.until_it_is_lost())
+        either: set[asyncio.Future[Any]] = {self.serves, lost}
+        try:
+            await asyncio.wait(either, timeout=START_TIME, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            lost.cancel()
         if self.serves.done():
             return
-        if self.exited.done():
-            code = self.exited.result()
-            said = self.problems or (f"worker {self.number} {_fate(code)}, before it could serve",)
-            raise WorkerError(said, code)
+        how = f"did not come to serve within {START_TIME:g} seconds"
+        if self.exited.done() or self.mute.done():
+            how = f"{self.fate()} before it could serve"
         self.kill()
         await asyncio.wait({self.exited})
-        raise WorkerError((f"worker {self.number} was not ready within {START_TIME:g} seconds",), -signal.SIGKILL)
+        raise WorkerError(self.problems or (f"worker {self.number} {how}",), self.exited.result())
 
     async def until_it_is_lost(self) -> None:
         """It has ended, or cannot be talked with any more."""

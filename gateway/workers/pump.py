@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from contextlib import suppress
-from typing import Protocol
+from typing import Protocol, cast
 
 from ..errors import PeerGone
 
@@ -119,8 +119,7 @@ class _Far(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport), "it is a socket's"
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # those of other loops are not derived from it
 
     def data_received(self, data: bytes) -> None:
         self._pump.came(data)

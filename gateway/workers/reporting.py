@@ -17,7 +17,7 @@ from ..errors import GatewayError
 from ..model.chat import Message
 from ..model.run import ModelChange, ReasoningDelta, RunDone, RunEvent, RunFailed, RunInput, ToolUse, Usage
 from ..model.session import SessionInfo, Turn
-from ..ports import Siblings
+from ..ports import Flow, Siblings
 from .reports import ABORT, BATCH, BEGAN, EVENT, LEFT, OVER, TEXT, WATCH, Report, Seen, asked, kept
 
 __all__ = ["Reporter"]
@@ -71,7 +71,9 @@ class Reporter:
 
     # -- what happens
 
-    def watch(self, run: RunInput, events: AsyncGenerator[RunEvent, None]) -> AsyncGenerator[RunEvent, None]:
+    def watch(
+        self, run: RunInput, events: AsyncGenerator[RunEvent | Flow, None]
+    ) -> AsyncGenerator[RunEvent | Flow, None]:
         """See `agents.run.Observer.watch`."""
         return watched(events, lambda: _Watch(self, run))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
+from logging import getLogger
 from typing import Any, TypeAlias
 
 from ..agents.conversation import Conversations
@@ -11,6 +12,7 @@ from ..agents.run import Runs
 from ..api.guard import Guard
 from ..api.keys import Rates
 from ..config.schema import Config
+from ..errors import ConfigError
 from ..ports import Exchange, Handler, Siblings
 from ..server.services import Services
 from ..wire.upgrade import accept
@@ -24,6 +26,8 @@ from .reports import OFFER, WATCH
 from .showing import Showing
 
 __all__ = ["FIRST", "Sharing"]
+
+_logger = getLogger(__name__)
 
 FIRST = 1
 """The worker that serves the operators' protocol: clients, presence and devices are the state of one process."""
@@ -55,7 +59,10 @@ class Sharing:
         """Take what the others hand over, and tell them what they want to know, from now on."""
 
         def take_over(_process: int, config: Config, environ: Mapping[str, str]) -> None:
-            reload(config, environ)
+            try:
+                reload(config, environ)
+            except ConfigError as error:  # the first worker has taken it, and told of what it could not
+                _logger.warning("what an operator has changed is not taken over: %s", "; ".join(error.problems))
             self._count_keys(guard)
 
         self._siblings.handle(RELOAD, take_over)
@@ -84,7 +91,7 @@ class Sharing:
             self._siblings.tell(process, WATCH, True)
 
     def portion(self, config: Config) -> Config:
-        """The part of the limits that is this worker's.  Raises ConfigError."""
+        """The part of the limits that is this worker's."""
         return portion(config, self._siblings.count)
 
     def reloading(self, reload: Reload) -> Reload:

@@ -89,7 +89,7 @@ class Supervisor:
         self.switch.on_lost(self._mute)
 
     async def start(self) -> None:
-        """All workers serve when this returns.  Raises WorkerError, that of the first that does not; none is left."""
+        """All workers serve when this returns.  Raises WorkerError, that of the first that does not."""
         asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._look)
         starting = [asyncio.ensure_future(self._fill(slot)) for slot in self._slots]
         try:

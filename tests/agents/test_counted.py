@@ -14,10 +14,11 @@ from gateway.agents.conversation import ANSWER_CHARACTERS, Conversations
 from gateway.agents.counted import OUTCOMES, CountedRuns
 from gateway.agents.limits import NO_LIMITS, RunLimits
 from gateway.agents.registry import AgentEntry, Registry
-from gateway.errors import AgentError
+from gateway.errors import AgentError, StoreError
 from gateway.model.caller import Caller
 from gateway.model.chat import ChatRequest, Message
 from gateway.model.run import ModelChange, ReasoningDelta, RunDone, RunFailed, RunInput, ToolCallDelta, Usage
+from gateway.model.session import SessionInfo
 from gateway.ports import Agent
 from gateway.sessions.lanes import Lanes
 from gateway.sessions.store import MemoryStore
@@ -257,6 +258,25 @@ def test_a_run_that_waits_for_its_session() -> None:
         await task
         assert runs.waiting == 0
         assert ended(runs) == {"completed": 1, "cancelled": 1}
+
+    asyncio.run(main())
+
+
+def test_how_long_the_store_takes() -> None:
+    class Slow(MemoryStore):
+        async def commit(self, *given: Any, **more: Any) -> SessionInfo:
+            await asyncio.sleep(0.03)
+            raise StoreError("the disk is full")
+
+    async def main() -> None:
+        conversations = Conversations(Slow(), Lanes(), lambda: 0.0)
+        runs = CountedRuns(Registry([AgentEntry("main", yielding("a"))]), conversations)
+        await pulled(runs, asking(key="k"))
+        await pulled(runs, asking("r2"))
+        load, commit = runs.store_calls.values["load",], runs.store_calls.values["commit",]
+        assert (sum(load[:-1]), sum(commit[:-1])) == (1, 1)
+        assert load[-1] < 0.03 <= commit[-1]
+        assert isinstance(conversations.store, Slow), "others see it as it is"
 
     asyncio.run(main())
 

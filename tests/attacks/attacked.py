@@ -89,6 +89,8 @@ def main() -> int:
     gateway = Gateway(
         agents=agents, listen="127.0.0.1:0", token=TOKEN, links={"/echo": echo, "/shout": shout}, limits=limits
     )
+    settings = gateway.config.gateway.replace(loop=os.environ.get("TESTS_LOOP", "asyncio"))
+    gateway.config = gateway.config.replace(gateway=settings)
     _gateways.append(gateway)
     return serve(gateway, lambda urls: print("listening on", *urls, flush=True))
 

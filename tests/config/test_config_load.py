@@ -49,6 +49,25 @@ def test_all_faults_are_told_at_once_and_at_their_places(monkeypatch: pytest.Mon
     assert list(caught.value.problems) == (DATA / "faults.txt").read_text(encoding="utf-8").splitlines()
 
 
+def test_several_processes_cannot_share_a_memory(tmp_path: Path) -> None:
+    text = '{gateway: {workers: 2},\n session: {store: "memory"}}'
+    assert only_fault(tmp_path, text) == (
+        "main.json5:2:19: session.store: the memory of one process, and gateway.workers has several serve. "
+        'Keep sessions in a file: "sqlite"'
+    )
+    assert read(tmp_path, text.replace("2}", "1}")).config.gateway.workers == 1
+    with pytest.raises(ConfigError, match="several serve"):
+        load(write(tmp_path, main=text.replace("2}", "1}")), environ={}, overrides={"gateway.workers": "2"})
+
+
+def test_several_processes_need_unix_sockets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.platform", "win32")
+    assert only_fault(tmp_path, "{gateway: {workers: 2}}") == (
+        "main.json5:1:21: gateway.workers: several processes need a system with unix sockets. Leave it at 1"
+    )
+    assert read(tmp_path, "{gateway: {workers: 1}}").config.gateway.workers == 1
+
+
 def test_a_configuration_of_the_product() -> None:
     loaded = load(str(DATA / "product.json5"), environ={"TOKEN": "s3cret"})
     gateway, agents = loaded.config.gateway, loaded.config.agents

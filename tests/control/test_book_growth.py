@@ -17,6 +17,7 @@ from gateway.control.runs import RunBook
 from gateway.model.caller import OPERATOR
 from gateway.model.chat import ChatRequest
 from gateway.model.run import RunDone, RunEvent, RunInput
+from gateway.ports import Flow
 
 
 async def talks() -> AsyncGenerator[RunEvent, None]:
@@ -37,7 +38,7 @@ def test_the_runs_of_a_session_are_found_without_looking_at_others(monkeypatch: 
         loop = asyncio.get_running_loop()
         book = RunBook(cast("Any", None), Hub(loop), loop, lambda: 0.0, lambda _: False)
 
-        def run(number: int, session: str) -> AsyncGenerator[RunEvent, None]:
+        def run(number: int, session: str) -> AsyncGenerator[RunEvent | Flow, None]:
             return book.watch(RunInput(f"{number:032}", "main", session, ChatRequest(())), talks())
 
         others = [run(number, f"agent:main:{number}") for number in range(200)]

@@ -111,7 +111,7 @@ class Launch:
         env: Mapping[str, str] | None = None,
         module: str = "gateway",
     ) -> subprocess.Popen[bytes]:
-        loop = ("--loop", os.environ["TESTS_LOOP"]) if arguments[0] == "run" and "TESTS_LOOP" in os.environ else ()
+        loop = ("--loop", os.environ["TESTS_LOOP"]) if "run" in arguments[:1] and "TESTS_LOOP" in os.environ else ()
         return subprocess.Popen(
             [sys.executable, "-u", "-m", module, *arguments, *loop],
             cwd=self.folder,

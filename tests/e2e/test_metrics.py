@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families as text_fami
 from websockets.asyncio.client import connect
 
 from gateway import AgentError, Caller, Gateway, GatewayError, Key, RunFailed, RunInput, Usage
+from gateway.agents.run import Runs
 from gateway.config import Config
 from gateway.config import Gateway as Settings
 from gateway.metering import SERIES
@@ -94,6 +95,9 @@ def test_off_by_default() -> None:
         assert b"/metrics" not in (await ask(gateway, "/", method="GET")).body
         with pytest.raises(GatewayError, match="nothing is counted"):
             gateway.metrics()
+        assert type(gateway.runs) is Runs, "nothing is counted, nor asked whether it is"
+        assert gateway._server is not None
+        assert gateway._server.services.options.answered is None
 
     serving(test, agents=AGENTS)
 

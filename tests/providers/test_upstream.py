@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.providers import upstream as module
+from gateway.providers import connection
+from gateway.providers import upstream as pool
+from gateway.providers.connection import HIGH_WATER
 from gateway.providers.origin import Origin
 from gateway.providers.settings import Timeouts
 from gateway.providers.upstream import Response, Upstream, UpstreamError
@@ -226,7 +228,7 @@ def test_a_connection_whose_answer_says_close_is_not() -> None:
 
 
 def test_at_most_so_many_connections_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "IDLE_PER_HOST", 2)
+    monkeypatch.setattr(pool, "IDLE_PER_HOST", 2)
 
     async def client(upstream: Upstream, server: Server) -> None:
         await asyncio.gather(*(fetch(upstream, server.url) for _ in range(5)))
@@ -238,7 +240,7 @@ def test_at_most_so_many_connections_are_kept(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_connection_is_not_kept_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "IDLE_LIFETIME", 0.05)
+    monkeypatch.setattr(connection, "IDLE_LIFETIME", 0.05)
 
     async def script(server: Server, connected: Connected) -> None:
         await server.answer(connected, HELLO)
@@ -252,7 +254,7 @@ def test_a_connection_is_not_kept_for_long(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_long_exchange_on_a_kept_connection_is_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "IDLE_LIFETIME", 0.05)
+    monkeypatch.setattr(connection, "IDLE_LIFETIME", 0.05)
 
     async def script(server: Server, connected: Connected) -> None:
         await server.answer(connected, HELLO)
@@ -328,7 +330,7 @@ def test_a_body_whose_end_is_late_keeps_its_connection() -> None:
 
 
 def test_a_body_that_does_not_end_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LINGER", 0.05)
+    monkeypatch.setattr(connection, "LINGER", 0.05)
 
     async def script(server: Server, connected: Connected) -> None:
         await server.answer(connected, CHUNKED, b"4\r\nDONE\r\n")
@@ -427,7 +429,7 @@ def test_a_reader_that_does_not_read_stops_the_server() -> None:
             stuck = int(server.requests[-1])
             await asyncio.sleep(0.1)
             assert int(server.requests[-1]) == stuck
-            assert len(await response.read()) <= module.HIGH_WATER + 262_144
+            assert len(await response.read()) <= HIGH_WATER + 262_144
             read = 0
             while read < stuck + 1_000_000:  # it goes on
                 read += len(await response.read())

@@ -194,6 +194,10 @@ NOT_FOR_SERVING = {
     "gateway.cli.supervise": "belongs to --workers",
     "pickle": "belongs to --workers",
     "subprocess": "belongs to --workers, and to programs",
+    "gateway.metering": "loads where metrics are on",
+    "gateway.tallies": "loads where metrics are on",
+    "gateway.agents.counted": "loads where metrics are on",
+    "gateway.server.accesslog": "loads where the access log is on",
     "gateway.api.responses": "loads where its endpoint is on",
     "gateway.api.keys": "loads where keys are configured",
     "email": "a date and a header are two lines of our own",
@@ -236,7 +240,7 @@ NOT_FOR_SUPERVISING = {
 SERVING_MODULES = 115
 """Loaded until an embedded gateway listens, beyond asyncio.  Each costs start-up and memory."""
 
-RUN_MODULES = 134
+RUN_MODULES = 136
 """Loaded until `gateway run` listens, beyond asyncio, argparse, dataclasses, logging and pathlib."""
 
 SUPERVISOR_MODULES = 64

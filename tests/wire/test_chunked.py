@@ -57,15 +57,28 @@ PIECES += [
 @settings(max_examples=400)
 @given(st.lists(st.sampled_from(PIECES), max_size=12).map(b"".join), st.lists(st.integers(0, 200)))
 def test_in_bulk_it_is_the_same(data: bytes, cuts: list[int]) -> None:
-    """What follows the data leaves neither waiting: it ends every chunk of the pieces, and is no chunk line."""
-    data += b"z" * 5000
+    data += TAIL
+    same_in_bulk([data[start:end] for start, end in zip([0, *sorted(cuts)], [*sorted(cuts), len(data)], strict=True)])
+
+
+@settings(max_examples=400)
+@given(st.lists(st.sampled_from(PIECES), max_size=12))
+def test_chunk_by_chunk_it_is_the_same(pieces: list[bytes]) -> None:
+    same_in_bulk([*pieces, TAIL])
+
+
+TAIL = b"z" * 5000
+"""What leaves neither reader waiting: it ends every chunk of the pieces, and is no chunk line."""
+
+
+def same_in_bulk(pieces: list[bytes]) -> None:
     strict = Chunked()
     bulk = BulkChunked()
     one: list[BodyChunk | BodyEnd | Malformed] = []
     other: list[BodyChunk | BodyEnd | Malformed] = []
-    for start, end in zip([0, *sorted(cuts)], [*sorted(cuts), len(data)], strict=True):
-        one += strict.receive(data[start:end])
-        other += bulk.receive(data[start:end])
+    for piece in pieces:
+        one += strict.receive(piece)
+        other += bulk.receive(piece)
     assert body(other) == body(one)
     assert [event for event in other if not isinstance(event, BodyChunk)] == [
         event for event in one if not isinstance(event, BodyChunk)

@@ -36,6 +36,9 @@ class Crew:
             before = len(self._told())
             async with await Talk.to(self.port) as talk:
                 pid = int(await talk.say(None, "who", model="openclaw/which"))
+            async with asyncio.timeout(10):
+                while len(self._told()) == before:
+                    await asyncio.sleep(0.01)
             (line,) = self._told()[before:]
             worker = line.partition("worker=")[2].split()[0]
             seen[worker] = pid

@@ -186,4 +186,4 @@ def test_runs_at_a_time_are_those_of_all_processes(launch: Launch, tmp_path: Pat
     })  # fmt: skip
     done = launch.command("run", "--config", str(path))
     assert done.returncode != 0
-    assert done.stderr.count("agents: main: maxConcurrent: 2 cannot be divided among 3 processes") == 1
+    assert done.stderr.count("agents.list[0].maxConcurrent: 2 cannot be divided among 3 processes") == 1

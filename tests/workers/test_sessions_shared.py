@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import socket
 import time
 from pathlib import Path
 
 import pytest
 from crew import crew
-from processes import Launch
+from processes import Launch, until
 from talking import BrokenError, Talk
 
 from gateway.sessions.sqlite import SqliteStore
@@ -59,6 +60,40 @@ def test_no_turn_is_lost_or_doubled_or_out_of_order(launch: Launch, tmp_path: Pa
     for worker in (1, 2):
         assert log.count(f"worker={worker} ") > CLIENTS, "each has done a part"
     assert made.gateway.end() == 0
+
+
+@pytest.mark.timeout(180)
+def test_no_turn_is_lost_while_all_workers_are_replaced(launch: Launch, tmp_path: Path) -> None:
+    made = crew(launch, tmp_path, session={"maxTurns": 10_000, "maxChars": 10_000_000})
+    replaced = asyncio.Event()
+    told: dict[int, int] = {}
+    answers: list[list[str]] = []
+
+    async def client(number: int) -> None:
+        turn = 0
+        while not replaced.is_set() or turn < 3:
+            async with await Talk.to(made.port) as talk:
+                text = f"{number} {turn}"
+                answer = await talk.say("one", text, model="openclaw/recall")
+                answers.append([*filter(None, answer.split("|")), text])
+            turn += 1
+            told[number] = turn
+            await asyncio.sleep(0.05)
+
+    async def main() -> None:
+        clients = [asyncio.create_task(client(number)) for number in range(4)]
+        await asyncio.sleep(0.5)
+        made.gateway.process.send_signal(signal.SIGHUP)
+        await asyncio.to_thread(until, "they are replaced", lambda: "read anew" in made.gateway.text(), 60.0)
+        replaced.set()
+        await asyncio.gather(*clients)
+        stored = await said(tmp_path, "one")
+        assert sorted(stored) == sorted(f"{number} {turn}" for number in told for turn in range(told[number]))
+        assert sorted(map(len, answers)) == list(range(1, len(stored) + 1))
+        for known in answers:
+            assert known == stored[: len(known)], "each run knew all that was said before it"
+
+    asyncio.run(main())
 
 
 def test_a_dead_worker_holds_no_session(launch: Launch, tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ def test_one_that_never_serves(monkeypatch: pytest.MonkeyPatch) -> None:
         async with supervised(plan("if worker.number == 2: await asyncio.sleep(3600)")) as supervisor:
             with pytest.raises(WorkerError) as caught:
                 await supervisor.start()
-            assert caught.value.problems == ("worker 2 was not ready within 1 seconds",)
+            assert caught.value.problems == ("worker 2 did not come to serve within 1 seconds",)
 
     run(test())
 
@@ -148,9 +148,10 @@ def test_one_that_never_serves(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("before", "said"),
     [
-        ("os._exit(0)", "worker 1 has ended with exit code 0, before it could serve"),
-        ("os.kill(os.getpid(), 9)", "worker 1 was ended by SIGKILL, before it could serve"),
+        ("os._exit(0)", "worker 1 has ended with exit code 0 before it could serve"),
+        ("os.kill(os.getpid(), 9)", "worker 1 was ended by SIGKILL before it could serve"),
         ("os.kill(os.getpid(), 34)", "worker 1 was ended by "),
+        ("worker._pipe.end(); await asyncio.sleep(3600)", "worker 1 has closed its channel before it could serve"),
         ("worker.fail(['one', 'two']); os._exit(78)", "one\ntwo"),
     ],
 )

@@ -294,7 +294,7 @@ def test_a_worker_that_cannot_even_fail_well(launch: Launch) -> None:
     (launch.folder / "crash").touch()
     done = launch.command("run", "--config", str(launch.file(settings())), env=FOUND_HERE)
     assert done.returncode == 3
-    assert re.fullmatch(r"gateway: worker \d has ended with exit code 3, before it could serve\n", done.stderr)
+    assert re.fullmatch(r"gateway: worker \d has ended with exit code 3 before it could serve\n", done.stderr)
 
 
 def test_a_place_that_nobody_gave(launch: Launch) -> None:
