@@ -226,7 +226,7 @@ PLANTED: list[tuple[str, str, str, str]] = [
         '_string(src, pos)\n    if char and char in "+-.',
         '_string(src, pos)\n    if char and char in "+-',
     ),
-    ("json5", "config/json5.py", "match(src, pos + 6)", "match(src, pos + 5)"),
+    ("json5", "config/json5.py", "low = src[pos + 6 : pos + 12]", "low = src[pos + 5 : pos + 12]"),
     ("chat", "api/parse_messages.py", '"\\n".join(texts)', '"".join(texts)'),
     ("chat", "api/json_body.py", "except RecursionError:", "except MemoryError:"),
     ("responses", "api/responses_bytes.py", "self._number = first + len(texts)", "self._number = first + 1"),
