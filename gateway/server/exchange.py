@@ -195,8 +195,7 @@ class HttpExchange:
         common = host.services.common_headers(self.request_id) + self._decoration
         host.send(writer.head(status, common, headers, None))
         services = host.services
-        coalesce, silence = services.limits.coalesce, services.silence
-        self.body_stream = StreamBody(host, writer, host.loop, coalesce, silence, encode=encode)
+        self.body_stream = StreamBody(host, writer, host.loop, services.pulse, services.silence, encode=encode)
         return self.body_stream
 
     def fail(self) -> None:

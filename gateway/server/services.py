@@ -17,6 +17,7 @@ from .cuts import Cuts
 from .handlers import Handlers, Served
 from .limits import Admission, Limits, within_files
 from .outbox import Outbox
+from .pulse import Pulse
 from .stream import LOOKS, StreamBody
 from .turns import Turns
 
@@ -156,6 +157,7 @@ class Services:
         self.cuts = Cuts(loop)
         self.turns = Turns(loop, WORK_TIME, WORK_SHARE)
         self.outbox = Outbox(loop)
+        self.pulse = Pulse(loop, limits.coalesce)
         self.handlers = Handlers(loop)
         self.connections: set[Timed] = set()
         self.handshakes: set[TimedHandshake] = set()
@@ -237,6 +239,7 @@ class Services:
         for limit in (self.head, self.soon, self.idle, self.body, self.stall, self.linger, self.probe, self.silence):
             limit.close()
         self.handshake.close()
+        self.pulse.close()
         self.cuts.close()
 
     def refusal(self, malformed: Malformed, peer: Peer, limit: str) -> bytes:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from asyncio import AbstractEventLoop, Handle, sleep
+from asyncio import AbstractEventLoop, sleep
 from typing import Protocol
 
 from ..deadlines import Deadlines
 from ..errors import MisuseError, PeerGone
 from ..ports import Encode
 from ..wire.response import ResponseWriter
+from .pulse import Pulse
 
 __all__ = ["StreamBody", "StreamHost"]
 
@@ -43,14 +44,14 @@ class StreamHost(Protocol):
 class StreamBody:
     """`ports.BodyWriter` over a connection.
 
-    `coalesce`: what is written less than this many seconds after the last piece waits until they have passed; the first
-    write after a pause leaves at once, without the turn of the loop that collecting would take.  `silence` expires
+    `pulse`: what is written less than `pulse.after` seconds after the last piece waits for it; the first write after a
+    pause leaves at once, without the turn of the loop that collecting would take.  `silence` expires
     LOOKS times within the longest silence.
     """
 
     __slots__ = (
-        "_coalesce", "_encode", "_filler", "_first", "_handle", "_host", "_last", "_looks", "_loop", "_pending",
-        "_pieces", "_silence", "_size", "_writer", "full",
+        "_encode", "_filler", "_first", "_host", "_last", "_looks", "_loop", "_pending", "_pieces", "_pulse",
+        "_silence", "_size", "_waits", "_writer", "full",
     )  # fmt: skip
 
     def __init__(
@@ -58,7 +59,7 @@ class StreamBody:
         host: StreamHost,
         writer: ResponseWriter,
         loop: AbstractEventLoop,
-        coalesce: float,
+        pulse: Pulse,
         silence: Deadlines[StreamBody],
         *,
         encode: Encode | None = None,
@@ -66,7 +67,7 @@ class StreamBody:
         self._host = host
         self._writer = writer
         self._loop = loop
-        self._coalesce = coalesce
+        self._pulse = pulse
         self._silence = silence
         self._looks = 0  # since something was sent
         self._filler = b""
@@ -74,7 +75,7 @@ class StreamBody:
         self._pending: list[bytes] = []
         self._pieces: list[str] = []  # behind what is pending
         self._size = 0
-        self._handle: Handle | None = None
+        self._waits = False
         self._first = True
         self._last = 0.0
         self.full = False
@@ -85,14 +86,14 @@ class StreamBody:
             self._gather()
         self._pending.append(data)
         self._size += len(data)
-        if self._handle is None or self._size >= TURN_BYTES:
+        if not self._waits or self._size >= TURN_BYTES:
             self._arrange()
 
     def put(self, piece: str) -> bool:
         """See `ports.BodyWriter.put`."""
-        if self._handle is None and not self._size and not self._first and self._coalesce and self._encode is not None:
+        if not self._size and not self._first and self._encode is not None and (after := self._pulse.after):
             now = self._loop.time()
-            if now >= self._last + self._coalesce:  # as nearly all tokens: alone, and at once
+            if now >= self._last + after:  # as nearly all tokens: alone, and at once
                 self._host.send(self._writer.data(self._encode([piece])))
                 self._last = now
                 self._looks = 0
@@ -100,7 +101,7 @@ class StreamBody:
                 return full
         self._pieces.append(piece)
         self._size = size = self._size + len(piece) + PIECE_BYTES
-        if self._handle is None or size >= TURN_BYTES:
+        if not self._waits or size >= TURN_BYTES:
             self._arrange()
         return self.full
 
@@ -108,7 +109,7 @@ class StreamBody:
         """See `ports.BodyWriter.put_all`."""
         self._pieces += pieces
         self._size += sum(map(len, pieces)) + len(pieces) * PIECE_BYTES
-        if self._handle is None or self._size >= TURN_BYTES:
+        if not self._waits or self._size >= TURN_BYTES:
             self._arrange()
         return self.full
 
@@ -126,19 +127,17 @@ class StreamBody:
             self._schedule()
 
     def _schedule(self) -> None:
-        loop = self._loop
-        if not self._coalesce:
-            self._handle = loop.call_soon(self._on_time)
-        elif self._first:  # the first piece of content never waits
-            self._first = False
-            self._send()
-        elif (due := self._last + self._coalesce) > loop.time():
-            self._handle = loop.call_at(due, self._on_time)
-        else:
-            self._send()
+        pulse = self._pulse
+        if pulse.after:
+            first, self._first = self._first, False
+            if first or self._loop.time() >= self._last + pulse.after:  # the first piece of content never waits
+                self._send()
+                return
+        self._waits = True
+        pulse.add(self._on_time)
 
     def _on_time(self) -> None:
-        self._handle = None
+        self._waits = False
         try:
             self._send()
         except PeerGone:  # whoever writes next is told
@@ -152,9 +151,9 @@ class StreamBody:
         self._first = True
 
     def _send(self) -> None:
-        if self._handle is not None:
-            self._handle.cancel()
-            self._handle = None
+        if self._waits:
+            self._waits = False
+            self._pulse.remove(self._on_time)
         if self._pieces:
             self._gather()
         if not self._pending:
@@ -208,6 +207,6 @@ class StreamBody:
         """Stop all timers.  What is pending is not sent."""
         self._filler = b""
         self._silence.clear(self)
-        if self._handle is not None:
-            self._handle.cancel()
-            self._handle = None
+        if self._waits:
+            self._waits = False
+            self._pulse.remove(self._on_time)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from gateway.deadlines import Deadlines
 from gateway.errors import MisuseError, PeerGone
+from gateway.server.pulse import Pulse
 from gateway.server.stream import LOOKS, PIECE_BYTES, TURN_BYTES, StreamBody
 from gateway.testing import ManualTimer
 from gateway.wire.response import ResponseWriter
@@ -60,7 +61,9 @@ class Rig:
         writer = ResponseWriter("GET", "1.1", keep_alive=True)
         writer.head(200, b"", (), None)
         self.silence = Deadlines[StreamBody](self.loop, SILENCE / LOOKS, lambda stream: stream.expired())
-        self.stream = StreamBody(self.host, writer, cast("AbstractEventLoop", self.loop), coalesce, self.silence)
+        loop = cast("AbstractEventLoop", self.loop)
+        self.pulse = Pulse(loop, coalesce)
+        self.stream = StreamBody(self.host, writer, loop, self.pulse, self.silence)
 
     def left(self) -> list[bytes]:
         sent, self.host.sent = self.host.sent, []
@@ -204,7 +207,7 @@ def test_a_piece_that_comes_alone_is_sent_like_others(steps: list[tuple[float, s
         loop = cast("AbstractEventLoop", rig.loop)
         encode = "|".join
         stream = StreamBody(
-            rig.host, writer, loop, COALESCE, rig.silence, encode=lambda pieces: encode(pieces).encode() + b";"
+            rig.host, writer, loop, rig.pulse, rig.silence, encode=lambda pieces: encode(pieces).encode() + b";"
         )
         told = []
         for pause, text in steps:
@@ -304,7 +307,7 @@ def test_pieces_that_leave_together_are_encoded_together() -> None:
     writer = ResponseWriter("GET", "1.1", keep_alive=True)
     writer.head(200, b"", (), None)
     loop = cast("AbstractEventLoop", rig.loop)
-    stream = StreamBody(rig.host, writer, loop, COALESCE, rig.silence, encode=encode)
+    stream = StreamBody(rig.host, writer, loop, rig.pulse, rig.silence, encode=encode)
     stream.put("a")  # the first piece leaves at once
     assert rig.left() == [chunk(b"a")]
     stream.put("b")
@@ -325,7 +328,7 @@ def test_many_pieces_end_the_turn() -> None:
     writer = ResponseWriter("GET", "1.1", keep_alive=True)
     writer.head(200, b"", (), None)
     loop = cast("AbstractEventLoop", rig.loop)
-    stream = StreamBody(rig.host, writer, loop, COALESCE, rig.silence, encode=lambda pieces: b"x" * len(pieces))
+    stream = StreamBody(rig.host, writer, loop, rig.pulse, rig.silence, encode=lambda pieces: b"x" * len(pieces))
     count = 0
     while not stream.full:
         stream.put("")
