@@ -240,7 +240,7 @@ NOT_FOR_SUPERVISING = {
 SERVING_MODULES = 115
 """Loaded until an embedded gateway listens, beyond asyncio.  Each costs start-up and memory."""
 
-RUN_MODULES = 136
+RUN_MODULES = 137
 """Loaded until `gateway run` listens, beyond asyncio, argparse, dataclasses, logging and pathlib."""
 
 SUPERVISOR_MODULES = 64
