@@ -49,9 +49,9 @@ class Handlers:
         assert own is not None, "it is this task"
         if len(waiting) > 1:
             self._loop.call_soon(self._part, own)
+        connection = waiting.popleft()
         try:
             while True:
-                connection = waiting.popleft()
                 if not waiting:
                     self.shared = None  # whatever comes now has its own turn
                 connection.task = own
@@ -59,8 +59,10 @@ class Handlers:
                 # What a handler leaves behind in its task must not be found by the next.
                 if self.shared is not own or own.cancelling() or copy_context() != self._context:
                     break
+                connection = waiting.popleft()
         finally:
             self._part(own)
+            del own, connection  # a task that was cancelled keeps this frame, which must not keep the task
 
     def _part(self, shared: Task[None]) -> None:
         """Give each of those that still wait for this task one of its own."""
