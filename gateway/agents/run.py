@@ -237,6 +237,7 @@ class Runs:
             self._leave(active)
             if source is not None and _is_open(source):
                 await _close(source, run)
+            del sink, put, drain  # who keeps the agent's error keeps this frame, and must not keep the connection
         return ending
 
     def stop_all(self) -> None:

@@ -14,6 +14,7 @@ from gateway.agents.conversation import Conversations
 from gateway.agents.counted import CountedRuns
 from gateway.agents.registry import AgentEntry, Registry
 from gateway.agents.run import Runs
+from gateway.agents.sink import Gathered
 from gateway.errors import AgentError
 from gateway.model.chat import ChatRequest, Message
 from gateway.model.run import RunDone, RunEvent, RunFailed, RunInput, Usage
@@ -403,5 +404,25 @@ def test_cancelling_and_stopping_at_once() -> None:
                 task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
+
+    asyncio.run(main())
+
+
+KEPT = AgentError("again and again", code="kept")
+
+
+def test_an_error_that_an_agent_keeps_does_not_keep_who_listened() -> None:
+    async def main() -> None:
+        said = Gathered()
+        ending = await runs_of(yielding("so far", KEPT)).pull(asking(), said)
+        assert ending == RunFailed("again and again", "kept", 500)
+        trace = KEPT.__traceback__
+        frames = []
+        while trace is not None:
+            frames.append(trace.tb_frame)
+            trace = trace.tb_next
+        held = [frame.f_code.co_name for frame in frames for value in frame.f_locals.values() if value is said]
+        assert len(frames) > 1
+        assert held == ["main"] * held.count("main")
 
     asyncio.run(main())
