@@ -24,7 +24,17 @@ from .systemd import Notifier
 if sys.platform != "win32":
     import resource
 
-__all__ = ["Gateway", "Worker", "beside_a_terminal", "keep_log", "raise_file_limit", "reloading", "serve", "stopping"]
+__all__ = [
+    "Gateway",
+    "Worker",
+    "beside_a_terminal",
+    "give_signs_of_life",
+    "keep_log",
+    "raise_file_limit",
+    "reloading",
+    "serve",
+    "stopping",
+]
 
 _logger = getLogger(__name__)
 
@@ -111,6 +121,13 @@ def _new_loop(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
     return make
 
 
+def give_signs_of_life(manager: Worker | Notifier, loop: asyncio.AbstractEventLoop) -> None:
+    """Now and again and again.  From the loop: one that an agent keeps from turning is what a watchdog is for."""
+    if manager.watchdog:
+        manager.alive()
+        loop.call_later(manager.watchdog, give_signs_of_life, manager, loop)
+
+
 def keep_log() -> LogRing:
     """Keep the end of the log in memory, for operators that ask for it."""
     ring = LogRing()
@@ -154,7 +171,7 @@ class _Service:
             try:
                 announce(gateway.urls)
                 self._ready()
-                self._sign_of_life(loop)
+                give_signs_of_life(self._manager, loop)
                 # What stands in memory now stays for good: the collector need not walk it in each of its rounds, nor
                 # do forked children copy the pages it would touch.
                 gc.collect()
@@ -181,12 +198,6 @@ class _Service:
 
     def _ready(self) -> None:
         self._manager.ready(f"listening on {', '.join(self._gateway.urls)}")
-
-    def _sign_of_life(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Now and again and again.  From the loop: one that an agent keeps from turning is what a watchdog is for."""
-        if self._manager.watchdog:
-            self._manager.alive()
-            loop.call_later(self._manager.watchdog, self._sign_of_life, loop)
 
     def _reload(self) -> None:
         if self._stop.is_set():

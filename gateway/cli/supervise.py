@@ -20,7 +20,7 @@ from ..workers.process import WorkerError
 from ..workers.sockets import SocketSet
 from ..workers.supervisor import Plan, Supervisor
 from .console import FAILED, StartError, complain, introduction, patience, say
-from .serve import raise_file_limit, reloading, stopping
+from .serve import give_signs_of_life, raise_file_limit, reloading, stopping
 from .setup import load_config, log_to_stderr
 from .systemd import Notifier, inherited_sockets
 
@@ -114,7 +114,7 @@ class _Service:
         chat = gateway.http.endpoints.chat_completions.enabled
         say(*introduction(self._urls(), mode, chat=chat, path=self._loaded.path))
         self._ready()
-        self._sign_of_life(loop)
+        give_signs_of_life(self._notifier, loop)
         while True:
             await self._hang_up.wait()
             self._hang_up.clear()
@@ -164,11 +164,6 @@ class _Service:
 
     def _ready(self) -> None:
         self._notifier.ready(f"listening on {', '.join(self._urls())}, workers: {self._count}")
-
-    def _sign_of_life(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._notifier.watchdog:
-            self._notifier.alive()
-            loop.call_later(self._notifier.watchdog, self._sign_of_life, loop)
 
 
 def _command(arguments: Sequence[str]) -> list[str]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from ..errors import MisuseError, PeerGone
 from ..model.http import Peer, RequestHead
@@ -18,9 +17,10 @@ from ..wire.extensions import Agreement, Compression, agree
 from ..wire.upgrade import accept
 from ..wire.websocket import Binary, Closed, Ping, Pong, State, Text, WebSocket
 from .bell import Bell
+from .services import LinkCarrier
 from .turns import Turns
 
-__all__ = ["LinkHost", "LinkLimits", "Links", "WebSocketLink"]
+__all__ = ["LinkLimits", "Links", "WebSocketLink"]
 
 # What is sent in one turn of the loop.  A message counts for more than its frame: a thousand empty ones are work.
 TURN_BYTES = 16_384
@@ -56,32 +56,6 @@ class LinkLimits:
     """The part of the time for these turns: 25,000 of the smallest frames in a second, however many links send them."""
 
 
-class LinkHost(Protocol):
-    """What a link needs of the connection that owns the transport."""
-
-    @property
-    def full(self) -> bool:
-        """Whether the transport is above high water; a connection that stays so for too long is aborted."""
-
-    def write(self, data: bytes) -> None:
-        """Send; does nothing when the peer is gone."""
-
-    async def drain(self) -> None:
-        """Wait until the transport is no longer above high water; several tasks may wait at once.
-
-        Raises PeerGone when the peer left or did not read in time.
-        """
-
-    def set_reading(self, wanted: bool) -> None:
-        """Whether `data_received` may be called."""
-
-    def close(self) -> None:
-        """Flush and close, in limited time; what the peer still sends is discarded."""
-
-    def abort(self) -> None:
-        """Close at once."""
-
-
 class Links:
     """The links of one server."""
 
@@ -91,7 +65,7 @@ class Links:
         self._compression = compression
         self._turns = Turns(timer, limits.turn_time, limits.turn_share)
 
-    def open(self, host: LinkHost, head: RequestHead, peer: Peer) -> tuple[bytes, WebSocketLink]:
+    def open(self, host: LinkCarrier, head: RequestHead, peer: Peer) -> tuple[bytes, WebSocketLink]:
         """The answer to a handshake, and the link that follows it.  Raises RequestError as `wire.upgrade.accept`."""
         agreement = agree(head, self._compression)
         answer = accept(head, extensions=agreement and agreement.answer)
@@ -110,7 +84,7 @@ class WebSocketLink:
 
     def __init__(
         self,
-        host: LinkHost,
+        host: LinkCarrier,
         head: RequestHead,
         peer: Peer,
         limits: LinkLimits,

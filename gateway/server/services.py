@@ -81,15 +81,29 @@ class HostedLink(Link, Tenant, Protocol):
 
 
 class LinkCarrier(Protocol):
-    """A connection, as its link sees it.  The same as `link.LinkHost`, which costs the import of wsproto."""
+    """What a link needs of the connection that owns the transport."""
 
     @property
-    def full(self) -> bool: ...
-    def write(self, data: bytes) -> None: ...
-    async def drain(self) -> None: ...
-    def set_reading(self, wanted: bool) -> None: ...
-    def close(self) -> None: ...
-    def abort(self) -> None: ...
+    def full(self) -> bool:
+        """Whether the transport is above high water; a connection that stays so for too long is aborted."""
+
+    def write(self, data: bytes) -> None:
+        """Send; does nothing when the peer is gone."""
+
+    async def drain(self) -> None:
+        """Wait until the transport is no longer above high water; several tasks may wait at once.
+
+        Raises PeerGone when the peer left or did not read in time.
+        """
+
+    def set_reading(self, wanted: bool) -> None:
+        """Whether `data_received` may be called."""
+
+    def close(self) -> None:
+        """Flush and close, in limited time; what the peer still sends is discarded."""
+
+    def abort(self) -> None:
+        """Close at once."""
 
 
 class Answered(Protocol):

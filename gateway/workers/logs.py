@@ -19,7 +19,7 @@ HISTORY = "log: history"
 ANSWER_SECONDS = 2.0
 """For that; a process that does not answer is why it is replaced."""
 FIRST = 1
-"""The worker that serves operators."""
+"""The worker that serves operators: clients, presence and devices are the state of one process."""
 MAX_WAITING = 1_000
 """Lines of one turn of the loop, or from before there is one; more are counted, and lost here.  None is on stderr."""
 

@@ -9,29 +9,18 @@ from __future__ import annotations
 import asyncio
 import socket
 from contextlib import suppress
-from typing import Protocol, cast
+from typing import cast
 
 from ..errors import PeerGone
+from ..server.services import LinkCarrier
 
-__all__ = ["Host", "Pump"]
-
-
-class Host(Protocol):
-    """What it needs of the connection (`server.services.LinkCarrier`)."""
-
-    @property
-    def full(self) -> bool: ...
-    def write(self, data: bytes) -> None: ...
-    async def drain(self) -> None: ...
-    def set_reading(self, wanted: bool) -> None: ...
-    def close(self) -> None: ...
-    def abort(self) -> None: ...
+__all__ = ["Pump"]
 
 
 class Pump:
     """`server.services.Tenant` of the connection; `open` before it moves in."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: LinkCarrier) -> None:
         self._host = host
         self._far: _Far | None = None
         self._drainer: asyncio.Task[None] | None = None

@@ -19,18 +19,16 @@ from ..wire.upgrade import accept
 from .handover import Handover
 from .lanes import SharedLanes
 from .lockouts import Lockouts
+from .logs import FIRST
 from .portions import portion
 from .rates import SharedRates
 from .reporting import Reporter
 from .reports import OFFER, WATCH
 from .showing import Showing
 
-__all__ = ["FIRST", "Sharing"]
+__all__ = ["Sharing"]
 
 _logger = getLogger(__name__)
-
-FIRST = 1
-"""The worker that serves the operators' protocol: clients, presence and devices are the state of one process."""
 
 KEY = b"idempotency-key"
 RELOAD = "reload"
@@ -47,7 +45,6 @@ class Sharing:
         self._handover = Handover(siblings.inbox, siblings.outboxes)
         self._reporter: Reporter | None = None
         self._showing: Showing | None = None
-        self._lockouts: Lockouts | None = None
         self._rates: SharedRates | None = None
         self._guard: Guard | None = None
         self._leaving = False
@@ -68,7 +65,7 @@ class Sharing:
         self._siblings.handle(RELOAD, take_over)
         self._count_keys(guard)
         self._guard = guard
-        self._lockouts = Lockouts(self._siblings, guard.throttle)
+        Lockouts(self._siblings, guard.throttle)
         self._handover.open(services)
         if self._siblings.number != FIRST:
             self._reporter = Reporter(self._siblings, runs, conversations)

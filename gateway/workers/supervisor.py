@@ -82,7 +82,6 @@ class Supervisor:
         self._slots = [_Slot(number, listen) for number, listen in enumerate(sockets.of, 1)]
         self._processes: dict[int, Process] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._stopping = False
         self.switch.handle(READY, self._ready)
         self.switch.handle(FAILED, self._failed)
         self.switch.handle(ALIVE, self._alive)
@@ -119,7 +118,6 @@ class Supervisor:
 
     async def drain(self) -> int:
         """Take no more requests; how many runs are under way."""
-        self._stopping = True
         for task in self._tasks:
             task.cancel()
         # A worker lets go of its sockets when it begins to drain: without ours they are closed, and clients refused.
@@ -128,7 +126,6 @@ class Supervisor:
 
     async def aclose(self) -> None:
         """Wait for the end of all processes, as long as their runs may go on."""
-        self._stopping = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*(process.retire() for process in list(self._processes.values())))

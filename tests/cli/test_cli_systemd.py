@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 from processes import HERE as E2E
-from processes import ROOT, environment, until
+from processes import ROOT, UnixConnection, environment, until
 from serving import Authority, needs_openssl, trusting
 
 from gateway.cli.console import StartError
@@ -156,17 +156,6 @@ def at(port: int) -> Callable[[], http.client.HTTPConnection]:
     return lambda: http.client.HTTPConnection("127.0.0.1", port, timeout=20)
 
 
-class Unix(http.client.HTTPConnection):
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=20)
-        self.path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(20)
-        self.sock.connect(self.path)
-
-
 # Sockets.
 
 
@@ -194,7 +183,7 @@ def test_a_unix_socket_and_another_one(manager: Manager) -> None:
         unix.bind(str(path))
         unix.listen()
         manager.start(unix, tcp, env={"LISTEN_FDNAMES": "local:net"})
-        assert ask(lambda: Unix(str(path))) == "Echo: hi"
+        assert ask(lambda: UnixConnection(path)) == "Echo: hi"
         assert ask(at(tcp.getsockname()[1])) == "Echo: hi"
         assert manager.stop() == 0
         assert path.is_socket(), "it is the manager's"
@@ -277,7 +266,7 @@ def test_as_systemd_itself_does_it(manager: Manager) -> None:
         )
     manager.processes.append(process)
     until("it listens", lambda: connects(path))  # a socket is there before it listens
-    assert ask(lambda: Unix(str(path))) == "Echo: hi"
+    assert ask(lambda: UnixConnection(path)) == "Echo: hi"
     assert manager.stop() == 0
     assert f"listening on unix:{path}" in manager.text()
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -18,7 +20,18 @@ from typing import IO, Any, TypeAlias
 
 import pytest
 
-__all__ = ["TOKEN", "Chain", "Launch", "Running", "chain", "configuration", "launch", "python_agent", "until"]
+__all__ = [
+    "TOKEN",
+    "Chain",
+    "Launch",
+    "Running",
+    "UnixConnection",
+    "chain",
+    "configuration",
+    "launch",
+    "python_agent",
+    "until",
+]
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -32,6 +45,19 @@ def until(what: str, condition: Callable[[], object], seconds: float = 10.0) -> 
     while not condition():
         assert time.monotonic() < end, f"waited {seconds} s in vain until {what}"
         time.sleep(0.01)
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """To a unix socket."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=20)
+        self.path = str(path)
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(20)
+        self.sock.connect(self.path)
 
 
 @dataclass

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import pytest
-from processes import ROOT, TOKEN, Launch, Running, configuration, environment, until
+from processes import ROOT, TOKEN, Launch, Running, UnixConnection, configuration, environment, until
 from serving import trusting
 
 if sys.platform != "linux":
@@ -204,24 +204,13 @@ def test_numbers_that_cannot_be(launch: Launch, number: str) -> None:
     assert "Traceback" not in done.stderr
 
 
-class Unix(http.client.HTTPConnection):
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=20)
-        self.path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(20)
-        self.sock.connect(self.path)
-
-
 def test_a_unix_socket(start: Callable[..., Running], tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("s") / "gw"
     running = start(bind=f"unix:{path}")
     workers = set(children(running))
     seen: set[int] = set()
     while seen != workers:  # all accept from one socket; who is first is the kernel's choice
-        clients = [Unix(str(path)) for _ in range(8)]
+        clients = [UnixConnection(path) for _ in range(8)]
         for client in clients:
             send(client, "pid")
         seen |= {int(receive(client)) for client in clients}
@@ -237,7 +226,7 @@ def test_a_port_and_a_unix_socket(start: Callable[..., Running], tmp_path_factor
     running = start(unixSocket={"path": str(path), "mode": "0660"})
     assert path.stat().st_mode & 0o777 == 0o660
     assert int(ask(running)) in children(running)
-    assert int(ask(running, connection=lambda: Unix(str(path)))) in children(running)
+    assert int(ask(running, connection=lambda: UnixConnection(path))) in children(running)
     assert running.end() == 0
     assert not path.exists()
 
