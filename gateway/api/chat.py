@@ -25,7 +25,7 @@ from ..ports import Exchange
 from .abilities import require_abilities
 from .chat_bytes import DONE, KEEP_ALIVE, ChunkEncoder, completion, fallback_text, finish_of_calls
 from .images import NO_URLS, ImageLimits
-from .json_body import require_body
+from .json_body import body_of
 from .parse import chat_request
 from .planning import Planner
 from .problem import JSON, run_error
@@ -64,13 +64,12 @@ class Chat:
 
     def create(self, exchange: Exchange) -> Awaitable[object]:
         """Answer one request.  Raises RequestError, and AgentError for a run that may not begin."""
-        require_body(exchange)
         body = exchange.ready_body(self._body_limit)
-        return self._wait(exchange) if body is None else self._answer(exchange, body)
+        return self._answer(exchange, body) if body else self._wait(exchange)
 
     async def _wait(self, exchange: Exchange) -> None:
         """For the body."""
-        await self._answer(exchange, await exchange.body(self._body_limit))
+        await self._answer(exchange, await body_of(exchange, self._body_limit))
 
     def _answer(self, exchange: Exchange, body: bytes) -> Awaitable[object]:
         request = chat_request(body, self._images)
@@ -127,8 +126,7 @@ class _Stream:
     """A streamed answer, as a sink of its run."""
 
     __slots__ = (
-        "_body", "_called", "_encoder", "_exchange", "_include_usage", "_reasoning", "_usage", "drain", "put",
-        "put_all",
+        "_body", "_called", "_encoder", "_exchange", "_include_usage", "_reasoning", "_usage",
     )  # fmt: skip
 
     def __init__(self, exchange: Exchange, encoder: ChunkEncoder, *, reasoning: bool, include_usage: bool) -> None:
@@ -139,10 +137,24 @@ class _Stream:
         self._usage = NO_USAGE
         self._called = False
         self._body = body = exchange.stream(200, SSE, encoder.texts)
-        self.put, self.put_all, self.drain = body.put, body.put_all, body.drain
         body.fill_silence(KEEP_ALIVE)
         body.write(encoder.role())
         body.flush()  # before the agent has said anything: clients wait only so long for a first byte
+
+    @property
+    def put(self) -> Callable[[str], bool]:
+        """See `Sink`."""
+        return self._body.put
+
+    @property
+    def put_all(self) -> Callable[[list[str]], bool]:
+        """See `Sink`."""
+        return self._body.put_all
+
+    @property
+    def drain(self) -> Callable[[], Awaitable[None]]:
+        """See `Sink`."""
+        return self._body.drain
 
     def take(self, event: RunEvent) -> bool:
         body, encoder = self._body, self._encoder

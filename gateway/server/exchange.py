@@ -206,6 +206,7 @@ class HttpExchange:
         common = host.services.common_headers(self.request_id) + self._decoration
         host.send(writer.head(status, common, headers, None))
         services = host.services
+        self.head.fold()
         self.body_stream = StreamBody(host, writer, host.loop, services.pulse, services.silence, encode=encode)
         return self.body_stream
 
