@@ -87,43 +87,32 @@ class Chat:
 
     def _run(self, exchange: Exchange, entry: AgentEntry, run: RunInput) -> Awaitable[object]:
         request = run.request
-        created = int(self._clock())
-        model = request.model or PUBLIC
-        shows, runs = entry.shows_reasoning, self._runs
+        shows = entry.shows_reasoning
         if not request.stream:
-            return runs.pull(run, _Whole(exchange, run.run_id, created, model, reasoning=shows))
-        encoder = ChunkEncoder(f"chatcmpl-{run.run_id}", created, model, include_usage=request.include_usage)
-        events = runs.open(run)
-        return runs.pull(run, _Stream(exchange, encoder, reasoning=shows, include_usage=request.include_usage), events)
+            return self._whole(exchange, run, reasoning=shows)
+        created = int(self._clock())
+        encoder = ChunkEncoder(
+            f"chatcmpl-{run.run_id}", created, request.model or PUBLIC, include_usage=request.include_usage
+        )
+        events = self._runs.open(run)
+        stream = _Stream(exchange, encoder, reasoning=shows, include_usage=request.include_usage)
+        return self._runs.pull(run, stream, events)
 
-
-class _Whole(Gathered):
-    """An answer in one piece, as a sink of its run (see `agents.sink.Sink`)."""
-
-    __slots__ = ("_created", "_exchange", "_model", "_reasoning", "_run_id")
-
-    def __init__(self, exchange: Exchange, run_id: str, created: int, model: str, *, reasoning: bool) -> None:
-        super().__init__()
-        self._exchange = exchange
-        self._run_id = run_id
-        self._created = created
-        self._model = model
-        self._reasoning = reasoning
-
-    def end(self, ending: RunDone | RunFailed) -> None:
-        """See `Sink`.  Raises RequestError for a run that failed."""
+    async def _whole(self, exchange: Exchange, run: RunInput, *, reasoning: bool) -> None:
+        said = Gathered()
+        created = int(self._clock())
+        ending = await self._runs.pull(run, said)
         if isinstance(ending, RunFailed):
             raise run_error(ending)
-        answer = self.answer(ending)
-        body = completion(
-            self._run_id, self._created, self._model, answer, ending.finish_reason, reasoning=self._reasoning
-        )
+        answer = said.answer(ending)
+        model = run.request.model or PUBLIC
+        body = completion(run.run_id, created, model, answer, ending.finish_reason, reasoning=reasoning)
         change = answer.model
-        self._exchange.respond(200, JSON if change is None else (*JSON, (FALLBACK, fallback_text(change))), body)
+        exchange.respond(200, JSON if change is None else (*JSON, (FALLBACK, fallback_text(change))), body)
 
 
 class _Stream:
-    """A streamed answer, as a sink of its run."""
+    """A streamed answer, as a sink of its run (see `agents.sink.Sink`)."""
 
     __slots__ = (
         "_body", "_called", "_encoder", "_exchange", "_include_usage", "_reasoning", "_usage",
