@@ -2,15 +2,14 @@
 
 `typing` compiles the annotation of each member to find out whether it is a type, and `collections.namedtuple` compiles
 a `__new__` for each class; here mypy looks after the annotations, since it sees the original, and the code of `__new__`
-is compiled once for each number of members, and renamed.  What is made is the same.
+stands below for each usual number of members, and is renamed.  What is made is the same.
 """
 
 from __future__ import annotations
 
-from collections import namedtuple
 from collections.abc import Iterable
 from functools import cache
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
 __all__ = ["NamedTuple"]
@@ -18,11 +17,37 @@ __all__ = ["NamedTuple"]
 if TYPE_CHECKING:
     from typing import NamedTuple
 else:
+    from collections import _tuplegetter
+
+    _new = tuple.__new__
+
+    # By number of members.
+    _USUAL = (
+        lambda _cls: _new(_cls, ()),
+        lambda _cls, a: _new(_cls, (a,)),
+        lambda _cls, a, b: _new(_cls, (a, b)),
+        lambda _cls, a, b, c: _new(_cls, (a, b, c)),
+        lambda _cls, a, b, c, d: _new(_cls, (a, b, c, d)),
+        lambda _cls, a, b, c, d, e: _new(_cls, (a, b, c, d, e)),
+        lambda _cls, a, b, c, d, e, f: _new(_cls, (a, b, c, d, e, f)),
+        lambda _cls, a, b, c, d, e, f, g: _new(_cls, (a, b, c, d, e, f, g)),
+        lambda _cls, a, b, c, d, e, f, g, h: _new(_cls, (a, b, c, d, e, f, g, h)),
+        lambda _cls, a, b, c, d, e, f, g, h, i: _new(_cls, (a, b, c, d, e, f, g, h, i)),
+        lambda _cls, a, b, c, d, e, f, g, h, i, j: _new(_cls, (a, b, c, d, e, f, g, h, i, j)),
+        lambda _cls, a, b, c, d, e, f, g, h, i, j, k: _new(_cls, (a, b, c, d, e, f, g, h, i, j, k)),
+    )
 
     @cache
-    def _pattern(count: int) -> type:
-        """A named tuple of so many members: all of one size share the code of its `__new__`, and its getters."""
-        return namedtuple("Pattern", [f"member{index}" for index in range(count)])  # noqa: PYI024 - see above
+    def _code(count: int) -> CodeType:
+        """That of the `__new__` of a named tuple of so many members."""
+        if count < len(_USUAL):
+            return _USUAL[count].__code__
+        members = ", ".join(f"member{index}" for index in range(count))
+        return eval(f"lambda _cls, {members}: _new(_cls, ({members}))").__code__  # noqa: S307 - of names made here
+
+    @cache
+    def _getter(index: int) -> Any:
+        return _tuplegetter(index, f"Alias for field number {index}")
 
     def _make(cls: type, values: Iterable[Any]) -> tuple[Any, ...]:
         made = tuple.__new__(cls, values)
@@ -58,14 +83,14 @@ else:
     class _Maker(type):
         def __new__(cls, name: str, _: tuple[type, ...], body: dict[str, Any]) -> type:
             members = tuple(body["__annotations__"])
-            pattern = _pattern(len(members))
-            new = pattern.__new__
-            code = new.__code__.replace(co_varnames=(new.__code__.co_varnames[0], *members))
+            code = _code(len(members)).replace(
+                co_name="__new__", co_qualname=f"{name}.__new__", co_varnames=("_cls", *members)
+            )
             defaults = {member: body[member] for member in members if member in body}
-            getters = {member: vars(pattern)[origin] for member, origin in zip(members, pattern._fields, strict=True)}
+            getters = {member: _getter(index) for index, member in enumerate(members)}
             own = {
                 "__doc__": f"{name}({', '.join(members)})",
-                "__new__": FunctionType(code, new.__globals__, "__new__", tuple(defaults.values())),
+                "__new__": FunctionType(code, globals(), "__new__", tuple(defaults.values())),
                 "_fields": members,
                 "_field_defaults": defaults,
                 "__match_args__": members,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from typing import NamedTuple as Original
 from typing import get_type_hints
 
@@ -88,3 +89,23 @@ def test_classes_of_one_size_share_nothing_but_code() -> None:
     with pytest.raises(TypeError, match="'left'"):
         Other(right="r")  # type: ignore[call-arg]  # which is what is tried
     assert (Ours(1).one, Ours(1).other) == (1, "x")
+
+
+def complaint(function: Callable[..., object], *values: object, **named: object) -> str:
+    with pytest.raises(TypeError) as told:
+        function(*values, **named)
+    return str(told.value)
+
+
+@pytest.mark.parametrize("count", range(30))
+def test_every_number_of_members_is_the_same(count: int) -> None:
+    names = [f"member_{index}" for index in range(count)]
+    body = {"__annotations__": dict.fromkeys(names, "int"), "__module__": __name__}
+    ours = type(NamedTuple)("Many", (), dict(body))  # type: ignore[call-arg, arg-type]  # the metaclass of ours
+    theirs = Original("Many", [(name, int) for name in names])  # type: ignore[misc]  # names are made here
+    values = range(count)
+    assert (*ours(*values),) == (*theirs(*values),) == tuple(values)
+    assert repr(ours(*values)) == repr(theirs(*values))
+    assert [getattr(ours(*values), name) for name in names] == [*values]
+    assert complaint(ours, *values, "more") == complaint(theirs, *values, "more")
+    assert complaint(ours, none=1) == complaint(theirs, none=1)
