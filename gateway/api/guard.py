@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from _operator import _compare_digest as compare_digest  # that of `hmac`, without OpenSSL, which costs the start 2 ms
 from collections.abc import Callable
-from hmac import compare_digest
 from logging import getLogger
 from math import ceil
 from typing import Protocol

@@ -25,7 +25,7 @@ def _no_constant(name: str) -> Any:
 _decoder = JSONDecoder(parse_constant=_no_constant, parse_int=limited_int)
 _scan: Callable[[str, int], tuple[Any, int]] = _decoder.scan_once  # type: ignore[attr-defined]  # made in __init__
 _STRING_OR_CONSTANT = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|NaN|-?Infinity')
-_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_SURROGATE = rb"\\u[dD][89a-fA-F]"  # compiled at its first use
 
 
 def body_of(exchange: Exchange, limit: int) -> Awaitable[bytes]:
@@ -58,7 +58,9 @@ def json_body(body: bytes, values: int = VALUES) -> Any:
             value, end = None, 0
         if end != len(text) or not end:
             value = _decoder.decode(text)
-        if body.find(b"\\u") >= 0 and _SURROGATE.search(body):  # `in` would first try, and fail, to read it as a number
+        if body.find(b"\\u") >= 0 and re.search(
+            _SURROGATE, body
+        ):  # `in` would first try, and fail, to read it as a number
             _check_text(value)
     except _NoConstant as error:
         found = next(match for match in _STRING_OR_CONSTANT.finditer(text) if match[0][0] != '"')

@@ -70,7 +70,6 @@ _KEY_ID = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 _VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
 # User, host, port; query or fragment (RFC 3986).  By hand: `urllib.parse` would cost the start 3 ms.
 _BASE_URL = r"(?i)https?://([^/?#]*@)?(\[[0-9a-f:.]+\]|[^][/?#@:]+)(?::([0-9]{0,5}))?(?:/[^?#]*)?([?#].*)?"
-_MODEL_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}/[!-~]{1,256}"
 
 
 def agent_id(text: str) -> str:
@@ -198,7 +197,7 @@ def target(text: str) -> str:
 def base_url(text: str) -> str:
     """Without a slash at the end."""
     parts = re.fullmatch(_BASE_URL, text)
-    if parts is None or not re.fullmatch(r"[!-~]+", text) or int(parts[3] or 0) > 65535:
+    if parts is None or not _is_visible(text) or int(parts[3] or 0) > 65535:
         raise Wrong("expected a URL like https://host/v1")
     if parts[1]:
         raise Wrong("a base URL must hold no user or password. Use apiKey, or headers")
@@ -227,7 +226,8 @@ def embeddings_name(text: str) -> None:
 
 
 def model_name(text: str) -> str:
-    if not re.fullmatch(_MODEL_NAME, text):
+    provider, _, model = text.partition("/")
+    if not re.fullmatch(_PROVIDER_NAME, provider) or not 0 < len(model) <= 256 or not _is_visible(model):
         raise Wrong('expected "provider/model", like "openai/gpt-4o-mini"')
     return text
 
@@ -265,3 +265,8 @@ def moment(text: str) -> str:
         return found.astimezone(UTC).isoformat()
     except (ValueError, OverflowError):
         raise Wrong('expected a date like "2027-01-31" or a time like "2027-01-31T18:00:00Z"') from None
+
+
+def _is_visible(text: str) -> bool:
+    """Whether all of it is visible ASCII."""
+    return text.isascii() and text.isprintable() and " " not in text
