@@ -1,15 +1,20 @@
-"""Named tuples of our own making are what `typing` makes."""
+"""Classes of our own making are what the standard library makes."""
 
 from __future__ import annotations
 
+import inspect
 import pickle
+import sys
 from collections.abc import Callable
+from copy import deepcopy
 from typing import NamedTuple as Original
+from typing import Protocol as OriginalProtocol
 from typing import get_type_hints
 
 import pytest
 
-from gateway.records import NamedTuple
+from gateway import app
+from gateway.records import Enum, NamedTuple, Protocol
 
 
 class Ours(NamedTuple):
@@ -109,3 +114,103 @@ def test_every_number_of_members_is_the_same(count: int) -> None:
     assert [getattr(ours(*values), name) for name in names] == [*values]
     assert complaint(ours, *values, "more") == complaint(theirs, *values, "more")
     assert complaint(ours, none=1) == complaint(theirs, none=1)
+
+
+class Reader(Protocol):
+    """Who reads."""
+
+    limit: int
+
+    def read(self) -> int:
+        """One."""
+        return 1
+
+
+class Both(Reader, Protocol):
+    """Reads and writes."""
+
+    def write(self, one: int) -> None:
+        """It."""
+        assert one
+
+
+class TheirReader(OriginalProtocol):
+    """Who reads."""
+
+    limit: int
+
+    def read(self) -> int:
+        """One."""
+        return 1
+
+
+def test_a_protocol_is_a_name_until_it_is_looked_into() -> None:
+    def function(one: Reader, other: Both | None, some: Callable[[Reader], list[Both]]) -> None:
+        """With annotations."""
+
+    hints = get_type_hints(function, localns={"Callable": Callable})
+    assert hints["one"] is Reader
+    assert hints["some"] == Callable[[Reader], list[Both]]
+    assert (Reader.__name__, Reader.__module__, Reader.__qualname__) == ("Reader", __name__, "Reader")
+    assert (Reader.__doc__, repr(Both)) == ("Who reads.", f"<class '{__name__}.Both'>")
+    assert deepcopy(Reader) is pickle.loads(pickle.dumps(Reader)) is Reader
+    assert repr(Reader | None) == f"{__name__}.Reader | None" == repr(hints["other"]).replace("Both", "Reader")
+
+
+def test_who_inherits_from_a_protocol_inherits_from_what_typing_makes() -> None:
+    class Mine(Both):
+        limit = 1
+
+    class Theirs(TheirReader):
+        limit = 1
+
+    class Mixed(Mine, Reader, list[int]):
+        pass
+
+    assert Mine().read() == Theirs().read() == 1
+    assert [one.__name__ for one in Mine.__mro__] == ["Mine", "Both", "Reader", "Protocol", "Generic", "object"]
+    assert isinstance(Mixed(), list)
+    assert Mine.__mro__[2] is Mixed.__mro__[3] is Reader.__mro__[0]
+    assert inspect.getdoc(Mine.write) == "It."
+    assert complaint(TheirReader).replace("TheirReader", "Reader") == complaint(Reader)
+    for what in (Reader, TheirReader):
+        with pytest.raises(TypeError, match="@runtime_checkable"):
+            isinstance(1, what)  # type: ignore[misc]  # which is what is tried
+        with pytest.raises(TypeError, match="@runtime_checkable"):
+            issubclass(int, what)  # type: ignore[misc]  # which is what is tried
+
+
+class Colour(Enum):
+    """What is painted."""
+
+    RED = "red"
+    GREEN = "green"
+
+
+class Size(int, Enum):
+    SMALL = 1
+    LARGE = 2
+
+
+def test_members_of_an_enum_are_what_they_are() -> None:
+    assert [(one.name, one.value) for one in Colour] == [("RED", "red"), ("GREEN", "green")]
+    assert (len(Colour), {*Colour}) == (2, {Colour.RED, Colour.GREEN})
+    assert (str(Colour.RED), repr(Colour.RED)) == ("Colour.RED", "<Colour.RED: 'red'>")
+    assert all(copy is Colour.RED for copy in (deepcopy(Colour.RED), pickle.loads(pickle.dumps(Colour.RED))))
+    assert pickle.loads(pickle.dumps(Size.LARGE)) is Size.LARGE
+    assert (Size.SMALL < Size.LARGE, Size.LARGE.name, isinstance(Size.LARGE, Size)) == (True, "LARGE", True)
+    match Colour.GREEN:
+        case Colour.RED:
+            pytest.fail("it is not")
+        case Colour.GREEN:
+            pass
+
+
+def test_no_contract_is_made_by_a_start() -> None:
+    """What a protocol costs is the class; annotations and aliases do not ask for it."""
+    modules = [module for name, module in sys.modules.items() if name.startswith("gateway.")]
+    contracts = {id(one): one for module in modules for one in vars(module).values() if type(one) is type(Reader)}
+    assert app.__name__ in sys.modules
+    assert len(contracts) > 25
+    made = [one for one in contracts.values() if "_made" in vars(one)]
+    assert not made

@@ -6,7 +6,6 @@ from _operator import _compare_digest as compare_digest  # that of `hmac`, witho
 from collections.abc import Callable
 from logging import getLogger
 from math import ceil
-from typing import Protocol
 
 from ..addresses import network_of
 from ..errors import RequestError
@@ -14,7 +13,7 @@ from ..model.caller import OPERATOR, Caller
 from ..model.http import Headers
 from ..model.key import Key, Rate
 from ..ports import Exchange, Visitor
-from ..records import NamedTuple
+from ..records import NamedTuple, Protocol
 from ..throttle import Throttle
 from .hosts import Hosts, authority
 from .origins import FORWARDED, Origins, is_origin

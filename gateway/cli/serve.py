@@ -12,11 +12,12 @@ from contextlib import ExitStack, contextmanager, suppress
 from importlib import import_module
 from logging import getLogger
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any
 
 from ..config import Config, Loaded
 from ..errors import ConfigError
 from ..logring import LogRing
+from ..records import Protocol
 from ..server.cuts import LOG_PAUSE
 from .console import StartError, patience, say
 from .systemd import Notifier

@@ -12,9 +12,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar, NoReturn, Protocol, Self, dataclass_transform
+from typing import Any, ClassVar, NoReturn, Self, dataclass_transform
 
 from ..model.names import REDACTED
+from ..records import Protocol
 from .env import ExpansionError, expand
 from .tree import NO_INDEX, Node, Path, Place, Problem, show_path
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from asyncio import AbstractEventLoop, Task
 from collections.abc import Callable
 from time import gmtime
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 from ..deadlines import Deadlines
 from ..model.caller import Caller
 from ..model.http import NO_ANSWER, Malformed, Peer, RequestHead
 from ..ports import Handler, Ids, Link, Refusal
-from ..records import NamedTuple
+from ..records import NamedTuple, Protocol
 from ..wire.response import ResponseWriter
 from .cuts import Cuts
 from .handlers import Handlers, Served

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from enum import Enum, auto
 from itertools import compress, count
 from operator import ne
 from re import compile as pattern
 from re import fullmatch
 
 from ..model.http import BodyChunk, BodyEnd, BodyEvent, Malformed
+from ..records import Enum
 from .grammar import CHUNK_LINE, field_line, line_fault
 
 __all__ = ["BulkChunked", "Chunked"]
@@ -26,10 +26,10 @@ TRAILER_COUNT = 32
 
 
 class _State(Enum):
-    SIZE = auto()
-    DATA = auto()
-    DATA_END = auto()
-    TRAILER = auto()
+    SIZE = "size"
+    DATA = "data"
+    DATA_END = "data end"
+    TRAILER = "trailer"
 
 
 class Chunked:
