@@ -172,6 +172,9 @@ else:
         def __len__(cls) -> int:
             return len(cls._members)
 
+        def __contains__(cls, one: object) -> bool:
+            return one in cls._members
+
     class Enum(metaclass=_EnumMaker):
         def __reduce__(self) -> tuple[Any, ...]:
             return getattr, (type(self), self.name)
