@@ -380,9 +380,14 @@ def _line_starts(src: str) -> tuple[int, ...]:
 
 
 def _place(line_starts: tuple[int, ...], pos: int) -> tuple[int, int]:
-    from bisect import bisect_right  # noqa: PLC0415 - for faults only
-
-    line = bisect_right(line_starts, pos)
+    # As `bisect_right`, whose module would cost the start 0.2 ms.
+    line, after = 0, len(line_starts)
+    while line < after:
+        middle = (line + after) // 2
+        if line_starts[middle] <= pos:
+            line = middle + 1
+        else:
+            after = middle
     return line, pos - line_starts[line - 1] + 1
 
 

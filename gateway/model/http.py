@@ -52,8 +52,9 @@ class RequestHead:  # noqa: PLW1641 - no hash, since a mapping is part of it
 
     `target` is the request target as sent (ASCII); `path` and `query` are its parts, still percent-encoded (of an
     absolute-form target, the parts after the authority).  `fields` maps each name to its value, values of repeated
-    lines joined by `, ` (RFC 9110, section 5.3).  `content_length` is None where none was given; then `chunked` tells
-    whether a body follows.  `keep_alive`: the client allows another request on this connection.
+    lines joined by `, ` (RFC 9110, section 5.3); where no name comes twice, `headers` may be left out.
+    `content_length` is None where none was given; then `chunked` tells whether a body follows.  `keep_alive`: the
+    client allows another request on this connection.
 
     Clients repeat themselves, and what is known of a head holds for the next: who reads it may leave in `known`, under
     itself, what it made of the method, the target, and which fields there are; not of the values of fields, but for
@@ -62,7 +63,7 @@ class RequestHead:  # noqa: PLW1641 - no hash, since a mapping is part of it
 
     # No named tuple: the members are read a dozen times for each request, and a slot costs a tenth.
     __slots__ = (
-        "chunked", "content_length", "expects_continue", "fields", "headers", "keep_alive", "known", "method", "path",
+        "_lines", "chunked", "content_length", "expects_continue", "fields", "keep_alive", "known", "method", "path",
         "query", "target", "version",
     )  # fmt: skip
 
@@ -74,7 +75,7 @@ class RequestHead:  # noqa: PLW1641 - no hash, since a mapping is part of it
         path: str,
         query: str,
         version: str,
-        headers: Headers,
+        headers: Headers = (),
         fields: Mapping[bytes, bytes],
         content_length: int | None,
         chunked: bool,
@@ -86,7 +87,8 @@ class RequestHead:  # noqa: PLW1641 - no hash, since a mapping is part of it
         self.path = path
         self.query = query
         self.version = version
-        self.headers = headers
+        # Mostly they are the same as `fields`: a stream, which keeps its head to its end, has a KiB less to hold.
+        self._lines = headers if len(headers) != len(fields) else ()
         self.fields = fields
         self.content_length = content_length
         self.chunked = chunked
@@ -94,16 +96,24 @@ class RequestHead:  # noqa: PLW1641 - no hash, since a mapping is part of it
         self.expects_continue = expects_continue
         self.known: dict[object, Any] = {}
 
-    def alike(self, headers: Headers, fields: Mapping[bytes, bytes], content_length: int | None) -> RequestHead:
-        """The same head with other values of fields that do not frame the message; what is known of it stays."""
+    @property
+    def headers(self) -> Headers:
+        """The header lines as they came; made anew each time."""
+        return self._lines or tuple(self.fields.items())
+
+    def alike(self, values: Mapping[bytes, bytes], content_length: int | None) -> RequestHead:
+        """The same head with other values of fields that do not frame the message; what is known of it stays.
+
+        `values` by name, none of them one that comes twice.
+        """
         other = RequestHead.__new__(RequestHead)
         other.method = self.method
         other.target = self.target
         other.path = self.path
         other.query = self.query
         other.version = self.version
-        other.headers = headers
-        other.fields = fields
+        other._lines = self._lines and tuple((name, values.get(name, value)) for name, value in self._lines)
+        other.fields = {**self.fields, **values}
         other.content_length = content_length
         other.chunked = self.chunked
         other.keep_alive = self.keep_alive
@@ -118,7 +128,7 @@ class RequestHead:  # noqa: PLW1641 - no hash, since a mapping is part of it
         return f"RequestHead{self._members()}"
 
     def _members(self) -> tuple[object, ...]:
-        return tuple(getattr(self, name) for name in self.__slots__ if name != "known")
+        return self.headers, *(getattr(self, name) for name in self.__slots__ if name not in {"known", "_lines"})
 
 
 class ResponseHead(NamedTuple):

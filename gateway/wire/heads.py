@@ -14,7 +14,7 @@ from h11 import CLIENT, SERVER, Connection, InformationalResponse, RemoteProtoco
 from ..model.http import Malformed, RequestHead, ResponseHead
 from .grammar import AUTHORITY, CONTENT_LENGTH, PATH_FAULT, field_line, request_line, tokens, whole_head
 
-__all__ = ["HeadScanner", "read_request_head", "read_response_head", "request_head", "with_values"]
+__all__ = ["HeadScanner", "read_request_head", "read_response_head", "request_head"]
 
 Line = tuple[bytes, bytes]
 
@@ -118,7 +118,7 @@ def request_head(start: tuple[bytes, bytes, bytes], fields: list[Line], raw: byt
         path=path,
         query=query,
         version=version,
-        headers=tuple(fields),
+        headers=() if len(by_name) == len(fields) else tuple(fields),
         fields=by_name,
         content_length=None if length is None else int(length),
         chunked=b"transfer-encoding" in by_name,
@@ -226,19 +226,6 @@ def _joined(fields: list[Line]) -> dict[bytes, bytes]:
         for name, value in fields:
             by_name[name] = by_name[name] + b", " + value if name in by_name else value
     return by_name
-
-
-def with_values(head: RequestHead, values: list[tuple[int, bytes, bytes]], length: bytes | None) -> RequestHead:
-    """The same head with other values, for a client that repeats itself.
-
-    `values` are those that differ: number, name and value of each header, none of them one that comes twice.  `length`
-    is the value of Content-Length (CONTENT_LENGTH), where it is among them.
-    """
-    headers, fields = [*head.headers], {**head.fields}
-    for number, name, value in values:
-        headers[number] = name, value
-        fields[name] = value
-    return head.alike(tuple(headers), fields, head.content_length if length is None else int(length))
 
 
 def read_request_head(
