@@ -18,9 +18,8 @@ from . import extras
 from .api.chat import Chat
 from .api.guard import Guard, KeyCheck
 from .api.health import Health
-from .api.hosts import Hosts
 from .api.models import PREFIX, Models
-from .api.origins import Origins
+from .api.pages import Hosts, Origins
 from .api.planning import Planner
 from .api.problem import refusal
 from .api.root import Root
@@ -31,7 +30,7 @@ from .config.schema import Config
 from .errors import GatewayError
 from .ids import random_ids
 from .listening import Listen, addresses_of, own_names, require_guarded
-from .model.key import Key
+from .model.caller import Key
 from .ports import Agent, Event, Exchange, GatewayTool, Handler, Ids, LinkHandler, SessionStore, Siblings
 from .server.connection import Connection
 from .server.limits import Limits

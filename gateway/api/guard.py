@@ -9,14 +9,12 @@ from math import ceil
 
 from ..addresses import network_of
 from ..errors import RequestError
-from ..model.caller import OPERATOR, Caller
+from ..model.caller import OPERATOR, Caller, Key, Rate
 from ..model.http import Headers
-from ..model.key import Key, Rate
 from ..ports import Exchange, Visitor
 from ..records import NamedTuple, Protocol
 from ..throttle import Throttle
-from .hosts import Hosts, authority
-from .origins import FORWARDED, Origins, is_origin
+from .pages import FORWARDED, Hosts, Origins, authority, is_origin
 
 __all__ = ["Guard", "KeyCheck", "KeyFinder", "KeyRates"]
 
