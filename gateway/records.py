@@ -109,6 +109,8 @@ else:
     class _Contract:
         """A protocol that nobody has looked into yet."""
 
+        __parameters__ = ()
+
         def __init__(self, name: str, body: dict[str, Any]) -> None:
             self._body = body
             self.__name__ = name
@@ -125,6 +127,8 @@ else:
             return () if Protocol in bases else (self._made,)
 
         def __getattr__(self, name: str) -> Any:
+            if name.startswith("__typing_"):  # what `typing` asks of each argument of an alias
+                raise AttributeError(name)
             return getattr(self._made, name)
 
         def __call__(self, *values: Any, **named: Any) -> Any:

@@ -8,9 +8,9 @@ import subprocess
 import sys
 from collections.abc import Callable
 from copy import deepcopy
+from typing import Generic, TypeVar, get_args, get_type_hints
 from typing import NamedTuple as Original
 from typing import Protocol as OriginalProtocol
-from typing import get_type_hints
 
 import pytest
 
@@ -134,6 +134,13 @@ class Both(Reader, Protocol):
         assert one
 
 
+One = TypeVar("One")
+
+
+class Box(Generic[One]):
+    """Of something."""
+
+
 class TheirReader(OriginalProtocol):
     """Who reads."""
 
@@ -153,6 +160,8 @@ def test_a_protocol_is_a_name_until_it_is_looked_into() -> None:
     assert hints["some"] == Callable[[Reader], list[Both]]
     assert (Reader.__name__, Reader.__module__, Reader.__qualname__) == ("Reader", __name__, "Reader")
     assert (Reader.__doc__, repr(Both)) == ("Who reads.", f"<class '{__name__}.Both'>")
+    assert get_args(Box[Reader]) == (Reader,)
+    assert "_made" not in vars(Reader)
     assert deepcopy(Reader) is pickle.loads(pickle.dumps(Reader)) is Reader
     assert repr(Reader | None) == f"{__name__}.Reader | None" == repr(hints["other"]).replace("Both", "Reader")
 
@@ -208,8 +217,18 @@ def test_members_of_an_enum_are_what_they_are() -> None:
 
 
 CONTRACTS = """
-import sys
+import asyncio, sys
+from gateway import Gateway, Message
 from gateway.ports import Link
+
+async def agent(run):
+    yield "x"
+
+async def start():
+    async with Gateway(agents={"main": agent}, listen="127.0.0.1:0", token="t") as gateway:
+        assert gateway.urls
+
+asyncio.run(start())
 modules = [module for name, module in sys.modules.items() if name.startswith("gateway.")]
 contracts = {id(one): one for module in modules for one in vars(module).values() if type(one) is type(Link)}
 print(len(contracts), *(one.__name__ for one in contracts.values() if "_made" in vars(one)))
