@@ -155,13 +155,16 @@ def test_a_protocol_is_a_name_until_it_is_looked_into() -> None:
     def function(one: Reader, other: Both | None, some: Callable[[Reader], list[Both]]) -> None:
         """With annotations."""
 
+    class Writer(Protocol):  # nobody else can have looked into it
+        """Who writes."""
+
+    assert get_args(Box[Writer]) == (Writer,)
+    assert "_made" not in vars(Writer)
     hints = get_type_hints(function, localns={"Callable": Callable})
     assert hints["one"] is Reader
     assert hints["some"] == Callable[[Reader], list[Both]]
     assert (Reader.__name__, Reader.__module__, Reader.__qualname__) == ("Reader", __name__, "Reader")
     assert (Reader.__doc__, repr(Both)) == ("Who reads.", f"<class '{__name__}.Both'>")
-    assert get_args(Box[Reader]) == (Reader,)
-    assert "_made" not in vars(Reader)
     assert deepcopy(Reader) is pickle.loads(pickle.dumps(Reader)) is Reader
     assert repr(Reader | None) == f"{__name__}.Reader | None" == repr(hints["other"]).replace("Both", "Reader")
 
