@@ -191,7 +191,7 @@ class Runs:
         ending: RunDone | RunFailed = _DONE
         source: Any = None
         active = self._elsewhere
-        put, drain = sink.put, sink.drain
+        put = sink.put
         try:
             try:
                 source = events
@@ -206,26 +206,26 @@ class Runs:
                             if event:
                                 active.silent = 0
                                 if put(event):
-                                    await drain()
+                                    await sink.drain()
                         elif event.__class__ is list:
                             if found := as_texts(event):
                                 active.silent = 0
                                 if sink.put_all(found):
-                                    await drain()
+                                    await sink.drain()
                         elif isinstance(event, _ENDINGS):
                             ending = event if event.__class__ is RunDone else self._note(active, event)
                             break
                         elif isinstance(event, Flow):
                             if await _flow(event, sink, active):
-                                await drain()
+                                await sink.drain()
                         elif self._hand_on(event, sink, active):
-                            await drain()
+                            await sink.drain()
                         if active.ending is not None:
                             break
                     else:
                         source = None  # nothing is left that would have to be given back
                 elif (said := as_text(await source)) and active.ending is None and put(said):
-                    await drain()
+                    await sink.drain()
                 if active.ending is not None:
                     ending = self._outcome(active)
             except BaseException as error:
@@ -238,7 +238,7 @@ class Runs:
             if rest is not None:
                 await rest
         finally:
-            del sink, put, drain  # who keeps the agent's error keeps this frame, and must not keep the connection
+            del sink, put  # who keeps the agent's error keeps this frame, and must not keep the connection
         return ending
 
     def _hand_on(self, event: RunEvent, sink: Sink, active: ActiveRun) -> bool:

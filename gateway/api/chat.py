@@ -25,7 +25,7 @@ from ..ports import Exchange
 from .abilities import require_abilities
 from .chat_bytes import DONE, KEEP_ALIVE, ChunkEncoder, completion, fallback_text, finish_of_calls
 from .images import NO_URLS, ImageLimits
-from .json_body import require_body
+from .json_body import body_of
 from .parse import chat_request
 from .planning import Planner
 from .problem import JSON, run_error
@@ -64,13 +64,12 @@ class Chat:
 
     def create(self, exchange: Exchange) -> Awaitable[object]:
         """Answer one request.  Raises RequestError, and AgentError for a run that may not begin."""
-        require_body(exchange)
         body = exchange.ready_body(self._body_limit)
-        return self._wait(exchange) if body is None else self._answer(exchange, body)
+        return self._answer(exchange, body) if body else self._wait(exchange)
 
     async def _wait(self, exchange: Exchange) -> None:
         """For the body."""
-        await self._answer(exchange, await exchange.body(self._body_limit))
+        await self._answer(exchange, await body_of(exchange, self._body_limit))
 
     def _answer(self, exchange: Exchange, body: bytes) -> Awaitable[object]:
         request = chat_request(body, self._images)
@@ -88,47 +87,35 @@ class Chat:
 
     def _run(self, exchange: Exchange, entry: AgentEntry, run: RunInput) -> Awaitable[object]:
         request = run.request
-        created = int(self._clock())
-        model = request.model or PUBLIC
-        shows, runs = entry.shows_reasoning, self._runs
+        shows = entry.shows_reasoning
         if not request.stream:
-            return runs.pull(run, _Whole(exchange, run.run_id, created, model, reasoning=shows))
-        encoder = ChunkEncoder(f"chatcmpl-{run.run_id}", created, model, include_usage=request.include_usage)
-        events = runs.open(run)
-        return runs.pull(run, _Stream(exchange, encoder, reasoning=shows, include_usage=request.include_usage), events)
+            return self._whole(exchange, run, reasoning=shows)
+        created = int(self._clock())
+        encoder = ChunkEncoder(
+            f"chatcmpl-{run.run_id}", created, request.model or PUBLIC, include_usage=request.include_usage
+        )
+        events = self._runs.open(run)
+        stream = _Stream(exchange, encoder, reasoning=shows, include_usage=request.include_usage)
+        return self._runs.pull(run, stream, events)
 
-
-class _Whole(Gathered):
-    """An answer in one piece, as a sink of its run (see `agents.sink.Sink`)."""
-
-    __slots__ = ("_created", "_exchange", "_model", "_reasoning", "_run_id")
-
-    def __init__(self, exchange: Exchange, run_id: str, created: int, model: str, *, reasoning: bool) -> None:
-        super().__init__()
-        self._exchange = exchange
-        self._run_id = run_id
-        self._created = created
-        self._model = model
-        self._reasoning = reasoning
-
-    def end(self, ending: RunDone | RunFailed) -> None:
-        """See `Sink`.  Raises RequestError for a run that failed."""
+    async def _whole(self, exchange: Exchange, run: RunInput, *, reasoning: bool) -> None:
+        said = Gathered()
+        created = int(self._clock())
+        ending = await self._runs.pull(run, said)
         if isinstance(ending, RunFailed):
             raise run_error(ending)
-        answer = self.answer(ending)
-        body = completion(
-            self._run_id, self._created, self._model, answer, ending.finish_reason, reasoning=self._reasoning
-        )
+        answer = said.answer(ending)
+        model = run.request.model or PUBLIC
+        body = completion(run.run_id, created, model, answer, ending.finish_reason, reasoning=reasoning)
         change = answer.model
-        self._exchange.respond(200, JSON if change is None else (*JSON, (FALLBACK, fallback_text(change))), body)
+        exchange.respond(200, JSON if change is None else (*JSON, (FALLBACK, fallback_text(change))), body)
 
 
 class _Stream:
-    """A streamed answer, as a sink of its run."""
+    """A streamed answer, as a sink of its run (see `agents.sink.Sink`)."""
 
     __slots__ = (
-        "_body", "_called", "_encoder", "_exchange", "_include_usage", "_reasoning", "_usage", "drain", "put",
-        "put_all",
+        "_body", "_called", "_encoder", "_exchange", "_include_usage", "_reasoning", "_usage",
     )  # fmt: skip
 
     def __init__(self, exchange: Exchange, encoder: ChunkEncoder, *, reasoning: bool, include_usage: bool) -> None:
@@ -139,10 +126,24 @@ class _Stream:
         self._usage = NO_USAGE
         self._called = False
         self._body = body = exchange.stream(200, SSE, encoder.texts)
-        self.put, self.put_all, self.drain = body.put, body.put_all, body.drain
         body.fill_silence(KEEP_ALIVE)
         body.write(encoder.role())
         body.flush()  # before the agent has said anything: clients wait only so long for a first byte
+
+    @property
+    def put(self) -> Callable[[str], bool]:
+        """See `Sink`."""
+        return self._body.put
+
+    @property
+    def put_all(self) -> Callable[[list[str]], bool]:
+        """See `Sink`."""
+        return self._body.put_all
+
+    @property
+    def drain(self) -> Callable[[], Awaitable[None]]:
+        """See `Sink`."""
+        return self._body.drain
 
     def take(self, event: RunEvent) -> bool:
         body, encoder = self._body, self._encoder

@@ -11,7 +11,7 @@ from ..errors import RequestError
 from ..json_limits import VALUES, limited_int, too_many_values
 from ..ports import Exchange
 
-__all__ = ["body_of", "json_body", "require_body"]
+__all__ = ["body_of", "json_body"]
 
 
 class _NoConstant(Exception):
@@ -29,16 +29,11 @@ _STRING_OR_CONSTANT = r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|NaN|-?Infinity'
 _SURROGATE = rb"\\u[dD][89a-fA-F]"
 
 
-def require_body(exchange: Exchange) -> None:
-    """Raises RequestError (411) for a request without a body."""
+def body_of(exchange: Exchange, limit: int) -> Awaitable[bytes]:
+    """The body of a request that has to have one; see `Exchange.body`.  Raises RequestError (411)."""
     head = exchange.head
     if head.content_length is None and not head.chunked:
         raise RequestError(411, "The request needs a body, and a Content-Length or Transfer-Encoding with it.")
-
-
-def body_of(exchange: Exchange, limit: int) -> Awaitable[bytes]:
-    """The body of a request that has to have one; see `Exchange.body`.  Raises RequestError (411)."""
-    require_body(exchange)
     return exchange.body(limit)
 
 

@@ -82,7 +82,7 @@ class Router:
     def route(self, exchange: Exchange) -> Awaitable[object]:
         """Answer one request.  Raises RequestError, as do handlers, and AgentError: see `answer_failed`."""
         head = exchange.head
-        handler, scope = head.known.get(self) or self._search(head)
+        handler, scope = ((known := head.known) and known.get(self)) or self._search(head)
         if scope is not None:
             self._guard.check(exchange, scope)
         return handler(exchange)
@@ -116,7 +116,9 @@ class Router:
             raise RequestError(405, message, headers=((b"allow", route.allow),))
         if route.once is not None and b"idempotency-key" in head.fields:
             handler = route.once
-        found = head.known[self] = handler, route.scope if route.guarded else None
+        found = handler, route.scope if route.guarded else None
+        if head.known is not None:
+            head.known[self] = found
         return found
 
     def _tree(self, path: str) -> Route | None:

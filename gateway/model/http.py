@@ -56,9 +56,9 @@ class RequestHead:  # noqa: PLW1641 - no hash, since a mapping is part of it
     `content_length` is None where none was given; then `chunked` tells whether a body follows.  `keep_alive`: the
     client allows another request on this connection.
 
-    Clients repeat themselves, and what is known of a head holds for the next: who reads it may leave in `known`, under
-    itself, what it made of the method, the target, and which fields there are; not of the values of fields, but for
-    those of Connection and Upgrade.  It is no part of the head: heads are equal without it.
+    Clients repeat themselves, and what is known of a head holds for the next.  Who reads it may leave in `known`, where
+    that is not None, under itself, what it made of the method, the target, and which fields there are; not of the
+    values of fields, but for those of Connection and Upgrade.  It is no part of the head: heads are equal without it.
     """
 
     # No named tuple: the members are read a dozen times for each request, and a slot costs a tenth.
@@ -94,7 +94,7 @@ class RequestHead:  # noqa: PLW1641 - no hash, since a mapping is part of it
         self.chunked = chunked
         self.keep_alive = keep_alive
         self.expects_continue = expects_continue
-        self.known: dict[object, Any] = {}
+        self.known: dict[object, Any] | None = None
 
     @property
     def headers(self) -> Headers:
@@ -121,6 +121,12 @@ class RequestHead:  # noqa: PLW1641 - no hash, since a mapping is part of it
         other.known = self.known
         return other
 
+    def fold(self) -> None:
+        """Hold the fields in half of the memory, until somebody asks for one: of a stream mostly nobody does."""
+        if self.known is None and not self._lines:
+            _fields.__set__(self, b"\n".join([b"%b:%b" % field for field in self.fields.items()]))
+            self.__class__ = _Folded
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, RequestHead) and self._members() == other._members()
 
@@ -129,6 +135,23 @@ class RequestHead:  # noqa: PLW1641 - no hash, since a mapping is part of it
 
     def _members(self) -> tuple[object, ...]:
         return self.headers, *(getattr(self, name) for name in self.__slots__ if name not in {"known", "_lines"})
+
+
+_fields: Any = RequestHead.fields  # type: ignore[misc]  # the slot, which mypy takes for a member of instances
+
+
+class _Folded(RequestHead):
+    """A head whose slot holds its fields in one piece; it becomes a plain one when they are asked for."""
+
+    __slots__ = ()
+
+    @property
+    def fields(self) -> Mapping[bytes, bytes]:  # type: ignore[override]  # of a plain one, nobody but this sets it
+        lines = _fields.__get__(self).split(b"\n")
+        fields = {name: value for name, _, value in (line.partition(b":") for line in lines if line)}
+        self.__class__ = RequestHead  # type: ignore[assignment]  # mypy holds that a class stays what it was
+        _fields.__set__(self, fields)
+        return fields
 
 
 class ResponseHead(NamedTuple):

@@ -18,6 +18,8 @@ __all__ = ["HeadScanner", "read_request_head", "read_response_head", "request_he
 
 Line = tuple[bytes, bytes]
 
+_METHODS = {b"GET": "GET", b"POST": "POST"}
+"""The usual ones, so that each head need not keep its own copy."""
 _BARE_CR = "a line holds a CR that does not end it"
 _ONE_WAY = 2**63  # for h11's own limit on incomplete heads: ours are checked before it sees the head
 
@@ -108,7 +110,9 @@ def request_head(start: tuple[bytes, bytes, bytes], fields: list[Line], raw: byt
     by_name = _joined(fields)
     if fault := _request_faults(start, fields, by_name):
         return fault
-    method, target, version = start[0].decode("ascii"), start[1].decode("ascii"), start[2].decode("ascii")
+    method = _METHODS.get(start[0]) or start[0].decode("ascii")
+    target = start[1].decode("ascii")
+    version = "1.1" if start[2] == b"1.1" else start[2].decode("ascii")
     path, _, query = _without_authority(target).partition("#")[0].partition("?")
     length = by_name.get(b"content-length")
     expectation = by_name.get(b"expect")

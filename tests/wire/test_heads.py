@@ -42,6 +42,36 @@ def test_the_same_head_with_other_values() -> None:
     assert head == read_request_head(HEAD)
 
 
+def test_a_head_is_folded_until_it_is_asked() -> None:
+    raw = HEAD.replace(b"X: 2", b"Y:").replace(b"X: 1", b"X: a:b")
+    head, other = read_request_head(raw), read_request_head(raw)
+    assert isinstance(head, RequestHead)
+    assert isinstance(other, RequestHead)
+    head.fold()
+    assert type(head) is not RequestHead
+    assert head.path == "/a"
+    assert head.fields == other.fields == dict(head.headers)
+    assert head.fields[b"x"] == b"a:b"
+    assert type(head) is RequestHead
+    assert head == other
+
+
+def test_a_head_that_others_share_is_not_folded() -> None:
+    head = read_request_head(HEAD.replace(b"X: 2", b"Y:"))
+    assert isinstance(head, RequestHead)
+    head.known = {}
+    head.fold()
+    assert type(head) is RequestHead
+
+
+def test_a_head_with_a_name_that_comes_twice_is_not_folded() -> None:
+    head = read_request_head(HEAD)
+    assert isinstance(head, RequestHead)
+    head.fold()
+    assert type(head) is RequestHead
+    assert head.headers[-2:] == ((b"x", b"1"), (b"x", b"2"))
+
+
 def test_the_scanner_says_where_a_head_ends() -> None:
     scanner = HeadScanner(1000, 1000, 100)
     for end in range(len(HEAD)):
