@@ -22,7 +22,6 @@ from .api.models import PREFIX, Models
 from .api.pages import Hosts, Origins
 from .api.planning import Planner
 from .api.problem import refusal
-from .api.root import Root
 from .api.router import Route, Router, answer_failed, link_route
 from .assembly import Assembly, keys_of
 from .bounds import connection_limits, throttle_limits
@@ -376,8 +375,7 @@ class Gateway:
             from .api.metrics import Metrics
 
             routes["/metrics"] = Route({"GET": Metrics(self._meter.families, self._siblings).index}, scope="metrics")
-        root = Root(routes)
-        routes = {"/": Route({"GET": root.index, "OPTIONS": root.options}, guarded=False), **routes, **own}
+        routes = {"/": extras.root(routes), **routes, **own}
         sockets = self._sharing.sockets(self._serve_socket)
         return Router(guard, routes, trees, sockets if self.config.gateway.ws.enabled else None)
 
