@@ -2,9 +2,8 @@ from .app import Gateway
 from .control.method import Call
 from .control.problem import RpcError
 from .errors import AgentError, ConfigError, GatewayError, PeerGone, RequestError, ToolError
-from .model.caller import Caller
+from .model.caller import Caller, Key, Rate
 from .model.chat import ChatRequest, Image, Message
-from .model.key import Key, Rate
 from .model.run import ReasoningDelta, RunDone, RunFailed, RunInput, ToolCallDelta, Usage
 from .ports import Agent
 from .server.limits import Limits

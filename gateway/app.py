@@ -18,12 +18,10 @@ from . import extras
 from .api.chat import Chat
 from .api.guard import Guard, KeyCheck
 from .api.health import Health
-from .api.hosts import Hosts
 from .api.models import PREFIX, Models
-from .api.origins import Origins
+from .api.pages import Hosts, Origins
 from .api.planning import Planner
 from .api.problem import refusal
-from .api.root import Root
 from .api.router import Route, Router, answer_failed, link_route
 from .assembly import Assembly, keys_of
 from .bounds import connection_limits, throttle_limits
@@ -31,7 +29,7 @@ from .config.schema import Config
 from .errors import GatewayError
 from .ids import random_ids
 from .listening import Listen, addresses_of, own_names, require_guarded
-from .model.key import Key
+from .model.caller import Key
 from .ports import Agent, Event, Exchange, GatewayTool, Handler, Ids, LinkHandler, SessionStore, Siblings
 from .server.connection import Connection
 from .server.limits import Limits
@@ -377,8 +375,7 @@ class Gateway:
             from .api.metrics import Metrics
 
             routes["/metrics"] = Route({"GET": Metrics(self._meter.families, self._siblings).index}, scope="metrics")
-        root = Root(routes)
-        routes = {"/": Route({"GET": root.index, "OPTIONS": root.options}, guarded=False), **routes, **own}
+        routes = {"/": extras.root(routes), **routes, **own}
         sockets = self._sharing.sockets(self._serve_socket)
         return Router(guard, routes, trees, sockets if self.config.gateway.ws.enabled else None)
 

@@ -23,7 +23,7 @@ from .config.schema_tools import McpServer as McpConfig
 from .config.schema_tools import Tool as ToolConfig
 from .config.values import agent_id
 from .errors import ConfigError, StoreError
-from .model.key import Key
+from .model.caller import Key
 from .ports import Agent, GatewayTool, Ids, Offer, SessionLanes, SessionStore
 from .sessions.lanes import Lanes
 from .sessions.store import MemoryStore

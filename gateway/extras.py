@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import socket
 from asyncio import AbstractEventLoop
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any, TypeAlias
 
 from .agents.conversation import Conversations
 from .agents.run import Runs
 from .api.images import ImageLimits
+from .api.router import Route
 from .assembly import Assembly
 from .config.schema import Config
 from .errors import ConfigError
@@ -27,6 +29,7 @@ __all__ = [
     "links",
     "metering",
     "proxies",
+    "root",
     "runs_of",
     "sharing",
 ]
@@ -118,6 +121,19 @@ def links(*, compression: bool) -> LinkFactory:
         return Links(LinkLimits(), loop, Compression() if compression else None).open
 
     return opener
+
+
+def root(paths: Iterable[str]) -> Route:
+    """What `/` answers: that is for people who look what this is, once."""
+
+    @cache
+    def made() -> Any:
+        from .api.root import Root
+
+        return Root(paths)
+
+    methods: dict[str, Handler] = {"GET": lambda exchange: made().index(exchange)}
+    return Route({**methods, "OPTIONS": lambda exchange: made().options(exchange)}, guarded=False)
 
 
 def bind(address: UnixAddress) -> tuple[socket.socket, SocketFile | None]:

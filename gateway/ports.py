@@ -18,12 +18,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeAlias
+from typing import Any, Self, TypeAlias
 
 from .model.caller import Caller
 from .model.http import Headers, Peer, RequestHead
 from .model.run import RunEvent, RunInput
 from .model.session import Session, SessionInfo, Turn, UsageRow
+from .records import Protocol
 
 __all__ = [
     "Agent",

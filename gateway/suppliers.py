@@ -24,9 +24,15 @@ class Suppliers:
     """The providers of a configuration, and the built-in ones."""
 
     def __init__(self, config: Config, environ: Mapping[str, str]) -> None:
-        made = {name: partial(provider, name, environment=environ) for name in BUILT_IN_PROVIDERS}
-        made |= {name: partial(_provider, name, given, environ) for name, given in config.models.providers.items()}
-        self._providers: dict[str, Callable[[], Provider]] = {name: cache(make) for name, make in made.items()}
+        given = config.models.providers
+
+        @cache
+        def make(name: str) -> Provider:
+            return _provider(name, given[name], environ) if name in given else provider(name, environment=environ)
+
+        self._providers: dict[str, Callable[[], Provider]] = {
+            name: partial(make, name) for name in (*BUILT_IN_PROVIDERS, *given)
+        }
         self._used: set[str] = set()
         self._catalog: Any = None
 

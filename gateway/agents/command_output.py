@@ -19,10 +19,11 @@ import re
 from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterator, Mapping
 from logging import getLogger
-from typing import Any, Protocol
+from typing import Any
 
 from ..model.chat import ToolCall
 from ..model.run import ReasoningDelta, RunDone, RunEvent, RunFailed, ToolUse, Usage
+from ..records import Protocol
 
 __all__ = ["JsonLines", "PlainText", "Reader", "printable"]
 

@@ -6,7 +6,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from logging import getLogger
-from typing import Protocol
 
 from ..errors import AgentError
 from ..model.caller import Caller
@@ -25,6 +24,7 @@ from ..model.run import (
 )
 from ..model.session import Session, SessionInfo, Turn
 from ..ports import Flow, LaneVisit, SessionLanes, SessionStore
+from ..records import Protocol
 from ..sessions.history import Bounds, coherent, following, kept, messages_of, overgrown, recent, size, stray
 from ..sessions.keys import owns
 from ..sessions.overlap import addition

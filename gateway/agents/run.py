@@ -10,7 +10,7 @@ from asyncio import CancelledError, current_task
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from logging import getLogger
 from types import AsyncGeneratorType
-from typing import Any, Protocol, TypeAlias, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 from ..errors import AgentError, PeerGone
 from ..model.caller import OPERATOR, Caller
@@ -29,6 +29,7 @@ from ..model.run import (
     Usage,
 )
 from ..ports import Flow
+from ..records import Protocol
 from .calling import calling
 from .conversation import Conversations, failed
 from .limits import MOST_RUNS, ActiveRun, AgentRuns, too_many

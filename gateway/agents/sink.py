@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Protocol
 
 from ..errors import AgentError
 from ..model.run import (
@@ -18,6 +17,7 @@ from ..model.run import (
     Usage,
 )
 from ..ports import TextSink
+from ..records import Protocol
 from .conversation import ANSWER_CHARACTERS, TOO_LONG, calls_of
 
 __all__ = ["Gathered", "Sink", "as_text", "as_texts"]

@@ -12,14 +12,13 @@ too: those are taken out, and with `/new` what was said before it.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
-from typing import Protocol
 
 from .. import __version__
 from ..errors import AgentError, RequestError
 from ..model.chat import Message
 from ..model.names import PUBLIC
 from ..model.run import INSTRUCTIONS, RunDone, RunEvent, RunInput
-from ..records import NamedTuple
+from ..records import NamedTuple, Protocol
 from ..sessions.history import characters
 from .conversation import Conversations, failed
 from .registry import Registry

@@ -4,8 +4,7 @@ router      path and method to handler; the one place where errors become answer
 problem     errors as OpenAI's error objects
 guard       who may come in
 keys        the keys of single clients, and their rates
-hosts       the names under which a gateway may be asked
-origins     the web pages that may use it
+pages       the names under which a gateway may be asked, and the web pages that may use it
 cors        their requests
 idempotency what is sent again gets the answer of the first; kept, and played to many, by recording
 planning    from a request to its run: which agent, which session, which model

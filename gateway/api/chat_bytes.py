@@ -19,7 +19,7 @@ KEEP_ALIVE = b": keep-alive\n\n"
 
 # What a provider said goes into a header: proxies take 4 KiB for all of them at least.
 FALLBACK_CHARACTERS = 200
-_UNPRINTABLE = re.compile(r"[^ -~]")
+_UNPRINTABLE = r"[^ -~]"  # compiled at its first use
 
 
 def _usage(usage: Usage) -> str:
@@ -69,7 +69,7 @@ def finish_of_calls(reason: str) -> str:
 def fallback_text(change: ModelChange) -> bytes:
     """Which model answers in place of the first, and why, as the value of a header or a comment: printable ASCII."""
     text = f"{change.model}; {change.reason}"[:FALLBACK_CHARACTERS]
-    return _UNPRINTABLE.sub("?", text).strip().encode()
+    return re.sub(_UNPRINTABLE, "?", text).strip().encode()
 
 
 # What stands around the text of a chunk: behind what all those of its stream begin with, before what they end with.

@@ -13,7 +13,7 @@ from re import compile as pattern
 from ..model.http import Headers
 from ..model.names import FALLBACK
 from ..ports import Exchange, Handler
-from .origins import Origins
+from .pages import Origins
 from .problem import render
 
 __all__ = ["Cors"]

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
+from _operator import _compare_digest as compare_digest  # that of `hmac`, without OpenSSL, which costs the start 2 ms
 from collections.abc import Callable
-from hmac import compare_digest
 from logging import getLogger
 from math import ceil
-from typing import Protocol
 
 from ..addresses import network_of
 from ..errors import RequestError
-from ..model.caller import OPERATOR, Caller
+from ..model.caller import OPERATOR, Caller, Key, Rate
 from ..model.http import Headers
-from ..model.key import Key, Rate
 from ..ports import Exchange, Visitor
-from ..records import NamedTuple
+from ..records import NamedTuple, Protocol
 from ..throttle import Throttle
-from .hosts import Hosts, authority
-from .origins import FORWARDED, Origins, is_origin
+from .pages import FORWARDED, Hosts, Origins, authority, is_origin
 
 __all__ = ["Guard", "KeyCheck", "KeyFinder", "KeyRates"]
 

@@ -64,8 +64,8 @@ class Idempotency:
         self._answers: dict[Name, Recording] = {}
         self._done: dict[Recording, None] = {}  # those that are complete, the oldest first
         self._tasks: set[Task[None]] = set()
-        self._kept = Deadlines[Recording](timer, self._limits.answer_kept, self._release)
-        self._grace = Deadlines[Recording](timer, self._limits.grace, self._abandon)
+        self._kept: Deadlines[Recording] = Deadlines(timer, self._limits.answer_kept, self._release)
+        self._grace: Deadlines[Recording] = Deadlines(timer, self._limits.grace, self._abandon)
         self.size = 0
         """Bytes that are kept."""
 

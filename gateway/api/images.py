@@ -30,8 +30,9 @@ NO_URLS = ImageLimits()
 # Of a URL: what browsers and servers take at least (RFC 9110, section 4.1, asks for 8,000).
 URL_CHARACTERS = 8_192
 
-_DATA = re.compile(r"(?i)data:[^,]{0,256}?;base64,")
-_HTTP = re.compile(r"(?i)https?://")
+# `re` compiles these at their first use: most gateways are never sent an image.
+_DATA = r"(?i)data:[^,]{0,256}?;base64,"
+_HTTP = r"(?i)https?://"
 _DETAILS = frozenset({"auto", "low", "high", "original"})
 
 
@@ -55,7 +56,7 @@ class Images:
         if detail is not None and detail not in _DETAILS:
             what = f"`{place}`: `detail` has to be 'auto', 'low' or 'high'."
             raise RequestError(400, what, param=place, code="invalid_value")
-        if _HTTP.match(url):
+        if re.match(_HTTP, url):
             return self._elsewhere(place, url, detail)
         data = self._data(place, url)
         media_type = media_type_of(data)
@@ -64,7 +65,7 @@ class Images:
         return Image(media_type, data, detail)
 
     def _data(self, place: str, url: str) -> bytes:
-        head = _DATA.match(url)
+        head = re.match(_DATA, url)
         if head is None:
             forms = "a data URL, `data:image/png;base64,...`" + (", or http(s)" if self._limits.urls else "")
             raise _invalid(place, f"has to be {forms}")

@@ -24,8 +24,9 @@ def _no_constant(name: str) -> Any:
 
 _decoder = JSONDecoder(parse_constant=_no_constant, parse_int=limited_int)
 _scan: Callable[[str, int], tuple[Any, int]] = _decoder.scan_once  # type: ignore[attr-defined]  # made in __init__
-_STRING_OR_CONSTANT = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|NaN|-?Infinity')
-_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+# Compiled at their first use.
+_STRING_OR_CONSTANT = r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|NaN|-?Infinity'
+_SURROGATE = rb"\\u[dD][89a-fA-F]"
 
 
 def body_of(exchange: Exchange, limit: int) -> Awaitable[bytes]:
@@ -58,10 +59,11 @@ def json_body(body: bytes, values: int = VALUES) -> Any:
             value, end = None, 0
         if end != len(text) or not end:
             value = _decoder.decode(text)
-        if body.find(b"\\u") >= 0 and _SURROGATE.search(body):  # `in` would first try, and fail, to read it as a number
+        # `in` would first try, and fail, to read it as a number
+        if body.find(b"\\u") >= 0 and re.search(_SURROGATE, body):
             _check_text(value)
     except _NoConstant as error:
-        found = next(match for match in _STRING_OR_CONSTANT.finditer(text) if match[0][0] != '"')
+        found = next(match for match in re.finditer(_STRING_OR_CONSTANT, text) if match[0][0] != '"')
         line, column = text.count("\n", 0, found.start()) + 1, found.start() - text.rfind("\n", 0, found.start())
         what = f"The request body is not valid JSON: {error} is no JSON value, at line {line} column {column}."
         raise RequestError(400, what, code="invalid_json") from None

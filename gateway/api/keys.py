@@ -8,9 +8,8 @@ from math import ceil, inf
 from typing import TypeAlias
 
 from ..errors import RequestError
-from ..model.caller import Caller
+from ..model.caller import Caller, Key, Rate
 from ..model.http import Headers
-from ..model.key import Key, Rate
 
 __all__ = ["Keyring", "Lookup", "Rates", "keyring"]
 

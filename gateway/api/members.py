@@ -152,7 +152,7 @@ def missing(name: str) -> RequestError:
 def function_name(name: str, value: Any) -> str:
     """The name of a function, or of a schema: what every provider takes."""
     found = text(name, value)
-    if not _FUNCTION_NAME.fullmatch(found):
+    if not re.fullmatch(_FUNCTION_NAME, found):
         what = f"Invalid `{name}`: '{found[:SHOWN]}'. Expected 1 to 64 of the characters a-z, A-Z, 0-9, '_' and '-'."
         raise RequestError(400, what, param=name, code="invalid_value")
     return found
@@ -174,4 +174,4 @@ def schema(name: str, value: Any) -> dict[str, Any]:
     raise RequestError(400, f"`{name}` is nested more than {SCHEMA_LEVELS} levels deep.", param=name)
 
 
-_FUNCTION_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+_FUNCTION_NAME = r"[a-zA-Z0-9_-]{1,64}"  # compiled at its first use: most requests bring no tools

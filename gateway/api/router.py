@@ -21,9 +21,9 @@ _ALL_METHODS = b"GET, HEAD, POST, OPTIONS"
 class Route(NamedTuple):
     """`methods` by name; a GET also serves HEAD.
 
-    A guarded route asks for the gateway's secret first, or for a key with `scope` (`model.key.SCOPES`).  `once` serves
-    its requests with an `Idempotency-Key`, where they are served otherwise than those without.  `link`: it serves
-    WebSockets.
+    A guarded route asks for the gateway's secret first, or for a key with `scope` (`model.caller.SCOPES`).  `once`
+    serves its requests with an `Idempotency-Key`, where they are served otherwise than those without.  `link`: it
+    serves WebSockets.
     """
 
     methods: Mapping[str, Handler]

@@ -6,10 +6,11 @@ import json
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 from ..model.http import Headers, Malformed
 from ..model.names import PUBLIC, headers
+from ..records import Protocol
 from ..wire.sse import SseDecoder
 from .console import UnansweredError
 

@@ -9,7 +9,6 @@ fields    the parts an option table is made of
 values    what single values must look like
 product   keys of the product's configuration that are not used here
 schema    the option table, as the classes that hold the values; `schema_...` are its parts
-amounts   counts and times as options
 checks    what options must hold together
 auth      which secret clients must show
 loader    from a file name, or none, to a configuration

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..errors import ConfigError
-from ..model.caller import Caller
-from ..model.key import API_SCOPES, Key, Rate
+from ..model.caller import API_SCOPES, Caller, Key, Rate
 from ..model.names import environment
 from ..records import NamedTuple
 from .schema import Gateway

@@ -12,10 +12,8 @@ from collections.abc import Mapping
 __all__ = ["DotEnvError", "ExpansionError", "expand", "expand_home", "parse_dotenv"]
 
 # `re` compiles these at their first use: most programs have none for most of them.
-_REFERENCE = r"""(?x)
-    \$\$\{ (?P<literal>[^}]*) \}
-  | \$\{ (?P<name>[A-Za-z_][A-Za-z0-9_]*) (?P<fallback> :- [^}]* )? \}
-  | \$\{"""
+# $${literal} or ${name} or ${name:-fallback}, or what is none of them.
+_REFERENCE = r"\$\$\{([^}]*)\}|\$\{([A-Za-z_][A-Za-z0-9_]*)(:-[^}]*)?\}|\$\{"
 _DOTENV_LINE = r"""(?xs)
     [ \t]* (?:export[ \t]+)? (?P<name>[A-Za-z_][A-Za-z0-9_]*) [ \t]* = [ \t]*
     (?: '(?P<raw>[^']*)' | "(?P<quoted>(?:[^"\\]|\\.)*+)" | (?P<plain>[^\r\n'"][^\r\n]*)? )
@@ -45,17 +43,17 @@ def expand(text: str, environ: Mapping[str, str]) -> str:
     missing: list[str] = []
 
     def replace(match: re.Match[str]) -> str:
-        name = match["name"]
-        if match["literal"] is not None:
-            return f"${{{match['literal']}}}"
+        literal, name, fallback = match.groups()
+        if literal is not None:
+            return f"${{{literal}}}"
         if name is None:
             raise ExpansionError(
                 "'${' is not followed by a variable's name and '}'. Write ${NAME} or ${NAME:-default}, "
                 "or $${...} for the characters ${...} themselves"
             )
         value = environ.get(name, "")
-        if not value and match["fallback"] is not None:
-            return match["fallback"][2:]
+        if not value and fallback is not None:
+            return str(fallback[2:])
         if not value:
             missing.append(name)
         return value

@@ -12,9 +12,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar, NoReturn, Protocol, Self, dataclass_transform
+from typing import Any, ClassVar, NoReturn, Self, dataclass_transform
 
 from ..model.names import REDACTED
+from ..records import Protocol
 from .env import ExpansionError, expand
 from .tree import NO_INDEX, Node, Path, Place, Problem, show_path
 
@@ -78,9 +79,10 @@ class Option:
         self.environment = environment
         self.key = ""
 
-    def __set_name__(self, _: type, name: str) -> None:
-        first, *rest = name.split("_")
-        self.key = first + "".join(word.capitalize() for word in rest)
+    def name(self, attribute: str) -> None:
+        """Tell which attribute it is."""
+        first, *rest = attribute.split("_")
+        self.key = first + "".join([word.capitalize() for word in rest]) if rest else first
 
     @property
     def is_secret(self) -> bool:
@@ -278,8 +280,22 @@ class MapOf:
         return values
 
 
+class _Sections(type):
+    """Makes sections; in place of `__init_subclass__`, since a class that is there already takes long to change."""
+
+    def __new__(cls, name: str, bases: tuple[type, ...], body: dict[str, Any]) -> type:
+        rows = {attribute: row for attribute, row in body.items() if isinstance(row, Option)}
+        for attribute, row in rows.items():
+            row.name(attribute)
+            if row.default is REQUIRED:
+                del body[attribute]
+            else:
+                body[attribute] = row.default
+        return super().__new__(cls, name, bases, {**body, "OPTIONS": MappingProxyType(rows)})
+
+
 @dataclass_transform(frozen_default=True, kw_only_default=True)
-class SectionClass:
+class SectionClass(metaclass=_Sections):
     """Base of the sections, which are as immutable as frozen dataclasses, and are made by keywords like these.
 
     `IGNORED` are keys that the product knows and this program does not use.  `OPEN`: other keys are accepted without a
@@ -288,20 +304,11 @@ class SectionClass:
 
     IGNORED: ClassVar[frozenset[str]] = frozenset()
     OPEN: ClassVar[bool] = False
-    OPTIONS: ClassVar[Mapping[str, Option]] = MappingProxyType({})
+    OPTIONS: ClassVar[Mapping[str, Option]]
     """By attribute; filled in for each section.  The attribute of the class then is the default."""
 
-    def __init_subclass__(cls) -> None:
-        rows = {name: row for name, row in vars(cls).items() if isinstance(row, Option)}
-        cls.OPTIONS = MappingProxyType(rows)
-        for name, row in rows.items():
-            if row.default is REQUIRED:
-                delattr(cls, name)
-            else:
-                setattr(cls, name, row.default)
-
     def __init__(self, **values: Any) -> None:
-        unknown = values.keys() - self.OPTIONS.keys()
+        unknown = values.keys() - self.OPTIONS.keys() if values else None
         missing = [name for name, row in self.OPTIONS.items() if row.default is REQUIRED and name not in values]
         if unknown or missing:
             what = f"has no {sorted(unknown)}" if unknown else f"needs {missing}"

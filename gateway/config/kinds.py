@@ -1,4 +1,4 @@
-"""The kinds of values that only this option table needs.  Those of any table stand in `fields`."""
+"""The kinds of values, and of options, that only this option table needs.  Those of any table stand in `fields`."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import re
 from typing import Any, Self
 
 from .env import expand_home
-from .fields import MISSING, ListOf, Reading, Secret, Section, Wrong
+from .fields import MISSING, Integer, ListOf, Reading, Secret, Section, Wrong, option
 from .tree import Node, Path
 from .values import model_name
 
 __all__ = [
+    "DAY_MS",
+    "GIB",
     "ById",
     "FileName",
     "KeyHash",
@@ -21,8 +23,13 @@ __all__ = [
     "Price",
     "RateOr",
     "StoreName",
+    "count",
+    "milliseconds",
     "models_of",
 ]
+
+DAY_MS = 86_400_000
+GIB = 1 << 30
 
 _KEY_HASH = r"sha256:[0-9A-Fa-f]{64}"
 _RATE = r"([0-9]{1,9}) */ *(?:per )?([a-z]+)"
@@ -201,3 +208,11 @@ class ById:
             if value is not MISSING:
                 values.append(value)
         return tuple(values)
+
+
+def count(default: int, help: str, least: int = 1, most: int = 1_000_000) -> Any:  # noqa: A002 - as in `option`
+    return option(default, help, Integer(least, most))
+
+
+def milliseconds(default: int, help: str, least: int = 0) -> Any:  # noqa: A002 - as in `option`
+    return option(default, f"{help} In milliseconds; 0 for no limit." if least == 0 else help, Integer(least, DAY_MS))

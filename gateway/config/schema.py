@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from . import kinds, product, values
-from .amounts import DAY_MS, GIB, count, milliseconds
 from .fields import Boolean, Choice, Integer, ListOf, MapOf, SectionClass, Text, option, section
+from .kinds import DAY_MS, GIB, count, milliseconds
 from .schema_agents import Agents
 from .schema_auth import Auth
 from .schema_models import Models

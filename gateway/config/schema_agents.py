@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from . import kinds, product, values
-from .amounts import DAY_MS, count, milliseconds
 from .fields import (
     REQUIRED,
     Boolean,
@@ -21,6 +20,7 @@ from .fields import (
     option,
     section,
 )
+from .kinds import DAY_MS, count, milliseconds
 from .schema_tools import ToolNames
 
 __all__ = ["AgentDefaults", "AgentEntry", "AgentTimeouts", "Agents", "DefaultTimeouts", "Runtime"]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ..model.key import API_SCOPES, SCOPES
+from ..model.caller import API_SCOPES, SCOPES
 from . import kinds, product, values
-from .amounts import DAY_MS, count
 from .fields import REQUIRED, Boolean, Choice, Integer, ListOf, Secret, Section, SectionClass, Text, option, section
+from .kinds import DAY_MS, count
 
 __all__ = ["Auth", "Key", "KeyRate", "RateLimit"]
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from . import kinds, product, values
-from .amounts import count, milliseconds
 from .fields import Boolean, Choice, Integer, ListOf, SectionClass, Text, Wrong, option, section
+from .kinds import count, milliseconds
 
 __all__ = ["Queue", "Session"]
 

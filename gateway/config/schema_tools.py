@@ -8,7 +8,6 @@ from types import MappingProxyType
 from typing import Any
 
 from . import kinds, product, values
-from .amounts import GIB, count, milliseconds
 from .fields import (
     REQUIRED,
     Boolean,
@@ -24,6 +23,7 @@ from .fields import (
     Wrong,
     option,
 )
+from .kinds import GIB, count, milliseconds
 from .tree import Node, Path
 
 __all__ = ["JsonSchema", "Mcp", "McpServer", "Tool", "ToolCommand", "ToolNames", "Tools"]

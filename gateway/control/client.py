@@ -10,11 +10,10 @@ from asyncio import Task, get_running_loop, sleep
 from collections import deque
 from functools import lru_cache
 from logging import getLogger
-from typing import Protocol
 
 from ..errors import PeerGone
 from ..ports import Link
-from ..records import NamedTuple
+from ..records import NamedTuple, Protocol
 from .connect import Welcome
 from .frames import framed
 

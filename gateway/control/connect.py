@@ -17,14 +17,14 @@ from __future__ import annotations
 from asyncio import Lock, sleep, to_thread
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from ..errors import RequestError, StoreError
 from ..model.caller import OPERATOR as EVERYTHING
 from ..model.caller import Caller
 from ..model.http import Peer, RequestHead
 from ..ports import Visitor
-from ..records import NamedTuple
+from ..records import NamedTuple, Protocol
 from .asked import OLD_PROTOCOL, PROTOCOL, Asked, fault
 from .clients import ClientInfo
 from .devices import Ask, Devices

@@ -8,10 +8,11 @@ from __future__ import annotations
 from asyncio import CancelledError, Task, get_running_loop
 from collections.abc import Callable, Coroutine, Mapping
 from logging import getLogger
-from typing import Any, Protocol
+from typing import Any
 
 from ..errors import AgentError, PeerGone, RequestError
 from ..ports import Exchange, Link
+from ..records import Protocol
 from .client import Client
 from .connect import ConnectRefusedError, Connects, Visit, Welcome
 from .frames import NotARequestError, NotJsonError, Request, event, failure, framed, read, result

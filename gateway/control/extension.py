@@ -7,9 +7,10 @@ import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from ..errors import ConfigError, ToolError
+from ..records import Protocol
 from ..tools.function import plain
 from ..tools.schema import problems
 from ..tools.signature import hints_of, signature_of

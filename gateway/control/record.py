@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from asyncio import Future, Task, get_running_loop, shield, wait_for
-from typing import Protocol
 
 from ..model.run import NO_USAGE, ModelChange, ReasoningDelta, RunDone, RunEvent, RunFailed, RunInput, ToolUse, Usage
+from ..records import Protocol
 
 __all__ = ["Book", "Record"]
 

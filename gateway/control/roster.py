@@ -7,7 +7,7 @@ provider `gateway`, with the agent's id.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urlsplit
 
 from ..addresses import is_loopback
@@ -18,6 +18,7 @@ from ..config.schema_models import Cost, ProviderModel
 from ..model.caller import Caller
 from ..model.names import OWN
 from ..model.session import SessionInfo
+from ..records import Protocol
 from ..sessions.keys import plain
 from .problem import INVALID_REQUEST, RpcError
 

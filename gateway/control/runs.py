@@ -9,11 +9,12 @@ from __future__ import annotations
 from asyncio import AbstractEventLoop, TimerHandle, sleep, wait
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 from ..errors import AgentError
 from ..model.run import RunDone, RunEvent, RunFailed, RunInput, ToolUse
 from ..ports import Flow
+from ..records import Protocol
 from .hub import Hub
 from .method import READ
 from .problem import INVALID_REQUEST, RpcError, rpc_error

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from typing import Protocol
 
 from ..model.run import RunEvent
 from ..ports import Flow
+from ..records import Protocol
 
 __all__ = ["Watch", "watched"]
 

@@ -2,8 +2,7 @@
 
 http     request and response heads, body events, peers
 chat     a conversation, and a request to go on with it, after validation
-caller   who asks
-key      what one client's key lets it do
+caller   who asks, and what one client's key lets it do
 run      what goes into an agent run, and the events that come out of it
 metrics  what is counted
 session  what a session holds

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 from ..errors import AgentError
 from ..model.http import Headers
 from ..model.run import FinishReason, ReasoningDelta, RunInput, TextDelta, ToolCallDelta, Usage
+from ..records import Protocol
 from .settings import ModelSettings, Provider
 
 __all__ = ["Dialect", "Piece", "Reader"]

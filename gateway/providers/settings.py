@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from re import fullmatch
 from types import MappingProxyType
 
+from ..addresses import base_url_fault
 from ..errors import ConfigError
 from ..records import NamedTuple
 
@@ -55,7 +56,6 @@ class ProviderDefault(NamedTuple):
     api: str = COMPLETIONS
 
 
-_BASE_URL = r"https?://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(?::[0-9]{1,5})?(?:/[!$-;=A-\[\]-~]*)?"
 _HEADER_NAME = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _HEADER_VALUE = r"[\t\x20-\x7e]*"
 
@@ -132,8 +132,8 @@ def provider(
     if not base_url:
         known = ", ".join(DEFAULTS)
         raise ConfigError(f"{place}.baseUrl: is missing; only {known} have a default")
-    if not fullmatch(_BASE_URL, base_url):  # the address itself is not shown: it may hold a password
-        raise ConfigError(f"{place}.baseUrl: has to be http://host:port/path or https://..., without user, query or #")
+    if fault := base_url_fault(base_url):
+        raise ConfigError(f"{place}.baseUrl: {fault}")
     for header, value in (headers or {}).items():
         if not fullmatch(_HEADER_NAME, header) or not fullmatch(_HEADER_VALUE, value):
             raise ConfigError(f"{place}.headers.{header}: is not a header that can be sent")

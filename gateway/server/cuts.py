@@ -30,7 +30,7 @@ class Cuts:
         self._counts: dict[str, int] = {}
         self.counts: Mapping[str, int] = MappingProxyType(self._counts)
         self._held: dict[str, int] = {}
-        self._pause = Deadlines[str](timer, LOG_PAUSE, self._tell)
+        self._pause: Deadlines[str] = Deadlines(timer, LOG_PAUSE, self._tell)
 
     def count(self, name: str, peer: Peer, reason: str = "") -> None:
         """`name` has struck `peer`.  Without a `reason` that is nothing to be logged."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from asyncio import AbstractEventLoop, Future
-from typing import Protocol
 
 from ..errors import MisuseError, PeerGone, RequestError
 from ..model.caller import OPERATOR, Caller
 from ..model.http import BodyChunk, BodyEnd, Headers, Malformed, Peer, RequestHead
 from ..ports import Encode, Link
+from ..records import Protocol
 from ..wire.response import ResponseState, ResponseWriter, encode_headers
 from .services import LinkCarrier, Services, Tenant
 from .stream import StreamBody, StreamHost

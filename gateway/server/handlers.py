@@ -11,7 +11,9 @@ from asyncio import AbstractEventLoop, Task
 from collections import deque
 from collections.abc import Coroutine
 from contextvars import copy_context
-from typing import Any, Protocol
+from typing import Any
+
+from ..records import Protocol
 
 __all__ = ["Handlers", "Served"]
 

@@ -6,10 +6,10 @@ import socket
 from asyncio import AbstractEventLoop, AbstractServer, BaseEventLoop, BaseProtocol, Server, get_running_loop, sleep
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 from ..errors import ConfigError
-from ..records import NamedTuple
+from ..records import NamedTuple, Protocol
 
 __all__ = [
     "BACKLOG",

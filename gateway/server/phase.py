@@ -6,27 +6,26 @@ which is allowed is made.
 
 from __future__ import annotations
 
-from enum import IntEnum, auto
-
 from ..errors import MisuseError
+from ..records import Enum
 
 __all__ = ["NEXT", "Phase", "move"]
 
 
-class Phase(IntEnum):
-    """An IntEnum, since the hash of other enums is computed in Python, four times for each request."""
+class Phase(int, Enum):
+    """In an order: from LINK on there are no more requests."""
 
-    IDLE = auto()
+    IDLE = 1
     """between two requests, or reading a head"""
-    EXCHANGE = auto()
+    EXCHANGE = 2
     """a handler's task is at work on a request"""
-    DRAIN = auto()
+    DRAIN = 3
     """the answer is complete; the rest of the request body is read and thrown away, then IDLE"""
-    LINK = auto()
+    LINK = 4
     """a WebSocket"""
-    LINGER = auto()
+    LINGER = 5
     """the last answer is complete; what still comes is thrown away until the peer closes (RFC 9112, 9.6)"""
-    CLOSED = auto()
+    CLOSED = 6
     """over, or the transport is about to be"""
 
 

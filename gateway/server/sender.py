@@ -2,18 +2,44 @@
 
 from __future__ import annotations
 
-from asyncio import BaseTransport, Protocol, Transport
+from asyncio import AbstractEventLoop, BaseTransport, Future, Protocol, Transport
 from typing import cast
 
 from ..errors import PeerGone
 from ..model.http import Peer
-from .flow import Gate
 from .hangup import limit_delivery, peer_of, reset
 from .services import Services
 
-__all__ = ["Sender"]
+__all__ = ["Gate", "Sender"]
 
 _NOBODY = Peer("", 0, local=False)
+
+
+class Gate:
+    """Backpressure: shut by the transport above high water, opened below low water or when the connection is lost."""
+
+    __slots__ = ("_waiters", "shut")
+
+    def __init__(self) -> None:
+        self.shut = False
+        self._waiters: list[Future[None]] | None = None
+
+    def open(self) -> None:
+        """Let everybody through who waits."""
+        self.shut = False
+        waiters, self._waiters = self._waiters, None
+        for waiter in waiters or ():
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def wait(self, loop: AbstractEventLoop) -> None:
+        """Wait until the gate is open; several tasks may."""
+        while self.shut:
+            waiter = loop.create_future()
+            if self._waiters is None:
+                self._waiters = []
+            self._waiters.append(waiter)
+            await waiter
 
 
 class Sender(Protocol):

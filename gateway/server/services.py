@@ -5,14 +5,14 @@ from __future__ import annotations
 from asyncio import AbstractEventLoop, Task
 from collections.abc import Awaitable, Callable
 from time import gmtime
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 from ..deadlines import Deadlines
 from ..errors import AgentError, RequestError
 from ..model.caller import Caller
 from ..model.http import NO_ANSWER, Malformed, Peer, RequestHead
 from ..ports import Exchange, Handler, Ids, Link, Refusal
-from ..records import NamedTuple
+from ..records import NamedTuple, Protocol
 from ..wire.response import ResponseWriter
 from .cuts import Cuts
 from .handlers import Handlers, Served
@@ -184,19 +184,19 @@ class Services:
         self.shut = False  # those without a request are closed, and new ones refused
         # A connection idle for `remember` forgets its last head; it is closed after the rest of its time.
         soon = min(limits.remember, limits.keep_alive_idle / 2) or max(limits.remember, limits.keep_alive_idle / 2)
-        self.handshake = Deadlines[TimedHandshake](
+        self.handshake: Deadlines[TimedHandshake] = Deadlines(
             loop, limits.tls_handshake, lambda handshake: handshake.handshake_expired()
         )
-        self.head = Deadlines[Timed](loop, limits.head_time, lambda connection: connection.head_expired())
-        self.soon = Deadlines[Timed](loop, soon, lambda connection: connection.idle_soon())
-        self.idle = Deadlines[Timed](
+        self.head: Deadlines[Timed] = Deadlines(loop, limits.head_time, lambda connection: connection.head_expired())
+        self.soon: Deadlines[Timed] = Deadlines(loop, soon, lambda connection: connection.idle_soon())
+        self.idle: Deadlines[Timed] = Deadlines(
             loop, limits.keep_alive_idle and limits.keep_alive_idle - soon, lambda connection: connection.idle_expired()
         )
-        self.body = Deadlines[Timed](loop, limits.body_idle, lambda connection: connection.body_expired())
-        self.stall = Deadlines[Unread](loop, limits.write_stall, self._stalled)
-        self.linger = Deadlines[Timed](loop, limits.linger, lambda connection: connection.linger_expired())
-        self.probe = Deadlines[Timed](loop, limits.hang_up_probe, lambda connection: connection.probe_due())
-        self.silence = Deadlines[StreamBody](loop, limits.silence / LOOKS, lambda stream: stream.expired())
+        self.body: Deadlines[Timed] = Deadlines(loop, limits.body_idle, lambda connection: connection.body_expired())
+        self.stall: Deadlines[Unread] = Deadlines(loop, limits.write_stall, self._stalled)
+        self.linger: Deadlines[Timed] = Deadlines(loop, limits.linger, lambda connection: connection.linger_expired())
+        self.probe: Deadlines[Timed] = Deadlines(loop, limits.hang_up_probe, lambda connection: connection.probe_due())
+        self.silence: Deadlines[StreamBody] = Deadlines(loop, limits.silence / LOOKS, lambda stream: stream.expired())
         self._unsent: dict[Unread, int] = {}
         self._unsent_total = 0
         self._opener: LinkOpener | None = None

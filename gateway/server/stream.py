@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from asyncio import AbstractEventLoop, sleep
-from typing import Protocol
 
 from ..deadlines import Deadlines
 from ..errors import MisuseError, PeerGone
 from ..ports import Encode
+from ..records import Protocol
 from ..wire.response import ResponseWriter
 from .pulse import Pulse
 

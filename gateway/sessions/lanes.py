@@ -6,10 +6,11 @@ from asyncio import CancelledError, Future, get_running_loop
 from collections.abc import Callable
 from functools import partial
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 from ..deadlines import Deadlines
 from ..errors import AgentError
+from ..records import Protocol
 
 __all__ = ["Keeper", "Lanes", "Visit"]
 

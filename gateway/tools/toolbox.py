@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
 from logging import getLogger
-from typing import Protocol
 
 from ..errors import ConfigError
 from ..ports import GatewayTool, Offer
+from ..records import Protocol
 
 __all__ = ["ToolServer", "Toolbox"]
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from enum import Enum, auto
 from itertools import compress, count
 from operator import ne
 from re import compile as pattern
 from re import fullmatch
 
 from ..model.http import BodyChunk, BodyEnd, BodyEvent, Malformed
+from ..records import Enum
 from .grammar import CHUNK_LINE, field_line, line_fault
 
 __all__ = ["BulkChunked", "Chunked"]
@@ -26,10 +26,10 @@ TRAILER_COUNT = 32
 
 
 class _State(Enum):
-    SIZE = auto()
-    DATA = auto()
-    DATA_END = auto()
-    TRAILER = auto()
+    SIZE = "size"
+    DATA = "data"
+    DATA_END = "data end"
+    TRAILER = "trailer"
 
 
 class Chunked:
@@ -149,8 +149,9 @@ class Chunked:
 
 
 # A chunk's size as nearly every server sends it: not 0, below 64 KiB; alone, and as a line without extensions.
-_PLAIN_SIZE = pattern(rb"[1-9A-Fa-f][0-9A-Fa-f]{0,3}")
-_PLAIN_LINE = pattern(rb"([1-9A-Fa-f][0-9A-Fa-f]{0,3})\r\n")
+# Compiled when they are used.
+_PLAIN_SIZE = rb"[1-9A-Fa-f][0-9A-Fa-f]{0,3}"
+_PLAIN_LINE = rb"([1-9A-Fa-f][0-9A-Fa-f]{0,3})\r\n"
 _PLAIN_LINE_BYTES = 6
 # How many sizes are remembered for a body; a server that sends more different ones only makes itself slower.
 _SIZES_KEPT = 512
@@ -160,7 +161,7 @@ class _Sizes(dict[bytes, int]):
     """Chunk lines of one body, without CRLF, to sizes; -1 for what is no plain one.  Most tokens have few sizes."""
 
     def __missing__(self, line: bytes) -> int:
-        if not _PLAIN_SIZE.fullmatch(line):
+        if not fullmatch(_PLAIN_SIZE, line):
             return -1
         size = int(line, 16)
         if len(self) < _SIZES_KEPT:
@@ -210,7 +211,8 @@ class BulkChunked:
         start = 0
         length = len(buffer)
         plain = True
-        while (line := _PLAIN_LINE.match(buffer, start)) is not None:
+        plain_line = pattern(_PLAIN_LINE)
+        while (line := plain_line.match(buffer, start)) is not None:
             begin = line.end()
             end = begin + int(line[1], 16)
             if end + 2 > length:

@@ -7,12 +7,11 @@ and its events do not depend on how the bytes were cut (but for the cuts between
 
 from __future__ import annotations
 
-from enum import Enum, auto
 from typing import TypeAlias
 
 from ..errors import MisuseError
 from ..model.http import NO_ANSWER, BodyChunk, BodyEnd, BodyEvent, Headers, Malformed, RequestHead
-from ..records import NamedTuple
+from ..records import Enum, NamedTuple
 from .chunked import Chunked
 from .heads import HeadScanner, request_head
 from .repeats import Repeats
@@ -65,11 +64,11 @@ def _trailer_fault(trailers: Headers) -> str | None:
 
 
 class _State(Enum):
-    HEAD = auto()
-    LENGTH = auto()
-    CHUNKED = auto()
-    COMPLETE = auto()
-    OVER = auto()
+    HEAD = "head"
+    LENGTH = "length"
+    CHUNKED = "chunked"
+    COMPLETE = "complete"
+    OVER = "over"
 
 
 # Members of an Enum are looked up in Python up to 3.11, and named tuples are made in Python.

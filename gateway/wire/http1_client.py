@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import Enum, auto
 from re import compile as pattern
 
 from ..errors import MisuseError
 from ..model.http import BodyChunk, BodyEnd, BodyEvent, Headers, Malformed, ResponseHead
+from ..records import Enum
 from .chunked import BulkChunked
 from .grammar import FIELD_VALUE, TOKEN
 from .heads import read_response_head
@@ -29,12 +29,12 @@ _HEAD_END = pattern(rb"\n\r?\n")
 
 
 class _State(Enum):
-    IDLE = auto()  # no request is under way
-    HEAD = auto()
-    SIZED = auto()
-    CHUNKED = auto()
-    UNTIL_EOF = auto()  # also the other protocol, after a 101
-    OVER = auto()  # no other request may follow
+    IDLE = "idle"  # no request is under way
+    HEAD = "head"
+    SIZED = "sized"
+    CHUNKED = "chunked"
+    UNTIL_EOF = "until eof"  # also the other protocol, after a 101
+    OVER = "over"  # no other request may follow
 
 
 class Http1Client:

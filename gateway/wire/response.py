@@ -20,23 +20,23 @@ a header or a status that cannot be sent.  A call that raises changes nothing.
 
 from __future__ import annotations
 
-from enum import Enum, auto
 from functools import lru_cache
 
 from ..errors import MisuseError
 from ..model.http import REASONS, Headers
+from ..records import Enum
 from .grammar import FIELD_VALUE, TOKEN
 
 __all__ = ["ResponseState", "ResponseWriter", "encode_headers"]
 
 
 class ResponseState(Enum):
-    NEW = auto()
-    LENGTH = auto()
-    CHUNKED = auto()
-    CLOSE = auto()
-    BODILESS = auto()
-    DONE = auto()
+    NEW = "new"
+    LENGTH = "length"
+    CHUNKED = "chunked"
+    CLOSE = "close"
+    BODILESS = "bodiless"
+    DONE = "done"
 
 
 # Members of an Enum are looked up in Python up to 3.11.

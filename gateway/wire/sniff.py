@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
-
+from ..records import Enum
 from .grammar import METHOD_BYTES, TOKEN
 
 __all__ = ["Sniffed", "sniff"]

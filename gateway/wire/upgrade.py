@@ -6,8 +6,6 @@ The head has been read as HTTP before; the bytes after it belong to `websocket`.
 from __future__ import annotations
 
 from base64 import b64encode
-from hashlib import sha1
-from re import compile as pattern
 from re import finditer, fullmatch
 from typing import TypeAlias
 
@@ -20,9 +18,10 @@ __all__ = ["Offer", "accept", "accept_token", "is_websocket", "offers"]
 Offer: TypeAlias = tuple[bytes, list[tuple[bytes, bytes | None]]]
 """The name of an extension and its parameters, in order; None where a parameter has no value."""
 
+# Patterns are left to be compiled when they are used.
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1.3
-_KEY = pattern(rb"[A-Za-z0-9+/]{22}==")  # RFC 6455, section 4.1: the base64 form of 16 bytes
-_VERSION = pattern(rb"[0-9]{1,3}")  # RFC 6455, section 4.3: version = DIGIT | (NZDIGIT DIGIT) | ...
+_KEY = rb"[A-Za-z0-9+/]{22}=="  # RFC 6455, section 4.1: the base64 form of 16 bytes
+_VERSION = rb"[0-9]{1,3}"  # RFC 6455, section 4.3: version = DIGIT | (NZDIGIT DIGIT) | ...
 
 # RFC 6455, 9.1: extension-param = token [ "=" (token | quoted-string) ], what is quoted being a token as well.  White
 # space as in RFC 2616, 2.1, which the section builds on, and empty list elements as there; but not nothing else.
@@ -30,7 +29,6 @@ _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 _QUOTED = rb'"(?:\\?[!#$%&\'*+\-.^_`|~0-9A-Za-z])++"'
 _PARAMETER = rb"[ \t]*;[ \t]*(" + _TOKEN + rb")(?:[ \t]*=[ \t]*(" + _TOKEN + rb"|" + _QUOTED + rb"))?"
 _EXTENSION = rb"(" + _TOKEN + rb")((?:" + _PARAMETER + rb")*+)"
-# Left to be compiled when they are used.
 _LIST = rb"[ \t,]*+" + _EXTENSION + rb"(?:[ \t]*,[ \t,]*+" + _EXTENSION + rb")*+[ \t,]*+"
 
 # RFC 9110, 15.5.22 and RFC 6455, 4.4: what a 426 has to name.
@@ -64,13 +62,13 @@ def accept(head: RequestHead, subprotocol: str | None = None, extensions: bytes 
         raise RequestError(400, "a WebSocket handshake has no body")
     version = fields.get(b"sec-websocket-version", b"")
     if version != b"13":
-        if version and not _VERSION.fullmatch(version):
+        if version and not fullmatch(_VERSION, version):
             raise RequestError(400, "Sec-WebSocket-Version has to be given once, as a number")
         raise RequestError(
             426, "the WebSocket version served is 13: send `Sec-WebSocket-Version: 13`", headers=_UPGRADE
         )
     key = fields.get(b"sec-websocket-key", b"")
-    if not _KEY.fullmatch(key):
+    if not fullmatch(_KEY, key):
         raise RequestError(400, "Sec-WebSocket-Key has to be given once, as the base64 form of 16 bytes")
     lines = [
         b"HTTP/1.1 101 Switching Protocols",
@@ -116,4 +114,6 @@ def _subprotocols(value: bytes | None) -> list[str]:
 
 def accept_token(key: bytes) -> bytes:
     """The value of Sec-WebSocket-Accept for a Sec-WebSocket-Key (RFC 6455, section 4.2.2, item 5.4)."""
+    from hashlib import sha1  # noqa: PLC0415 - for WebSockets only: it costs the start 2 ms
+
     return b64encode(sha1(key + _GUID, usedforsecurity=False).digest())

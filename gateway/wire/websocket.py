@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum, auto
 from struct import Struct, pack
 from typing import TypeAlias
 
@@ -32,6 +31,7 @@ from wsproto.frame_protocol import (
 )
 
 from ..errors import MisuseError
+from ..records import Enum
 from .deflate import Deflater, Inflater
 from .extensions import Agreement
 from .masking import mask
@@ -54,10 +54,10 @@ _TEXT_HEADS = tuple(bytes((_TEXT, length)) for length in range(126))
 
 
 class State(Enum):
-    OPEN = auto()
-    FAILING = auto()
-    CLOSING = auto()
-    CLOSED = auto()
+    OPEN = "open"
+    FAILING = "failing"
+    CLOSING = "closing"
+    CLOSED = "closed"
 
 
 _OPEN, _FAILING, _CLOSING, _CLOSED = State

@@ -19,9 +19,10 @@ from inspect import isawaitable
 from itertools import count
 from logging import getLogger
 from struct import Struct
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from ..errors import GatewayError, MisuseError
+from ..records import Protocol
 
 __all__ = [
     "ANSWER",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from ..api.keys import Rates
-from ..model.key import Rate
+from ..model.caller import Rate
 from ..ports import Siblings
 
 __all__ = ["SharedRates"]

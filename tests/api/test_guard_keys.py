@@ -17,7 +17,7 @@ from gateway.config import Auth, Config
 from gateway.config import Gateway as Settings
 from gateway.config import Key as KeyOptions
 from gateway.errors import RequestError
-from gateway.model.key import API_SCOPES, SCOPES
+from gateway.model.caller import API_SCOPES, SCOPES
 from gateway.testing import ScriptedAgent
 
 A, B = "the-secret-of-a", "the-secret-of-b"

@@ -13,7 +13,7 @@ from gateway import AgentError, Caller, Gateway, Key, RunDone, RunInput
 from gateway.api.idempotency import IdempotencyLimits
 from gateway.config import ChatCompletions, Config, Endpoints, Http
 from gateway.config import Gateway as Settings
-from gateway.model.key import API_SCOPES
+from gateway.model.caller import API_SCOPES
 
 KEY = "4dd6e5a2-once"
 

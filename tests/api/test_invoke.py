@@ -14,8 +14,7 @@ from gateway.agents.function import echo
 from gateway.api.invoke import BODY_BYTES, Invoke
 from gateway.config import Config
 from gateway.errors import ToolError
-from gateway.model.caller import Caller
-from gateway.model.key import Key
+from gateway.model.caller import Caller, Key
 from gateway.tools.function import FunctionTool
 from gateway.tools.invoker import Invoker
 

@@ -6,8 +6,7 @@ from typing import cast
 
 import pytest
 
-from gateway.api.hosts import MEMO, Hosts, authority
-from gateway.api.origins import Origins
+from gateway.api.pages import MEMO, Hosts, Origins, authority
 from gateway.errors import RequestError
 from gateway.model.http import Peer, RequestHead
 from gateway.ports import Exchange

@@ -19,8 +19,7 @@ from gateway.agents.function import echo
 from gateway.config import Config, Endpoints, Http, Responses, load
 from gateway.config import Gateway as GatewayConfig
 from gateway.errors import StoreError
-from gateway.model.caller import Caller
-from gateway.model.key import Key
+from gateway.model.caller import Caller, Key
 from gateway.model.run import ModelChange, ToolCallDelta
 from gateway.sessions.store import MemoryStore
 from gateway.testing import ScriptedAgent

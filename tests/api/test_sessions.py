@@ -13,7 +13,7 @@ from asking import Answer, ask, chat, serving, until
 from gateway import Caller, Gateway, Key, RunInput
 from gateway.config.schema import Config
 from gateway.config.schema_session import Queue, Session
-from gateway.model.key import SCOPES
+from gateway.model.caller import SCOPES
 from gateway.model.run import RunDone, RunEvent, ToolCallDelta
 from gateway.sessions.history import messages_of
 from gateway.sessions.store import MemoryStore

@@ -14,8 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from gateway.api.chat_bytes import ChunkEncoder, completion
 from gateway.api.guard import Guard
-from gateway.api.hosts import Hosts
-from gateway.api.origins import Origins
+from gateway.api.pages import Hosts, Origins
 from gateway.api.parse import chat_request
 from gateway.api.router import Route, Router
 from gateway.config import json5

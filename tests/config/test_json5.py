@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.config.json5 import MAX_DEPTH, MAX_INTEGER_DIGITS, Json5Error, loads, parse
+from gateway.config.json5 import MAX_DEPTH, MAX_INTEGER_DIGITS, Json5Error, loads, parse, skip
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "tests" / "data" / "json5"
@@ -266,3 +266,27 @@ def test_public_corpora(reader: str) -> None:
         assert int(row[1]) > 80
         assert row[2:] == ["0"] * 7, row
     assert int(rows[-1][1]) > 600
+
+
+SPACES = "\t\n\v\f\r \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"
+LINE_ENDS = "\n\r\u2028\u2029"
+ALL = [chr(code) for code in range(0x110000)]
+
+
+def test_white_space_is_that_of_the_specification() -> None:
+    """Of all the characters there are: Python's classes grow with Unicode, the specification names what it takes."""
+    assert [char for char in ALL if skip(char, 0)] == sorted(SPACES)
+
+
+def test_a_comment_of_one_line_ends_where_the_specification_ends_lines() -> None:
+    assert [char for char in ALL if skip(f"//x{char}y", 0) != 5] == sorted(LINE_ENDS)
+
+
+def test_lines_are_counted_as_the_specification_ends_them() -> None:
+    text = "".join(f"{number} {char}" for number, char in enumerate("\n\v\f\r\x1c\x1d\x1e\x85\u2028\u2029")) + "\r\n."
+    with pytest.raises(Json5Error) as told:
+        loads(f"[{''.join(f'/*{part}*/' for part in text)}}}")
+    assert told.value.line == 1 + text.count("\n") + text.count("\r") + text.count("\u2028") + text.count("\u2029")
+    with pytest.raises(Json5Error) as told:
+        loads("\r\n\r\n\n\r}")
+    assert (told.value.line, told.value.column) == (5, 1)

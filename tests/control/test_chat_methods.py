@@ -16,9 +16,8 @@ from results import conforms
 from gateway import Gateway
 from gateway.config import Config, load
 from gateway.errors import AgentError
-from gateway.model.caller import Caller
+from gateway.model.caller import Caller, Key
 from gateway.model.chat import Image, Message, ToolCall
-from gateway.model.key import Key
 from gateway.model.run import RunInput, Step, Usage
 from gateway.sessions.sqlite import SqliteStore
 

@@ -17,8 +17,7 @@ from gateway import Gateway
 from gateway.agents.function import echo
 from gateway.config import ConfigSource, Loaded, load
 from gateway.logring import LogRing
-from gateway.model.caller import Caller
-from gateway.model.key import Key
+from gateway.model.caller import Caller, Key
 from gateway.model.names import REDACTED
 
 TOKEN = "the-token"

@@ -14,7 +14,7 @@ import gateway
 from gateway.agents.function import echo
 from gateway.control import health
 from gateway.errors import StoreError
-from gateway.model.key import Key
+from gateway.model.caller import Key
 from gateway.model.session import SessionInfo
 from gateway.sessions.store import MemoryStore
 

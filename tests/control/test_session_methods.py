@@ -12,8 +12,7 @@ from results import conforms
 from test_chat_methods import MAIN, Gate, gated, parrot, said, text_of, texts
 
 from gateway import Gateway
-from gateway.model.caller import Caller
-from gateway.model.key import Key
+from gateway.model.caller import Caller, Key
 from gateway.model.run import RunInput, Usage
 
 ADMIN = ("operator.admin",)

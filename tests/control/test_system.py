@@ -15,7 +15,7 @@ from results import conforms
 import gateway
 from gateway.agents.function import echo
 from gateway.config import Config, load
-from gateway.model.key import Key
+from gateway.model.caller import Key
 
 ALL = ("operator.admin",)
 

@@ -15,7 +15,7 @@ from test_system import config, talk
 
 import gateway
 from gateway.errors import AgentError, ToolError
-from gateway.model.key import Key
+from gateway.model.caller import Key
 
 SERVER = str(Path(__file__).parents[1] / "tools" / "mcp_server.py")
 

@@ -15,7 +15,7 @@ from test_system import config, talk
 
 import gateway
 from gateway.config import Config
-from gateway.model.key import Key
+from gateway.model.caller import Key
 
 DAY = 86_400.0
 NOON = 1_900_000_000 // 86_400 * 86_400 + 43_200.0

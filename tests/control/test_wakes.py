@@ -16,7 +16,7 @@ import gateway
 from gateway.config import Config
 from gateway.control.presence import LISTED, TEXT_CHARACTERS, WORDS
 from gateway.control.wakes import EVENTS
-from gateway.model.key import Key
+from gateway.model.caller import Key
 
 heard: list[list[tuple[str, str]]] = []
 

@@ -16,8 +16,7 @@ from gateway.control.clients import ClientInfo
 from gateway.control.connect import Welcome
 from gateway.control.hub import Hub
 from gateway.errors import AgentError
-from gateway.model.caller import OPERATOR, Caller
-from gateway.model.key import Key
+from gateway.model.caller import OPERATOR, Caller, Key
 from gateway.ports import Link
 
 SCOPES = frozenset({"chat", "operator.read", "operator.write"})

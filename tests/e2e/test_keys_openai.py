@@ -12,7 +12,7 @@ from openai import AsyncOpenAI
 
 from gateway import Caller, Gateway, Key, Rate
 from gateway.agents.function import echo
-from gateway.model.key import API_SCOPES
+from gateway.model.caller import API_SCOPES
 
 SAY: Any = [{"role": "user", "content": "hi"}]
 API = frozenset(API_SCOPES)

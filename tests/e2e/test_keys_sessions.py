@@ -10,7 +10,7 @@ from asking import CHAT, TOKEN, Answer, ask, say, serving
 from gateway import Caller, Gateway, Key, RunInput
 from gateway.config import Config
 from gateway.config import Gateway as Settings
-from gateway.model.key import API_SCOPES
+from gateway.model.caller import API_SCOPES
 
 A, B = "the-secret-of-a", "the-secret-of-b"
 RESPONSES = "/v1/responses"

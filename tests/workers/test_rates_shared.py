@@ -12,7 +12,7 @@ from gateway.api.keys import Rates
 from gateway.config.schema import Config
 from gateway.config.schema_agents import AgentEntry
 from gateway.errors import RequestError
-from gateway.model.key import Rate
+from gateway.model.caller import Rate
 from gateway.workers.portions import portion
 from gateway.workers.rates import SharedRates
 
