@@ -8,6 +8,7 @@ from ..errors import AgentError
 from ..model.http import Headers
 from ..model.run import FinishReason, ReasoningDelta, RunInput, TextDelta, ToolCallDelta, Usage
 from .settings import ModelSettings, Provider
+from .template import Template
 
 __all__ = ["Dialect", "Piece", "Reader"]
 
@@ -34,6 +35,13 @@ class Reader(Protocol):
         """The text of `data`, where it is one event, with a text and nothing else, and the stream goes on behind it.
 
         None where it is not, or where that would take long to tell: then it has not been read, and `receive` does.
+        """
+
+    @property
+    def template(self) -> Template | None:
+        """What the next event is likely to be like.  Where it is, it says its text and nothing else, as in `text`.
+
+        It holds until `receive` is called.  None where none is known, or an event is under way.
         """
 
     def receive_whole(self, data: bytes) -> list[Piece]:

@@ -12,6 +12,7 @@ from ..wire.sse import SseDecoder
 from .dialect import Piece
 from .errors import provider_error
 from .settings import Provider
+from .template import Template
 from .upstream import UpstreamError
 
 __all__ = ["EventReader", "member", "text_of", "tokens", "well_formed"]
@@ -42,6 +43,11 @@ class EventReader:
 
     def text(self, data: bytes) -> str | None:  # noqa: ARG002 - Reader.text
         """See `Reader.text`."""
+        return None
+
+    @property
+    def template(self) -> Template | None:
+        """See `Reader.template`."""
         return None
 
     def receive_whole(self, data: bytes) -> list[Piece]:
