@@ -31,17 +31,11 @@ class Reader(Protocol):
     def receive(self, data: bytes) -> list[Piece]:
         """The pieces that `data` completes."""
 
-    def text(self, data: bytes) -> str | None:
-        """The text of `data`, where it is one event, with a text and nothing else, and the stream goes on behind it.
-
-        None where it is not, or where that would take long to tell: then it has not been read, and `receive` does.
-        """
-
     @property
     def template(self) -> Template | None:
-        """What the next event is likely to be like.  Where it is, it says its text and nothing else, as in `text`.
+        """What the next event is likely to be like; one that is says its text and nothing else, and more may follow.
 
-        It holds until `receive` is called.  None where none is known, or an event is under way.
+        It holds until `receive` is called.  None where there is none, or an event is under way.
         """
 
     def receive_whole(self, data: bytes) -> list[Piece]:

@@ -41,10 +41,6 @@ class EventReader:
         """The pieces that `data` completes."""
         return [] if self.ended else self._events(data)
 
-    def text(self, data: bytes) -> str | None:  # noqa: ARG002 - Reader.text
-        """See `Reader.text`."""
-        return None
-
     @property
     def template(self) -> Template | None:
         """See `Reader.template`."""

@@ -35,7 +35,7 @@ class ModelFlow(Flow):
             return False
         self._sink = sink
         self._full = False
-        self._learned()
+        self._reads = _NONE if self._reader.template is None else self._reader.template.reads
         self.waited_for = True
         try:
             await self._response.flow(self._take, self._glance)
@@ -52,11 +52,6 @@ class ModelFlow(Flow):
         rest, self._rest = self._rest, []
         return rest
 
-    def _learned(self) -> None:
-        """The reader may have another template."""
-        template = self._reader.template
-        self._reads = _NONE if template is None else template.reads
-
     def _glance(self, raw: bytes) -> bool | None:
         """See `connection.Glance`: one event that is like one before but for its text."""
         known = self._reads.get(len(raw))
@@ -64,30 +59,23 @@ class ModelFlow(Flow):
             begin, place, end = known
             text = raw[place]
             if begin + text + end == raw and PLAIN(text):
-                return self._tell(text.decode("utf-8", "replace"))
+                self.heard = True
+                piece = text.decode("utf-8", "replace")
+                for tap in self.taps:
+                    if not tap([piece]):
+                        return False
+                self._full = full = self._sink.put(piece)
+                return not full
         self._raw = raw
         return None
 
-    def _tell(self, text: str) -> bool:
-        """Hand it on; whether more may come."""
-        self.heard = True
-        for tap in self.taps:
-            if not tap([text]):
-                return False
-        self._full = full = self._sink.put(text)
-        return not full
-
     def _take(self, data: bytes) -> bool:
         """See `connection.Taker`."""
-        reader = self._reader
-        raw, self._raw = self._raw, b""
-        if (text := reader.text(data)) is not None:
-            if reader.template is not None:
-                reader.template.learn(raw, data)
-            return self._tell(text)
         self.heard = True
+        reader = self._reader
         pieces: list[Any] = reader.receive(data)  # of str, below the loop
-        self._learned()
+        raw, self._raw = self._raw, b""
+        self._reads = _NONE if reader.template is None else reader.template.learn(raw, data)
         for piece in pieces:
             if piece.__class__ is not str:
                 self._rest = pieces

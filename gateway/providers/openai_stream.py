@@ -76,19 +76,13 @@ class CompletionReader(EventReader):
 
     def receive(self, data: bytes) -> list[Piece]:
         """The pieces that `data` completes."""
-        if (text := self.text(data)) is not None:
+        template = self.template
+        if template is not None and (text := template.text(data)) is not None:  # as nearly all are
+            self._lessons = LESSONS
             return [text]
         pieces = self._several(data)
         self._fresh = self._template is not None and self._decoder.idle and not self.ended
         return pieces
-
-    def text(self, data: bytes) -> str | None:
-        """See `Reader.text`: of an event like the one before, as nearly all are."""
-        template = self.template
-        text = None if template is None else template.text(data)
-        if text is not None:
-            self._lessons = LESSONS
-        return text
 
     @property
     def template(self) -> Template | None:

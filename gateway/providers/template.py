@@ -50,11 +50,16 @@ class Template:
         text = event[len(before) : -len(after)]
         return text.decode("utf-8", "replace") if PLAIN(text) else None
 
-    def learn(self, read: bytes, event: bytes) -> None:
-        """Add `read` to `reads`, if it is one chunk with `event`, which has a `text`."""
+    def learn(self, read: bytes, data: bytes) -> Reads:
+        """`reads`, with `read` among them, if it is one chunk, of `data`, and that is one event with a `text`."""
         line = _LINE.match(read)
-        if line is None or int(line[1], 16) != len(event) or read[line.end() :] != event + b"\r\n":
-            return
-        if len(self.reads) < READS:
+        if (
+            len(self.reads) < READS
+            and line is not None
+            and int(line[1], 16) == len(data)
+            and read[line.end() :] == data + b"\r\n"
+            and self.text(data) is not None
+        ):
             begin = line[0] + self.before
             self.reads[len(read)] = begin, slice(len(begin), -len(self._end)), self._end
+        return self.reads

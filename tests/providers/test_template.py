@@ -12,6 +12,7 @@ from scripted_provider import DONE, chunk
 from test_flow import CHUNKED, framed
 
 from gateway.providers import template as template_module
+from gateway.providers.dialect import Piece
 from gateway.providers.openai_stream import CompletionReader
 from gateway.providers.template import READS, Template
 from gateway.wire.chunked import BulkChunked
@@ -124,14 +125,14 @@ async def seen(pieces: list[bytes], room: int, *, tapped: bool) -> tuple[list[An
 def test_at_a_glance_or_layer_by_layer(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = random.Random(23)
     taken = 0
-    text = CompletionReader.text
+    receive = CompletionReader.receive
 
-    def counted(reader: CompletionReader, data: bytes) -> str | None:
+    def counted(reader: CompletionReader, data: bytes) -> list[Piece]:
         nonlocal taken
         taken += 1
-        return text(reader, data)
+        return receive(reader, data)
 
-    monkeypatch.setattr(CompletionReader, "text", counted)
+    monkeypatch.setattr(CompletionReader, "receive", counted)
 
     async def main() -> None:
         nonlocal taken
