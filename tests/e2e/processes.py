@@ -27,6 +27,7 @@ __all__ = [
     "Running",
     "UnixConnection",
     "chain",
+    "command",
     "configuration",
     "launch",
     "python_agent",
@@ -58,6 +59,17 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(20)
         self.sock.connect(self.path)
+
+
+def command(module: str, *arguments: str) -> list[str]:
+    """The command line of a module of ours.  With `pytest --loop uvloop`, what serves does so on uvloop."""
+    program = ["-m", module]
+    if os.environ.get("TESTS_LOOP") == "uvloop":
+        if arguments[:1] == ("run",):
+            arguments = (*arguments, "--loop", "uvloop")
+        elif arguments[:1] in {("demo",), ("echo",)}:  # have no such option
+            program = [str(HERE / "on_uvloop.py"), module]
+    return [sys.executable, "-u", *program, *arguments]
 
 
 @dataclass
@@ -137,9 +149,8 @@ class Launch:
         env: Mapping[str, str] | None = None,
         module: str = "gateway",
     ) -> subprocess.Popen[bytes]:
-        loop = ("--loop", os.environ["TESTS_LOOP"]) if "run" in arguments[:1] and "TESTS_LOOP" in os.environ else ()
         return subprocess.Popen(
-            [sys.executable, "-u", "-m", module, *arguments, *loop],
+            command(module, *arguments),
             cwd=self.folder,
             env=environment(self.folder, env or {}),
             stdin=subprocess.DEVNULL,

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import pytest
-from processes import ROOT, TOKEN, Launch, Running, UnixConnection, configuration, environment, until
+from processes import ROOT, TOKEN, Launch, Running, UnixConnection, command, configuration, environment, until
 from serving import trusting
 
 if sys.platform != "linux":
@@ -540,7 +540,7 @@ def test_control_c_reaches_all_and_ends_them_well(launch: Launch) -> None:
     log = launch.folder / "log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "gateway", "run", "--config", str(launch.file(settings()))],
+            command("gateway", "run", "--config", str(launch.file(settings()))),
             cwd=launch.folder, env={**environment(launch.folder, {}), **FOUND_HERE},
             stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
         )  # fmt: skip
@@ -562,7 +562,7 @@ def test_control_c_reaches_all_and_ends_them_well(launch: Launch) -> None:
 @pytest.mark.parametrize("whom", ["the supervisor", "all of them"])
 def test_an_end_in_the_middle_of_a_start(launch: Launch, whom: str, number: signal.Signals) -> None:
     with subprocess.Popen(
-        [sys.executable, "-m", "gateway", "run", "--config", str(launch.file(settings()))],
+        command("gateway", "run", "--config", str(launch.file(settings()))),
         cwd=launch.folder, env={**environment(launch.folder, {}), **FOUND_HERE},
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
     ) as process:  # fmt: skip
