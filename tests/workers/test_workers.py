@@ -469,7 +469,7 @@ def test_a_reload_that_no_worker_survives(start: Callable[..., Running], launch:
     (launch.folder / "refuse").unlink()
     running.process.send_signal(signal.SIGHUP)
     until("it was read", lambda: "read anew" in running.text(), 20)
-    assert not serving(running) & before
+    until("those that were replaced take no more", lambda: not serving(running) & before)
 
 
 # The end of all.
@@ -587,7 +587,7 @@ def test_a_terminal_that_hangs_up_in_the_middle_of_a_start(start: Callable[..., 
         os.kill(worker, signal.SIGHUP)
         os.kill(worker, signal.SIGINT)
     replaced(running)
-    assert serving(running) <= set(children(running))
+    until("those that are left serve", lambda: serving(running) <= set(children(running)))
 
 
 def test_a_plain_client_of_ssl_is_told(start: Callable[..., Running]) -> None:
