@@ -158,11 +158,13 @@ class Launch:
             stderr=stderr,
         )
 
-    def command(self, *arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-        """Run a gateway command to its end."""
+    def command(
+        self, *arguments: str, env: Mapping[str, str] | None = None, patience: float = 30
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a gateway command to its end, which has to come within `patience` seconds."""
         with self.spawn(*arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env) as process:
             try:
-                out, err = process.communicate(timeout=30)
+                out, err = process.communicate(timeout=patience)
             except subprocess.TimeoutExpired:
                 process.kill()
                 raise
