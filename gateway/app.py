@@ -24,7 +24,7 @@ from .api.origins import Origins
 from .api.planning import Planner
 from .api.problem import refusal
 from .api.root import Root
-from .api.router import Route, Router, link_route
+from .api.router import Route, Router, answer_failed, link_route
 from .assembly import Assembly, keys_of
 from .bounds import connection_limits, throttle_limits
 from .config.schema import Config
@@ -325,6 +325,7 @@ class Gateway:
             ids=self._ids,
             clock=self._clock,
             limits=self._limits,
+            failed=answer_failed,
             answered=extras.answered(self.config, self._meter, router.route_of),
             is_proxy=None if self._proxies is None else self._proxies.trusts,
         )
@@ -413,13 +414,13 @@ class Gateway:
         once = self._sharing.once(partial(self._once, handler, body_limit), body_limit)
         return Route({"POST": handler}, scope=scope, once=once)
 
-    def _once(self, handler: Handler, body_limit: int, exchange: Exchange) -> Awaitable[None]:
+    def _once(self, handler: Handler, body_limit: int, exchange: Exchange) -> Awaitable[object]:
         # Loaded on demand: few clients ask for it.
         from .api.idempotency import Idempotency
 
         if self._answers is None:
             self._answers = Idempotency(asyncio.get_running_loop(), routing=self.planner.routing)
-        answered: Awaitable[None] = self._answers.serve(handler, body_limit, exchange)
+        answered: Awaitable[object] = self._answers.serve(handler, body_limit, exchange)
         return answered
 
     def _failing(self) -> list[str]:

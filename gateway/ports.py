@@ -114,6 +114,9 @@ class Exchange(Protocol):
         coming, 400 when its framing is broken.
         """
 
+    def ready_body(self, limit: int) -> bytes | None:
+        """`body` where nothing has to be waited for, else None: then `body` is to be asked."""
+
     async def settle(self) -> None:
         """Read the body, to its end or as far as the server would for the next request, although nobody wants it.
 
@@ -173,7 +176,9 @@ class Link(Protocol):
         """Send a close frame and wait, for a limited time, for the peer's."""
 
 
-Handler: TypeAlias = Callable[[Exchange], Awaitable[None]]
+Handler: TypeAlias = Callable[[Exchange], Awaitable[object]]
+"""Answers a request.  What is awaited may be what the handler itself would only wait for: each coroutine that stands
+between a task and an agent costs every token."""
 LinkHandler: TypeAlias = Callable[[Link], Awaitable[None]]
 
 Refusal: TypeAlias = Callable[[int, str], tuple[Headers, bytes]]

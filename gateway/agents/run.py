@@ -33,7 +33,7 @@ from .calling import calling
 from .conversation import Conversations, failed
 from .limits import MOST_RUNS, ActiveRun, AgentRuns, too_many
 from .registry import Registry
-from .sink import Gathered, Sink
+from .sink import Gathered, Sink, as_text, as_texts
 
 __all__ = ["Interceptor", "Observer", "Runs"]
 
@@ -182,7 +182,7 @@ class Runs:
     async def pull(
         self, run: RunInput, sink: Sink, events: AsyncGenerator[RunEvent | Flow, None] | None = None
     ) -> RunDone | RunFailed:
-        """Run it to its end, which is the result; what it says until then goes into `sink`.  `events` are of `open`.
+        """Run it to its end, which is the result; what it says goes into `sink`.  `events` are of `open`.
 
         Where nobody else sees them there is no generator around the agent: that would cost a short request a ninth more
         instructions, and a token a seventh.
@@ -190,55 +190,63 @@ class Runs:
         ending: RunDone | RunFailed = _DONE
         source: Any = None
         active = self._elsewhere
-        put, drain = sink.put, sink.drain
+        put = sink.put
         try:
-            source = events
-            if source is None and self._is_seen(run):
-                source = self._observed(run, self._attempt_with_flow)
-            elif source is None:
-                active = self._begin(run, flows=True)
-                source = active.produced
-            if source.__class__ is AsyncGeneratorType or hasattr(source, "__aiter__"):
-                async for event in source:
-                    if event.__class__ is str:
-                        if event:
-                            active.silent = 0
-                            if put(event):
-                                await drain()
-                    elif event.__class__ is list:
-                        if texts := _texts(event):
-                            active.silent = 0
-                            if sink.put_all(texts):
-                                await drain()
-                    elif isinstance(event, _ENDINGS):
-                        ending = event if event.__class__ is RunDone else self._note(active, event)
-                        break
-                    elif isinstance(event, Flow):
-                        if await _flow(event, sink, active):
-                            await drain()
+            try:
+                source = events
+                if source is None and self._is_seen(run):
+                    source = self._observed(run, self._attempt_with_flow)
+                elif source is None:
+                    active = self._begin(run, flows=True)
+                    source = active.produced
+                if source.__class__ is AsyncGeneratorType or hasattr(source, "__aiter__"):
+                    async for event in source:
+                        if event.__class__ is str:
+                            if event:
+                                active.silent = 0
+                                if put(event):
+                                    await sink.drain()
+                        elif event.__class__ is list:
+                            if found := as_texts(event):
+                                active.silent = 0
+                                if sink.put_all(found):
+                                    await sink.drain()
+                        elif isinstance(event, _ENDINGS):
+                            ending = event if event.__class__ is RunDone else self._note(active, event)
+                            break
+                        elif isinstance(event, Flow):
+                            if await _flow(event, sink, active):
+                                await sink.drain()
+                        elif self._hand_on(event, sink, active):
+                            await sink.drain()
+                        if active.ending is not None:
+                            break
                     else:
-                        if isinstance(event, _SIGNS):
-                            active.silent = 0
-                        else:
-                            self._note(active, event)
-                        if sink.take(event) if isinstance(event, _OTHERS) else put(_text(event)):
-                            await drain()
-                    if active.ending is not None:
-                        break
-                else:
-                    source = None  # nothing is left that would have to be given back
-            elif (said := _text(await source)) and active.ending is None and put(said):
-                await drain()
-            if active.ending is not None:
-                ending = self._outcome(active)
-        except BaseException as error:
-            ending = self._judge(run, active, error)
+                        source = None  # nothing is left that would have to be given back
+                elif (said := as_text(await source)) and active.ending is None and put(said):
+                    await sink.drain()
+                if active.ending is not None:
+                    ending = self._outcome(active)
+            except BaseException as error:
+                ending = self._judge(run, active, error)
+            finally:
+                self._leave(active)
+                if source is not None and _is_open(source):
+                    await _close(source, run)
+            rest = sink.end(ending)
+            if rest is not None:
+                await rest
         finally:
-            self._leave(active)
-            if source is not None and _is_open(source):
-                await _close(source, run)
-            del sink, put, drain  # who keeps the agent's error keeps this frame, and must not keep the connection
+            del sink, put  # who keeps the agent's error keeps this frame, and must not keep the connection
         return ending
+
+    def _hand_on(self, event: RunEvent, sink: Sink, active: ActiveRun) -> bool:
+        """Put an event that is not the text of every day into `sink`; whether that is full."""
+        if isinstance(event, _SIGNS):
+            active.silent = 0
+        else:
+            self._note(active, event)
+        return sink.take(event) if isinstance(event, _OTHERS) else sink.put(as_text(event))
 
     def stop_all(self) -> None:
         """End all runs, those that wait for their session too, and begin no more.
@@ -265,7 +273,7 @@ class Runs:
             active = self._begin(run, flows=flows)
             produced = active.produced
             if not hasattr(produced, "__aiter__"):
-                answer = _text(await produced)
+                answer = as_text(await produced)
                 self._leave(active)  # it is complete: whatever comes now, the caller may have it
                 if active.ending is None:
                     yield answer
@@ -276,9 +284,9 @@ class Runs:
                             active.silent = 0
                             yield event
                     elif event.__class__ is list:
-                        if texts := _texts(event):
+                        if found := as_texts(event):
                             active.silent = 0
-                            yield texts
+                            yield found
                     elif isinstance(event, _ENDINGS):
                         ending = event if event.__class__ is RunDone else self._note(active, event)
                         break
@@ -291,7 +299,7 @@ class Runs:
                             active.silent = 0
                         else:
                             self._note(active, event)
-                        yield event if isinstance(event, _OTHERS) else _text(event)
+                        yield event if isinstance(event, _OTHERS) else as_text(event)
                     if active.ending is not None:
                         break
             if active.ending is not None:
@@ -408,21 +416,8 @@ def _is_open(produced: Any) -> bool:
 
 
 async def _close(produced: Any, run: RunInput) -> None:
+    """Give it back."""
     try:
         await produced.aclose()
     except Exception:  # whatever its clean-up does, the run has come to its end
         _logger.exception("%s failed when it was closed", run.label)
-
-
-def _text(value: object) -> str:
-    if isinstance(value, str):
-        return value
-    raise AgentError(f"the agent gave {type(value).__name__} where text was expected", code="agent_error")
-
-
-def _texts(values: list[str]) -> list[str]:
-    try:
-        "".join(values)
-    except TypeError:
-        return [*map(_text, values)]  # raises
-    return values if all(values) else [text for text in values if text]

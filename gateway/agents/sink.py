@@ -20,22 +20,23 @@ from ..model.run import (
 from ..ports import TextSink
 from .conversation import ANSWER_CHARACTERS, TOO_LONG, calls_of
 
-__all__ = ["Gathered", "Sink"]
+__all__ = ["Gathered", "Sink", "as_text", "as_texts"]
 
 # What an event counts besides its characters, as a message does.
 EVENT_CHARACTERS = 100
 
 
 class Sink(TextSink, Protocol):
-    """Takes the events of a run, but for its ending: `take` all that is no text.
+    """Takes the events of a run: `take` all that is no text, and `end` the last one, when the run is over.
 
     True means that nothing more should come before `drain` was awaited.  What they raise is not the agent's: PeerGone
-    where nobody listens any more.
+    where nobody listens any more.  What `end` gives is waited for, where it is not None.
     """
 
     @property
     def drain(self) -> Callable[[], Awaitable[None]]: ...
     def take(self, event: RunEvent, /) -> bool: ...
+    def end(self, ending: RunDone | RunFailed, /) -> Awaitable[None] | None: ...
 
 
 class Gathered:
@@ -69,6 +70,9 @@ class Gathered:
     async def drain(self) -> None:
         """Raises AgentError: there never is room again."""
         raise AgentError(TOO_LONG.message, code=TOO_LONG.code, status=TOO_LONG.status)
+
+    def end(self, ending: RunDone | RunFailed) -> Awaitable[None] | None:
+        """See `Sink`.  For who shows the answer then: `answer` makes it."""
 
     def answer(self, ending: RunDone | RunFailed) -> Answer:
         """All of it, and how the run ended."""
@@ -105,3 +109,19 @@ def _size(event: RunEvent) -> int:
             return len(event.text) + EVENT_CHARACTERS
         case _:
             return EVENT_CHARACTERS
+
+
+def as_text(value: object) -> str:
+    """Raises AgentError for what is no text."""
+    if isinstance(value, str):
+        return value
+    raise AgentError(f"the agent gave {type(value).__name__} where text was expected", code="agent_error")
+
+
+def as_texts(values: list[str]) -> list[str]:
+    """Those that are not empty.  Raises AgentError where one is no text."""
+    try:
+        "".join(values)
+    except TypeError:
+        return [*map(as_text, values)]  # raises
+    return values if all(values) else [text for text in values if text]

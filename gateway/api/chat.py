@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+from ..agents.registry import AgentEntry
 from ..agents.run import Runs
 from ..agents.sink import Gathered
 from ..model.chat import ChatRequest
@@ -16,6 +17,7 @@ from ..model.run import (
     RunDone,
     RunEvent,
     RunFailed,
+    RunInput,
     ToolCallDelta,
     Usage,
 )
@@ -60,49 +62,99 @@ class Chat:
         self._images = images
         self._fetch = fetch
 
-    async def create(self, exchange: Exchange) -> None:
-        """Answer one request."""
-        request = chat_request(await body_of(exchange, self._body_limit), self._images)
+    def create(self, exchange: Exchange) -> Awaitable[object]:
+        """Answer one request.  Raises RequestError, and AgentError for a run that may not begin."""
+        body = exchange.ready_body(self._body_limit)
+        return self._answer(exchange, body) if body else self._wait(exchange)
+
+    async def _wait(self, exchange: Exchange) -> None:
+        """For the body."""
+        await self._answer(exchange, await body_of(exchange, self._body_limit))
+
+    def _answer(self, exchange: Exchange, body: bytes) -> Awaitable[object]:
+        request = chat_request(body, self._images)
         entry, run = self._planner.plan(exchange, request)
         if request.tools or request.images:
             require_abilities(entry, run)
             if request.images and self._fetch is not None:
-                run = run._replace(request=await self._fetch(request))
+                return self._fetched(exchange, entry, run, self._fetch(request))
+        return self._run(exchange, entry, run)
+
+    async def _fetched(
+        self, exchange: Exchange, entry: AgentEntry, run: RunInput, request: Awaitable[ChatRequest]
+    ) -> None:
+        await self._run(exchange, entry, run._replace(request=await request))
+
+    def _run(self, exchange: Exchange, entry: AgentEntry, run: RunInput) -> Awaitable[object]:
+        request = run.request
         created = int(self._clock())
         model = request.model or PUBLIC
         shows, runs = entry.shows_reasoning, self._runs
-        if request.stream:
-            encoder = ChunkEncoder(f"chatcmpl-{run.run_id}", created, model, include_usage=request.include_usage)
-            events = runs.open(run)
-            stream = _Stream(exchange, encoder, reasoning=shows)
-            await stream.end(await runs.pull(run, stream, events), include_usage=request.include_usage)
-        else:
-            said = Gathered()
-            ending = await runs.pull(run, said)
-            if isinstance(ending, RunFailed):
-                raise run_error(ending)
-            answer = said.answer(ending)
-            body = completion(run.run_id, created, model, answer, ending.finish_reason, reasoning=shows)
-            change = answer.model
-            exchange.respond(200, JSON if change is None else (*JSON, (FALLBACK, fallback_text(change))), body)
+        if not request.stream:
+            return runs.pull(run, _Whole(exchange, run.run_id, created, model, reasoning=shows))
+        encoder = ChunkEncoder(f"chatcmpl-{run.run_id}", created, model, include_usage=request.include_usage)
+        events = runs.open(run)
+        return runs.pull(run, _Stream(exchange, encoder, reasoning=shows, include_usage=request.include_usage), events)
+
+
+class _Whole(Gathered):
+    """An answer in one piece, as a sink of its run (see `agents.sink.Sink`)."""
+
+    __slots__ = ("_created", "_exchange", "_model", "_reasoning", "_run_id")
+
+    def __init__(self, exchange: Exchange, run_id: str, created: int, model: str, *, reasoning: bool) -> None:
+        super().__init__()
+        self._exchange = exchange
+        self._run_id = run_id
+        self._created = created
+        self._model = model
+        self._reasoning = reasoning
+
+    def end(self, ending: RunDone | RunFailed) -> None:
+        """See `Sink`.  Raises RequestError for a run that failed."""
+        if isinstance(ending, RunFailed):
+            raise run_error(ending)
+        answer = self.answer(ending)
+        body = completion(
+            self._run_id, self._created, self._model, answer, ending.finish_reason, reasoning=self._reasoning
+        )
+        change = answer.model
+        self._exchange.respond(200, JSON if change is None else (*JSON, (FALLBACK, fallback_text(change))), body)
 
 
 class _Stream:
-    """A streamed answer, as a sink of its run (see `agents.sink.Sink`)."""
+    """A streamed answer, as a sink of its run."""
 
-    __slots__ = ("_body", "_called", "_encoder", "_exchange", "_reasoning", "_usage", "drain", "put", "put_all")
+    __slots__ = (
+        "_body", "_called", "_encoder", "_exchange", "_include_usage", "_reasoning", "_usage",
+    )  # fmt: skip
 
-    def __init__(self, exchange: Exchange, encoder: ChunkEncoder, *, reasoning: bool) -> None:
+    def __init__(self, exchange: Exchange, encoder: ChunkEncoder, *, reasoning: bool, include_usage: bool) -> None:
         self._exchange = exchange
         self._encoder = encoder
         self._reasoning = reasoning
+        self._include_usage = include_usage
         self._usage = NO_USAGE
         self._called = False
         self._body = body = exchange.stream(200, SSE, encoder.texts)
-        self.put, self.put_all, self.drain = body.put, body.put_all, body.drain
         body.fill_silence(KEEP_ALIVE)
         body.write(encoder.role())
         body.flush()  # before the agent has said anything: clients wait only so long for a first byte
+
+    @property
+    def put(self) -> Callable[[str], bool]:
+        """See `Sink`."""
+        return self._body.put
+
+    @property
+    def put_all(self) -> Callable[[list[str]], bool]:
+        """See `Sink`."""
+        return self._body.put_all
+
+    @property
+    def drain(self) -> Callable[[], Awaitable[None]]:
+        """See `Sink`."""
+        return self._body.drain
 
     def take(self, event: RunEvent) -> bool:
         body, encoder = self._body, self._encoder
@@ -121,7 +173,7 @@ class _Stream:
                 pass
         return body.full
 
-    async def end(self, ending: RunDone | RunFailed, *, include_usage: bool) -> None:
+    async def end(self, ending: RunDone | RunFailed) -> None:
         body, encoder = self._body, self._encoder
         if isinstance(ending, RunFailed):
             self._exchange.fail()
@@ -129,7 +181,7 @@ class _Stream:
         else:
             reason = ending.finish_reason
             body.write(encoder.finish(finish_of_calls(reason) if self._called else reason))
-            if include_usage:
+            if self._include_usage:
                 body.write(encoder.usage(self._usage))
         body.write(DONE)
         await body.end()

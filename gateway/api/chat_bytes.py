@@ -72,22 +72,26 @@ def fallback_text(change: ModelChange) -> bytes:
     return _UNPRINTABLE.sub("?", text).strip().encode()
 
 
+# What stands around the text of a chunk: behind what all those of its stream begin with, before what they end with.
+_TEXT = '"choices":[{"index":0,"delta":{"content":'
+_END = '},"logprobs":null,"finish_reason":null}]'
+_AFTER = _END + "}\n\n"
+_AFTER_WITH_USAGE = _END + ',"usage":null}\n\n'
+
+
 class ChunkEncoder:
     """The `chat.completion.chunk` events of one stream.
 
     All but the text is the same in each chunk of a stream, so it is encoded once.
     """
 
-    __slots__ = ("_after", "_before", "_head", "_tail")
+    __slots__ = ("_after", "_before")
 
     def __init__(self, completion_id: str, created: int, model: str, *, include_usage: bool) -> None:
         name = json.dumps(model, ensure_ascii=False)
-        self._head = (
-            f'data: {{"id":"{completion_id}","object":"chat.completion.chunk","created":{created},"model":{name},'
-        )
-        self._tail = ',"usage":null}\n\n' if include_usage else "}\n\n"
-        self._before = self._head + '"choices":[{"index":0,"delta":{"content":'
-        self._after = '},"logprobs":null,"finish_reason":null}]' + self._tail
+        head = f'data: {{"id":"{completion_id}","object":"chat.completion.chunk","created":{created},"model":{name},'
+        self._before = head + _TEXT
+        self._after = _AFTER_WITH_USAGE if include_usage else _AFTER
 
     def role(self) -> bytes:
         """The first chunk."""
@@ -127,7 +131,8 @@ class ChunkEncoder:
 
     def usage(self, usage: Usage) -> bytes:
         """The chunk that `stream_options.include_usage` asks for: without choices, after the finish reason."""
-        return f'{self._head}"choices":[],"usage":{_usage(usage)}}}\n\n'.encode("utf-8", "replace")
+        head = self._before.removesuffix(_TEXT)
+        return f'{head}"choices":[],"usage":{_usage(usage)}}}\n\n'.encode("utf-8", "replace")
 
     @staticmethod
     def error(failed: RunFailed) -> bytes:
@@ -136,4 +141,5 @@ class ChunkEncoder:
 
     def _choice(self, delta: str, finish: str) -> bytes:
         choice = f'"choices":[{{"index":0,"delta":{delta},"logprobs":null,"finish_reason":{finish}}}]'
-        return (self._head + choice + self._tail).encode("utf-8", "replace")
+        tail = self._after.removeprefix(_END)
+        return (self._before.removesuffix(_TEXT) + choice + tail).encode("utf-8", "replace")

@@ -19,7 +19,8 @@ __all__ = ["MESSAGES", "messages"]
 MESSAGES = 10_000
 
 # Of these, a message of a role and a text is complete.
-_PLAIN = ROLES - {"tool"}
+# The role in its one copy, for it and for all its like: each request would bring its own.
+_PLAIN = {role: role for role in ROLES - {"tool"}}
 _ASKING = frozenset({"user", "function"})
 
 # See parse.
@@ -44,7 +45,7 @@ def messages(value: Any, limits: ImageLimits) -> tuple[tuple[Message, ...], int]
             role = content = None
         # Nothing is left to check of most.
         if content.__class__ is str and role.__class__ is str and len(one) == 2 and role in _PLAIN:
-            found.append(_new(Message, (role, content, None, None, (), ())))
+            found.append(_new(Message, (_PLAIN[role], content, None, None, (), ())))
             if content and role in _ASKING:
                 asked = True
             continue

@@ -68,9 +68,12 @@ class Planner:
         head, caller, registry = exchange.head, exchange.caller, self._registry
         run_id = self._ids(32)
         agent = model = None
-        routed = head.known.get(self)
+        known = head.known
+        routed = known.get(self) if known else None
         if routed is None:
-            routed = head.known[self] = not self.routing.isdisjoint(head.fields)
+            routed = not self.routing.isdisjoint(head.fields)
+            if known is not None:
+                known[self] = routed
         if not routed and keep == "named" and request.user is conversation is after is None:
             entry = registry.by_model(request.model, caller)
             return entry, _new(RunInput, (run_id, entry.id, None, request, (), None, caller, None, False))

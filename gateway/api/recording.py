@@ -222,9 +222,15 @@ class RecordingExchange:
     # -- Exchange
 
     async def body(self, limit: int) -> bytes:
-        body, self._body = self._body, b""
-        if len(body) > limit:
+        body = self.ready_body(limit)
+        if body is None:
             raise RequestError(413, f"the request body is larger than {limit} bytes")
+        return body
+
+    def ready_body(self, limit: int) -> bytes | None:
+        if len(self._body) > limit:
+            return None
+        body, self._body = self._body, b""
         return body
 
     async def settle(self) -> None:

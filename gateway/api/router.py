@@ -1,8 +1,8 @@
-"""Path and method to handler; the one place where refusals become answers."""
+"""Path and method to handler, and the one place where refusals become answers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from ..agents.conversation import failed
 from ..errors import AgentError, RequestError
@@ -13,7 +13,7 @@ from ..wire.upgrade import is_websocket as asks
 from .guard import Guard
 from .problem import render, run_error
 
-__all__ = ["Route", "Router", "link_route"]
+__all__ = ["Route", "Router", "answer_failed", "link_route"]
 
 _ALL_METHODS = b"GET, HEAD, POST, OPTIONS"
 
@@ -43,6 +43,16 @@ async def _server_options(exchange: Exchange) -> None:
     exchange.respond(204, ((b"allow", _ALL_METHODS),))
 
 
+async def answer_failed(exchange: Exchange, error: RequestError | AgentError) -> None:
+    """Answer a request whose handler has raised this."""
+    refused = error if isinstance(error, RequestError) else run_error(failed(error))
+    try:
+        await exchange.settle()
+    except RequestError as broken:  # what is wrong with the message comes before what is wrong in it
+        refused = broken
+    exchange.respond(*render(refused))
+
+
 def link_route(handler: LinkHandler, check: Callable[[Exchange], None]) -> Route:
     """A path on which only WebSockets are served; `check` raises RequestError for one that must not be opened."""
 
@@ -69,17 +79,13 @@ class Router:
         self._trees = trees
         self._socket = socket
 
-    async def route(self, exchange: Exchange) -> None:
-        """Answer one request."""
-        try:
-            await self._handler(exchange)(exchange)
-        except (RequestError, AgentError) as error:
-            refused = error if isinstance(error, RequestError) else run_error(failed(error))
-            try:
-                await exchange.settle()
-            except RequestError as broken:  # what is wrong with the message comes before what is wrong in it
-                refused = broken
-            exchange.respond(*render(refused))
+    def route(self, exchange: Exchange) -> Awaitable[object]:
+        """Answer one request.  Raises RequestError, as do handlers, and AgentError: see `answer_failed`."""
+        head = exchange.head
+        handler, scope = ((known := head.known) and known.get(self)) or self._search(head)
+        if scope is not None:
+            self._guard.check(exchange, scope)
+        return handler(exchange)
 
     def methods(self, path: str) -> bytes:
         """What is served at a path, as Allow has it; of one where there is nothing, what is served anywhere."""
@@ -91,13 +97,6 @@ class Router:
         if path in self._routes:
             return path
         return next((f"{prefix}*" for prefix in self._trees if path.startswith(prefix)), "other")
-
-    def _handler(self, exchange: Exchange) -> Handler:
-        head = exchange.head
-        handler, scope = head.known.get(self) or self._search(head)
-        if scope is not None:
-            self._guard.check(exchange, scope)
-        return handler
 
     def _search(self, head: RequestHead) -> tuple[Handler, str | None]:
         """The handler of a request, and the scope that a key needs for it; None where nobody is asked for one."""
@@ -117,7 +116,9 @@ class Router:
             raise RequestError(405, message, headers=((b"allow", route.allow),))
         if route.once is not None and b"idempotency-key" in head.fields:
             handler = route.once
-        found = head.known[self] = handler, route.scope if route.guarded else None
+        found = handler, route.scope if route.guarded else None
+        if head.known is not None:
+            head.known[self] = found
         return found
 
     def _tree(self, path: str) -> Route | None:

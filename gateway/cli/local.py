@@ -101,6 +101,9 @@ class _Exchange:
             raise RequestError(413, f"The message is longer than the {limit} bytes that a request may have.")
         return self._body
 
+    def ready_body(self, limit: int) -> bytes | None:
+        return None if len(self._body) > limit else self._body
+
     async def settle(self) -> None:
         """A message that was given whole cannot be broken off."""
 

@@ -52,17 +52,18 @@ class RequestHead:  # noqa: PLW1641 - no hash, since a mapping is part of it
 
     `target` is the request target as sent (ASCII); `path` and `query` are its parts, still percent-encoded (of an
     absolute-form target, the parts after the authority).  `fields` maps each name to its value, values of repeated
-    lines joined by `, ` (RFC 9110, section 5.3).  `content_length` is None where none was given; then `chunked` tells
-    whether a body follows.  `keep_alive`: the client allows another request on this connection.
+    lines joined by `, ` (RFC 9110, section 5.3); where no name comes twice, `headers` may be left out.
+    `content_length` is None where none was given; then `chunked` tells whether a body follows.  `keep_alive`: the
+    client allows another request on this connection.
 
-    Clients repeat themselves, and what is known of a head holds for the next: who reads it may leave in `known`, under
-    itself, what it made of the method, the target, and which fields there are; not of the values of fields, but for
-    those of Connection and Upgrade.  It is no part of the head: heads are equal without it.
+    Clients repeat themselves, and what is known of a head holds for the next.  Who reads it may leave in `known`, where
+    that is not None, under itself, what it made of the method, the target, and which fields there are; not of the
+    values of fields, but for those of Connection and Upgrade.  It is no part of the head: heads are equal without it.
     """
 
     # No named tuple: the members are read a dozen times for each request, and a slot costs a tenth.
     __slots__ = (
-        "chunked", "content_length", "expects_continue", "fields", "headers", "keep_alive", "known", "method", "path",
+        "_lines", "chunked", "content_length", "expects_continue", "fields", "keep_alive", "known", "method", "path",
         "query", "target", "version",
     )  # fmt: skip
 
@@ -74,7 +75,7 @@ class RequestHead:  # noqa: PLW1641 - no hash, since a mapping is part of it
         path: str,
         query: str,
         version: str,
-        headers: Headers,
+        headers: Headers = (),
         fields: Mapping[bytes, bytes],
         content_length: int | None,
         chunked: bool,
@@ -86,30 +87,45 @@ class RequestHead:  # noqa: PLW1641 - no hash, since a mapping is part of it
         self.path = path
         self.query = query
         self.version = version
-        self.headers = headers
+        # Mostly they are the same as `fields`: a stream, which keeps its head to its end, has a KiB less to hold.
+        self._lines = headers if len(headers) != len(fields) else ()
         self.fields = fields
         self.content_length = content_length
         self.chunked = chunked
         self.keep_alive = keep_alive
         self.expects_continue = expects_continue
-        self.known: dict[object, Any] = {}
+        self.known: dict[object, Any] | None = None
 
-    def alike(self, headers: Headers, fields: Mapping[bytes, bytes], content_length: int | None) -> RequestHead:
-        """The same head with other values of fields that do not frame the message; what is known of it stays."""
+    @property
+    def headers(self) -> Headers:
+        """The header lines as they came; made anew each time."""
+        return self._lines or tuple(self.fields.items())
+
+    def alike(self, values: Mapping[bytes, bytes], content_length: int | None) -> RequestHead:
+        """The same head with other values of fields that do not frame the message; what is known of it stays.
+
+        `values` by name, none of them one that comes twice.
+        """
         other = RequestHead.__new__(RequestHead)
         other.method = self.method
         other.target = self.target
         other.path = self.path
         other.query = self.query
         other.version = self.version
-        other.headers = headers
-        other.fields = fields
+        other._lines = self._lines and tuple((name, values.get(name, value)) for name, value in self._lines)
+        other.fields = {**self.fields, **values}
         other.content_length = content_length
         other.chunked = self.chunked
         other.keep_alive = self.keep_alive
         other.expects_continue = self.expects_continue
         other.known = self.known
         return other
+
+    def fold(self) -> None:
+        """Hold the fields in half of the memory, until somebody asks for one: of a stream mostly nobody does."""
+        if self.known is None and not self._lines:
+            _fields.__set__(self, b"\n".join([b"%b:%b" % field for field in self.fields.items()]))
+            self.__class__ = _Folded
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, RequestHead) and self._members() == other._members()
@@ -118,7 +134,24 @@ class RequestHead:  # noqa: PLW1641 - no hash, since a mapping is part of it
         return f"RequestHead{self._members()}"
 
     def _members(self) -> tuple[object, ...]:
-        return tuple(getattr(self, name) for name in self.__slots__ if name != "known")
+        return self.headers, *(getattr(self, name) for name in self.__slots__ if name not in {"known", "_lines"})
+
+
+_fields: Any = RequestHead.fields  # type: ignore[misc]  # the slot, which mypy takes for a member of instances
+
+
+class _Folded(RequestHead):
+    """A head whose slot holds its fields in one piece; it becomes a plain one when they are asked for."""
+
+    __slots__ = ()
+
+    @property
+    def fields(self) -> Mapping[bytes, bytes]:  # type: ignore[override]  # of a plain one, nobody but this sets it
+        lines = _fields.__get__(self).split(b"\n")
+        fields = {name: value for name, _, value in (line.partition(b":") for line in lines if line)}
+        self.__class__ = RequestHead  # type: ignore[assignment]  # mypy holds that a class stays what it was
+        _fields.__set__(self, fields)
+        return fields
 
 
 class ResponseHead(NamedTuple):

@@ -10,7 +10,7 @@ from asyncio import BaseTransport, CancelledError, Task
 from contextlib import suppress
 from logging import getLogger
 
-from ..errors import MisuseError, PeerGone, RequestError
+from ..errors import AgentError, MisuseError, PeerGone, RequestError
 from ..model.http import BodyChunk, BodyEnd, Malformed, RequestHead
 from ..wire.grammar import REQUEST_ID
 from ..wire.http1 import Http1, Http1Event
@@ -171,10 +171,16 @@ class Connection(Sender):
         if exchange is None or self._transport is None:
             self.task = None
             return
+        options = self.services.options
         try:
             if self._gate.shut:  # the peer has to read the answer before this one first
                 await self.drain()
-            await self.services.options.handler(exchange)
+            try:
+                await options.handler(exchange)
+            except (AgentError, RequestError) as error:
+                if options.failed is None:
+                    raise
+                await options.failed(exchange, error)
             if self._link is not None:
                 await self._link.close()
             elif exchange.writer.state is not _DONE:

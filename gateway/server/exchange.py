@@ -135,11 +135,22 @@ class HttpExchange:
 
     async def body(self, limit: int) -> bytes:
         """See `ports.Exchange.body`."""
-        if self._end.__class__ is not BodyEnd or self._size > limit:  # else it came with the head, as mostly
+        body = self.ready_body(limit)
+        if body is None:
             length = self.head.content_length
             if length is not None and length > limit:
                 self._end = _too_large(limit)
             await self._complete(limit)
+            body = self._given()
+        return body
+
+    def ready_body(self, limit: int) -> bytes | None:
+        """See `ports.Exchange.ready_body`."""
+        if self._end.__class__ is not BodyEnd or self._size > limit:
+            return None
+        return self._given()
+
+    def _given(self) -> bytes:
         body, self._body = self._body, b""  # a run may take minutes: who wants the body for so long keeps it
         return bytes(body)
 
@@ -195,6 +206,7 @@ class HttpExchange:
         common = host.services.common_headers(self.request_id) + self._decoration
         host.send(writer.head(status, common, headers, None))
         services = host.services
+        self.head.fold()
         self.body_stream = StreamBody(host, writer, host.loop, services.pulse, services.silence, encode=encode)
         return self.body_stream
 

@@ -20,6 +20,9 @@ UNIX = "unix"
 # More proxies than that stand in no row; what is further left is not looked at.
 HOPS = 32
 
+# Seconds.  One of the requests that are under way ends at any moment.
+RETRY_AFTER = 5
+
 # RFC 7239, 4: forwarded-pair = token "=" ( token / quoted-string ), then `;` before another pair or `,` before a hop.
 _PAIR = pattern(
     rb"[ \t]*([!#$%&'*+.^_`|~0-9A-Za-z-]+)=([!#$%&'*+.^_`|~0-9A-Za-z-]+|"
@@ -145,7 +148,8 @@ class BehindProxies:
         network = network_of(client.host)
         count = self._under_way.get(network, 0)
         if client.host != proxy.host and count >= self._most:  # a proxy that does not tell its clients stands for all
-            raise RequestError(503, "too many requests at a time from this address")
+            retry = ((b"retry-after", b"%d" % RETRY_AFTER),)
+            raise RequestError(503, "too many requests at a time from this address", type="api_error", headers=retry)
         self._under_way[network] = count + 1
         try:
             await self._handler(exchange)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from asyncio import AbstractEventLoop, Task
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from time import gmtime
 from typing import Protocol, TypeAlias
 
 from ..deadlines import Deadlines
+from ..errors import AgentError, RequestError
 from ..model.caller import Caller
 from ..model.http import NO_ANSWER, Malformed, Peer, RequestHead
-from ..ports import Handler, Ids, Link, Refusal
+from ..ports import Exchange, Handler, Ids, Link, Refusal
 from ..records import NamedTuple
 from ..wire.response import ResponseWriter
 from .cuts import Cuts
@@ -125,6 +126,7 @@ LinkFactory: TypeAlias = Callable[[AbstractEventLoop], LinkOpener]
 class Options(NamedTuple):
     """What a server is made of.
 
+    `failed`, where there is one, answers requests whose handler has raised what it is called with.
     `clock` gives seconds since the epoch, for the Date header.  `answered`, where there is one, is told of each request
     that is over, with the seconds that it took; it may not raise.  `is_proxy` tells the peers that speak for others.
     """
@@ -135,6 +137,7 @@ class Options(NamedTuple):
     ids: Ids
     clock: Callable[[], float]
     limits: Limits
+    failed: Callable[[Exchange, RequestError | AgentError], Awaitable[None]] | None = None
     answered: Callable[[Answered, float], None] | None = None
     is_proxy: Callable[[Peer], bool] | None = None
 

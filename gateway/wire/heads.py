@@ -14,10 +14,12 @@ from h11 import CLIENT, SERVER, Connection, InformationalResponse, RemoteProtoco
 from ..model.http import Malformed, RequestHead, ResponseHead
 from .grammar import AUTHORITY, CONTENT_LENGTH, PATH_FAULT, field_line, request_line, tokens, whole_head
 
-__all__ = ["HeadScanner", "read_request_head", "read_response_head", "request_head", "with_values"]
+__all__ = ["HeadScanner", "read_request_head", "read_response_head", "request_head"]
 
 Line = tuple[bytes, bytes]
 
+_METHODS = {b"GET": "GET", b"POST": "POST"}
+"""The usual ones, so that each head need not keep its own copy."""
 _BARE_CR = "a line holds a CR that does not end it"
 _ONE_WAY = 2**63  # for h11's own limit on incomplete heads: ours are checked before it sees the head
 
@@ -108,7 +110,9 @@ def request_head(start: tuple[bytes, bytes, bytes], fields: list[Line], raw: byt
     by_name = _joined(fields)
     if fault := _request_faults(start, fields, by_name):
         return fault
-    method, target, version = start[0].decode("ascii"), start[1].decode("ascii"), start[2].decode("ascii")
+    method = _METHODS.get(start[0]) or start[0].decode("ascii")
+    target = start[1].decode("ascii")
+    version = "1.1" if start[2] == b"1.1" else start[2].decode("ascii")
     path, _, query = _without_authority(target).partition("#")[0].partition("?")
     length = by_name.get(b"content-length")
     expectation = by_name.get(b"expect")
@@ -118,7 +122,7 @@ def request_head(start: tuple[bytes, bytes, bytes], fields: list[Line], raw: byt
         path=path,
         query=query,
         version=version,
-        headers=tuple(fields),
+        headers=() if len(by_name) == len(fields) else tuple(fields),
         fields=by_name,
         content_length=None if length is None else int(length),
         chunked=b"transfer-encoding" in by_name,
@@ -226,19 +230,6 @@ def _joined(fields: list[Line]) -> dict[bytes, bytes]:
         for name, value in fields:
             by_name[name] = by_name[name] + b", " + value if name in by_name else value
     return by_name
-
-
-def with_values(head: RequestHead, values: list[tuple[int, bytes, bytes]], length: bytes | None) -> RequestHead:
-    """The same head with other values, for a client that repeats itself.
-
-    `values` are those that differ: number, name and value of each header, none of them one that comes twice.  `length`
-    is the value of Content-Length (CONTENT_LENGTH), where it is among them.
-    """
-    headers, fields = [*head.headers], {**head.fields}
-    for number, name, value in values:
-        headers[number] = name, value
-        fields[name] = value
-    return head.alike(tuple(headers), fields, head.content_length if length is None else int(length))
 
 
 def read_request_head(

@@ -203,6 +203,7 @@ class Http1:
         if isinstance(scanned, Malformed):
             return self._fail(scanned)
         if self._again:  # a client that sends a second request will send more; most send one and idle
+            scanned.known = {}
             self._repeats = Repeats(raw, scanned, self._repeats)
         return self._begin(scanned, rest)
 

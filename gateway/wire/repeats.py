@@ -12,7 +12,6 @@ from typing import TypeAlias
 
 from ..model.http import RequestHead
 from .grammar import CONTENT_LENGTH
-from .heads import with_values
 
 __all__ = ["Repeats"]
 
@@ -56,8 +55,8 @@ class Repeats:
         own = self._lines
         if len(lines) != len(own):
             return None
-        changed = []
-        length: bytes | None = None
+        values = {}
+        length = self._head.content_length
         for number, begin, name in self._varying:
             line = lines[number]
             if line != own[number]:
@@ -67,13 +66,13 @@ class Repeats:
                 if name == b"content-length":
                     if not _DIGITS(value):
                         return None
-                    length = value
+                    length = int(value)
                 own[number] = line  # where another line differs too, the next head begins anew
-                changed.append((number - 1, name, value))
+                values[name] = value
         if lines != own:
             return None
         self._raw = data[: end + 4]
-        self._head = head = with_values(self._head, changed, length)
+        self._head = head = self._head.alike(values, length)
         return head, data[end + 4 :]
 
     def _changed(self, before: Repeats) -> tuple[_Varying, ...]:

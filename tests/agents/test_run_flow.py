@@ -125,12 +125,16 @@ class Body:
         await asyncio.sleep(0)
         self.left = self.room
 
+    def end(self, ending: RunEvent) -> None:
+        self.seen.append(ending)
+
 
 async def pulled(runs: Runs, run: RunInput, body: Body | None = None) -> list[Any]:
     """What is seen of a run; its ending is the last."""
     body = body or Body()
     ending = await runs.pull(run, body, runs.open(run))
-    return [*body.seen, ending]
+    assert body.seen[-1] is ending
+    return body.seen
 
 
 def runs_of(agent: Agent, limits: RunLimits = NO_LIMITS, store: MemoryStore | None = None) -> Runs:

@@ -46,6 +46,9 @@ class Client:
     async def body(self, limit: int) -> bytes:
         return b"the same"
 
+    def ready_body(self, limit: int) -> bytes | None:
+        return b"the same"
+
     async def settle(self) -> None: ...
 
     def decorate(self, headers: Headers) -> None:

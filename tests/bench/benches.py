@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import tempfile
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from itertools import cycle
 from pathlib import Path
@@ -154,7 +154,7 @@ class _Visit:
     def admit(self, caller: object) -> None: ...
 
 
-def finish(work: Coroutine[Any, Any, None]) -> None:
+def finish(work: Any) -> None:
     """Run a coroutine that does not wait."""
     try:
         work.send(None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.model.http import Malformed, RequestHead, ResponseHead
-from gateway.wire.heads import HeadScanner, read_request_head, read_response_head, with_values
+from gateway.wire.heads import HeadScanner, read_request_head, read_response_head
 
 HEAD = b"POST /a?b HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nConnection: close\r\nX: 1\r\nX: 2\r\n\r\n"
 
@@ -35,12 +35,41 @@ def test_a_request_head_is_read_whole_or_not_at_all() -> None:
 def test_the_same_head_with_other_values() -> None:
     head = read_request_head(HEAD)
     assert isinstance(head, RequestHead)
-    number = [name for name, _ in head.headers].index(b"content-length")
-    other = with_values(head, [(number, b"content-length", b"0012")], b"0012")
+    other = head.alike({b"content-length": b"0012"}, 12)
     assert other == read_request_head(HEAD.replace(b": 5", b": 0012"))
     assert other.content_length == 12
     assert other.known is head.known
     assert head == read_request_head(HEAD)
+
+
+def test_a_head_is_folded_until_it_is_asked() -> None:
+    raw = HEAD.replace(b"X: 2", b"Y:").replace(b"X: 1", b"X: a:b")
+    head, other = read_request_head(raw), read_request_head(raw)
+    assert isinstance(head, RequestHead)
+    assert isinstance(other, RequestHead)
+    head.fold()
+    assert type(head) is not RequestHead
+    assert head.path == "/a"
+    assert head.fields == other.fields == dict(head.headers)
+    assert head.fields[b"x"] == b"a:b"
+    assert type(head) is RequestHead
+    assert head == other
+
+
+def test_a_head_that_others_share_is_not_folded() -> None:
+    head = read_request_head(HEAD.replace(b"X: 2", b"Y:"))
+    assert isinstance(head, RequestHead)
+    head.known = {}
+    head.fold()
+    assert type(head) is RequestHead
+
+
+def test_a_head_with_a_name_that_comes_twice_is_not_folded() -> None:
+    head = read_request_head(HEAD)
+    assert isinstance(head, RequestHead)
+    head.fold()
+    assert type(head) is RequestHead
+    assert head.headers[-2:] == ((b"x", b"1"), (b"x", b"2"))
 
 
 def test_the_scanner_says_where_a_head_ends() -> None:
