@@ -26,11 +26,13 @@ __all__ = [
     "Launch",
     "Running",
     "UnixConnection",
+    "alive",
     "chain",
     "command",
     "configuration",
     "launch",
     "python_agent",
+    "refused",
     "until",
 ]
 
@@ -46,6 +48,18 @@ def until(what: str, condition: Callable[[], object], seconds: float = 10.0) -> 
     while not condition():
         assert time.monotonic() < end, f"waited {seconds} s in vain until {what}"
         time.sleep(0.01)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process is there, and no zombie that its parent has not looked at yet."""
+    try:
+        os.kill(pid, 0)
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
+    except ProcessLookupError:  # also of a read, when it ends in the middle of it
+        return False
+    except FileNotFoundError:
+        return not Path("/proc/self").exists()
+    return stat.rpartition(")")[2].split()[0] != "Z"
 
 
 class UnixConnection(http.client.HTTPConnection):
@@ -124,6 +138,15 @@ class Running:
                 continue
         self.process.kill()
         return self.process.wait()
+
+
+def refused(running: Running) -> bool:
+    """Whether nobody listens there any more."""
+    try:
+        socket.create_connection(("127.0.0.1", running.port), timeout=5).close()
+    except ConnectionRefusedError:
+        return True
+    return False
 
 
 def environment(folder: Path, more: Mapping[str, str]) -> dict[str, str]:
