@@ -64,6 +64,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--loop") == "asyncio":
         return
     os.environ["TESTS_LOOP"] = "uvloop"
+    # An error there would keep a loop of uvloop from closing what a failed test has left open: it would wait for ever.
+    config.addinivalue_line("filterwarnings", "default:unclosed resource:ResourceWarning")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # from Python 3.14 on
         asyncio.set_event_loop_policy(import_module("uvloop").EventLoopPolicy())

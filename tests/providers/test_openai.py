@@ -214,6 +214,8 @@ def test_a_server_that_stays_silent_after_its_answer(later: list[bytes], wanted:
             for piece in later:
                 await writer.drain()
                 await asyncio.sleep(0.02)
+                if writer.is_closing():  # lost meanwhile: uvloop raises where asyncio drops what is written then
+                    break
                 writer.write(piece)
             await reader.read()  # until the other side closes
         writer.close()
