@@ -139,7 +139,7 @@ def test_a_client_gets_the_same(
     tools = [{"type": "function", "function": {"name": "f"}}]
     members = {**session, **({"tools": tools} if "call" in stream else {})}
     flowing = [shown(answer) for answer in answers(tmp_path, STREAMS[stream], **members)]
-    assert used > 3
+    assert used >= 3, "each answer, at least once"
     monkeypatch.setattr(Fallbacks, "with_flow", Fallbacks.__call__)
     used = 0
     assert flowing == [shown(answer) for answer in answers(tmp_path, STREAMS[stream], **members)]

@@ -186,7 +186,7 @@ PLANTED: list[tuple[str, str, str, str]] = [
     ),
     ("deflate", "wire/deflate.py", "(stream.compress(data) + ", "(stream.compress(data[:7]) + "),
     ("upgrade", "wire/extensions.py", "min(server_bits, _BITS[given[_SERVER_BITS]])", "server_bits"),
-    ("openai_stream", "providers/openai_stream.py", "{head}{text}{tail}", "{self._head}{text}{self._tail}"),
+    ("openai_stream", "providers/openai_stream.py", "{template.head}{text}", "{self._template.head}{text}"),
     ("openai_stream", "providers/openai_stream.py", 'if _PLAIN.fullmatch("".join(texts)):', "if True:"),
     ("openai_stream", "providers/calls.py", "if not call_id or call_id in self._taken:", "if not call_id:"),
     (
