@@ -156,6 +156,7 @@ class Gateway:
             protocol = partial(SecureTransport, self._server.services, self._tls, self.protocol)
         scheme = "http" if self._tls is None else "https"
         try:
+            await self._sharing.learn(self._guard)
             for address in self._addresses:
                 place, file = extras.bind(address) if isinstance(address, UnixAddress) else (address, None)
                 self._listeners.append(await open_listener(loop, protocol, place, scheme, file))

@@ -161,6 +161,9 @@ class _Alone:
     def portion(config: Config) -> Config:
         return config
 
+    async def learn(self, _: Any) -> None:
+        """It knows all there is."""
+
     def open(self, *_: Any) -> None:
         """Nobody is there."""
 

@@ -52,6 +52,10 @@ class Sharing:
         if siblings.number == FIRST:
             siblings.handle(OFFER, self._ask)
 
+    async def learn(self, guard: Guard) -> None:
+        """What has to be known of the others before anybody is served."""
+        await Lockouts(self._siblings, guard.throttle).learn()
+
     def open(self, services: Services, runs: Runs, conversations: Conversations, guard: Guard, reload: Reload) -> None:
         """Take what the others hand over, and tell them what they want to know, from now on."""
 
@@ -65,7 +69,6 @@ class Sharing:
         self._siblings.handle(RELOAD, take_over)
         self._count_keys(guard)
         self._guard = guard
-        Lockouts(self._siblings, guard.throttle)
         self._handover.open(services)
         if self._siblings.number != FIRST:
             self._reporter = Reporter(self._siblings, runs, conversations)
