@@ -105,6 +105,7 @@ def _upgrade(ours: _Reading) -> bool:
 ALLOWED: tuple[tuple[str, Callable[[_Reading], bool], str], ...] = (
     ("Invalid method encountered", lambda _: True, "llhttp has a list of methods; RFC 9110, 9.1 takes any token"),
     ("Expected", lambda _: True, "the same list: methods that begin like another one, PRI, SOURCE and its protocol"),
+    ("", lambda ours: any(one.start[0] == b"PRI" for one in ours.messages), "to llhttp PRI is HTTP/2 in any version"),
     ("Invalid HTTP version", lambda ours: ours.malformed, "a version behind what we have refused"),
     ("Data after `Connection: close`", lambda ours: ours.over, "what follows the last request is thrown away here"),
     ("upgrade", _upgrade, "llhttp stops where another protocol may begin; here the handler decides"),

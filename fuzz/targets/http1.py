@@ -7,7 +7,7 @@ from functools import partial
 
 from fuzz.invariants import HttpEvent, check_messages, every_cutting_gives, merged, random_of
 from fuzz.llhttp import compare_requests
-from gateway.model.http import BodyEnd, Malformed, RequestHead
+from gateway.model.http import BodyChunk, BodyEnd, Malformed, RequestHead
 from gateway.wire.heads import read_request_head
 from gateway.wire.http1 import Http1, Http1Limits
 
@@ -39,7 +39,8 @@ def one_input(data: bytes) -> None:
 
 def _feed(http: Http1, data: bytes) -> list[HttpEvent]:
     """What comes of `data`, going on with each next request."""
-    events: list[HttpEvent] = [*http.receive(data)]
+    whole = http.whole(data)  # as the connection does
+    events: list[HttpEvent] = [*http.receive(data)] if whole is None else [whole[0], BodyChunk(whole[1]), BodyEnd()]
     assert http.buffered <= len(data) + USUAL.head_bytes
     return events + _go_on(http)
 

@@ -14,7 +14,7 @@ from ..wire.http1_client import Http1Client, ResponseEvent
 from .origin import Origin
 from .settings import Timeouts
 
-__all__ = ["HIGH_WATER", "Connection", "ConnectionLimits", "Pool", "Taker", "UpstreamError"]
+__all__ = ["HIGH_WATER", "Connection", "ConnectionLimits", "Glance", "Pool", "Taker", "UpstreamError"]
 
 HIGH_WATER = 65_536
 """Bytes that may wait to be read before the socket is no longer read; one more read (256 KiB) may go over it."""
@@ -34,6 +34,11 @@ quarter late; for that a chunk costs no timer."""
 
 Taker: TypeAlias = Callable[[bytes], bool]
 """Is given a part of a body, and tells whether it wants the next."""
+
+
+Glance: TypeAlias = Callable[[bytes], bool | None]
+"""Is given what was read, chunk line and all, where a chunk is due, and tells what a `Taker` would of what is in it.
+None where it does not know this for one whole chunk: then it has taken nothing, and a `Taker` is asked."""
 
 
 class UpstreamError(AgentError):
@@ -134,6 +139,8 @@ class Connection(Protocol):
         self._paused = False
         self._waiter: Future[None] | None = None
         self._taker: Taker | None = None  # while the body flows
+        self._looks: Glance | None = None  # while the body flows
+        self._glance: Glance | None = None  # the same, where a chunk is due
         self._chunk: Callable[[bytes], bytes | None] | None = None
 
     # -- what the event loop calls
@@ -146,6 +153,21 @@ class Connection(Protocol):
         self._pool.attach(self)
 
     def data_received(self, data: bytes) -> None:
+        if (glance := self._glance) is not None:
+            try:
+                more = glance(data)
+            except Exception as error:  # the taker's own: it is for who waits
+                self.stop(error)
+                return
+            if more is not None:
+                self.silent = 0
+                if not more:
+                    self.stop()
+                return
+        self._read_on(data)
+
+    def _read_on(self, data: bytes) -> None:
+        """Take apart what was read."""
         taker = self._taker
         if taker is None:
             self._receive(self._client.receive(data))
@@ -153,6 +175,7 @@ class Connection(Protocol):
         chunk = None if self._chunk is None else self._chunk(data)
         if chunk is None:
             events = self._client.receive(data)
+            self._glance = self._looks if self._client.between_chunks else None
             if not events:
                 return
             first = events[0]
@@ -165,7 +188,7 @@ class Connection(Protocol):
         try:
             if not taker(chunk):
                 self.stop()
-        except Exception as error:  # the taker's own: it is for who waits
+        except Exception as error:  # its own, as above
             self.stop(error)
 
     def _receive(self, events: list[ResponseEvent]) -> None:
@@ -246,26 +269,28 @@ class Connection(Protocol):
                 self._transport.resume_reading()
         return data
 
-    async def flow(self, taker: Taker) -> None:
+    async def flow(self, taker: Taker, glance: Glance) -> None:
         """Give `taker` what comes of the body, with nothing between, as long as it wants more.
 
         Returns when it does not, at once where something can be read; raises what it raises.  What comes after a fault
-        or the end of the body is for `read`.
+        or the end of the body is for `read`.  `glance` may take for `taker` what it knows.
         """
         if self._pieces or self.ended or self._error is not None:
             return
         self._taker = taker
+        self._looks = glance
         self._chunk = self._client.chunk
+        self._glance = glance if self._client.between_chunks else None
         self.silent = 0
         try:
             await self._wait(self._limits.flow)
         finally:
-            self._taker = None
+            self._taker = self._looks = self._glance = None
 
     def stop(self, error: Exception | None = None) -> None:
         """The body flows no more."""
         if self._taker is not None:
-            self._taker = None
+            self._taker = self._looks = self._glance = None
             self._wake(error)
 
     def release(self, linger: bool) -> None:

@@ -9,6 +9,7 @@ from ..model.http import Headers
 from ..model.run import FinishReason, ReasoningDelta, RunInput, TextDelta, ToolCallDelta, Usage
 from ..records import Protocol
 from .settings import ModelSettings, Provider
+from .template import Template
 
 __all__ = ["Dialect", "Piece", "Reader"]
 
@@ -31,10 +32,11 @@ class Reader(Protocol):
     def receive(self, data: bytes) -> list[Piece]:
         """The pieces that `data` completes."""
 
-    def text(self, data: bytes) -> str | None:
-        """The text of `data`, where it is one event, with a text and nothing else, and the stream goes on behind it.
+    @property
+    def template(self) -> Template | None:
+        """What the next event is likely to be like; one that is says its text and nothing else, and more may follow.
 
-        None where it is not, or where that would take long to tell: then it has not been read, and `receive` does.
+        It holds until `receive` is called.  None where there is none, or an event is under way.
         """
 
     def receive_whole(self, data: bytes) -> list[Piece]:

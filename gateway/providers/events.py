@@ -12,6 +12,7 @@ from ..wire.sse import SseDecoder
 from .dialect import Piece
 from .errors import provider_error
 from .settings import Provider
+from .template import Template
 from .upstream import UpstreamError
 
 __all__ = ["EventReader", "member", "text_of", "tokens", "well_formed"]
@@ -40,8 +41,9 @@ class EventReader:
         """The pieces that `data` completes."""
         return [] if self.ended else self._events(data)
 
-    def text(self, data: bytes) -> str | None:  # noqa: ARG002 - Reader.text
-        """See `Reader.text`."""
+    @property
+    def template(self) -> Template | None:
+        """See `Reader.template`."""
         return None
 
     def receive_whole(self, data: bytes) -> list[Piece]:

@@ -22,6 +22,7 @@ from .calls import Calls, new_call_id
 from .dialect import Piece
 from .events import EventReader, member, text_of, tokens, well_formed
 from .settings import Provider
+from .template import Template
 
 __all__ = ["CompletionReader"]
 
@@ -32,9 +33,8 @@ into each event."""
 CANDIDATES = 4
 """How many strings of an event are tried as its text."""
 
-# What a JSON string may hold without an escape (RFC 8259, 7), as text and in UTF-8.
+# What a JSON string may hold without an escape (RFC 8259, 7).
 _PLAIN = pattern(r'[^"\\\x00-\x1f]*')
-_PLAIN_BYTES = pattern(rb'[^"\\\x00-\x1f]+')
 _TEXT = pattern(r'"content"[ \t]*:[ \t]*"((?:[^"\\\x00-\x1f]|\\.)*)"')
 
 # What is not listed here is `stop`, or `tool_calls` where there are some.  The words that are not OpenAI's are those of
@@ -62,7 +62,7 @@ class _Document(NamedTuple):
 class CompletionReader(EventReader):
     """See `dialect.Reader`.  `new_id` makes the ids of calls that come without one."""
 
-    __slots__ = ("_after", "_before", "_calls", "_fresh", "_head", "_lessons", "_tail")
+    __slots__ = ("_calls", "_fresh", "_lessons", "_template")
 
     answer = "a chat completion"
     sign = "a finish_reason or [DONE]"
@@ -70,30 +70,24 @@ class CompletionReader(EventReader):
     def __init__(self, provider: Provider, model: str, new_id: Callable[[], str] = new_call_id) -> None:
         super().__init__(provider, model)
         self._calls = Calls(new_id)
-        self._head = ""  # the template; empty while there is none
-        self._tail = ""
-        self._before = self._after = b""  # the same in UTF-8
+        self._template: Template | None = None
         self._fresh = False  # there is one, and the next byte starts an event
         self._lessons = LESSONS
 
     def receive(self, data: bytes) -> list[Piece]:
         """The pieces that `data` completes."""
-        if (text := self.text(data)) is not None:
+        template = self.template
+        if template is not None and (text := template.text(data)) is not None:  # as nearly all are
+            self._lessons = LESSONS
             return [text]
         pieces = self._several(data)
-        self._fresh = bool(self._head) and self._decoder.idle and not self.ended
+        self._fresh = self._template is not None and self._decoder.idle and not self.ended
         return pieces
 
-    def text(self, data: bytes) -> str | None:
-        """See `Reader.text`: of an event like the one before, as nearly all are."""
-        before, after = self._before, self._after
-        if not self._fresh or not data.startswith(before) or not data.endswith(after):
-            return None
-        text = data[len(before) : -len(after)]
-        if not _PLAIN_BYTES.fullmatch(text):
-            return None
-        self._lessons = LESSONS
-        return text.decode("utf-8", "replace")
+    @property
+    def template(self) -> Template | None:
+        """See `Reader.template`."""
+        return self._template if self._fresh else None
 
     def eof(self) -> None:
         """The stream is over."""
@@ -103,24 +97,24 @@ class CompletionReader(EventReader):
     def _several(self, data: bytes) -> list[Piece]:
         pieces: list[Piece] = []
         while data and not self.ended:
-            if self._head and self._decoder.idle and data.startswith(head := self._before):
-                end = data.rfind(tail := self._after)
+            template = self._template
+            if template is not None and self._decoder.idle and data.startswith(head := template.before):
+                end = data.rfind(tail := template.after)
                 if end >= len(head):
-                    pieces += self._alike(data[len(head) : end].decode("utf-8", "replace"))
+                    pieces += self._alike(template, data[len(head) : end].decode("utf-8", "replace"))
                     data = data[end + len(tail) :]
                     continue
             # One event at a time, so that those after it can be alike, as long as there is a template or hope for one.
-            end = data.find(b"\n\n") + 2 if self._head or self._lessons else 0
+            end = data.find(b"\n\n") + 2 if template is not None or self._lessons else 0
             if end < 2:
                 end = len(data)
             pieces += self._events(data[:end])
             data = data[end:]
         return pieces
 
-    def _alike(self, joined: str) -> list[Piece]:
+    def _alike(self, template: Template, joined: str) -> list[Piece]:
         """The texts of events that follow the template.  `joined` begins and ends within the first and last of them."""
-        texts: list[Any] = self._split(joined)  # of str
-        head, tail = self._head, self._tail  # of these events, whatever is learned while they are read
+        texts: list[Any] = _split(template, joined)  # of str
         self._lessons = LESSONS
         if _PLAIN.fullmatch("".join(texts)):
             return texts if all(texts) else [text for text in texts if text]
@@ -133,22 +127,10 @@ class CompletionReader(EventReader):
                 if value:
                     found.append(value)
             else:  # other events, which end where this one does; none of them is under way before or after
-                found += self._events(f"{head}{text}{tail}".encode())
+                found += self._events(f"{template.head}{text}{template.tail}".encode())
             if self.ended:
                 break
         return found
-
-    def _split(self, joined: str) -> list[str]:
-        """`joined` at each tail with the next head."""
-        if "\n" not in joined:
-            return [joined]
-        # Cut at line feeds, then at the lengths of head and tail, and looked at whether that was right: Python finds a
-        # long separator with an algorithm that prepares itself anew for each piece, at three times the cost.
-        head, tail = self._head, self._tail
-        lines = f"{head}{joined}{tail}".split("\n")
-        texts = [line[len(head) : 2 - len(tail)] for line in lines[:-1:2]]
-        between = f"{tail}{head}"
-        return texts if between.join(texts) == joined else joined.split(between)
 
     def _event(self, data: str) -> list[Piece]:
         said = _read(data)
@@ -196,16 +178,28 @@ class CompletionReader(EventReader):
 
     def _learn(self, event: str, text: str) -> None:
         self._lessons -= 1
-        self._head = ""
+        self._template = None
         if "\n" in event:  # several `data` lines: the bytes were others
             return
         other = text + "."
         for found in islice(_TEXT.finditer(event), CANDIDATES):
             before, after = event[: found.start(1)], event[found.end(1) :]
             if _read(f"{before}{json.dumps(other)[1:-1]}{after}") == _Document(other):
-                self._head, self._tail = f"data: {before}", f"{after}\n\n"
-                self._before, self._after = self._head.encode(), self._tail.encode()
+                self._template = Template(f"data: {before}", f"{after}\n\n")
                 return
+
+
+def _split(template: Template, joined: str) -> list[str]:
+    """`joined` at each tail with the next head."""
+    if "\n" not in joined:
+        return [joined]
+    # Cut at line feeds, then at the lengths of head and tail, and looked at whether that was right: Python finds a
+    # long separator with an algorithm that prepares itself anew for each piece, at three times the cost.
+    head, tail = template.head, template.tail
+    lines = f"{head}{joined}{tail}".split("\n")
+    texts = [line[len(head) : 2 - len(tail)] for line in lines[:-1:2]]
+    between = f"{tail}{head}"
+    return texts if between.join(texts) == joined else joined.split(between)
 
 
 def _string(escaped: str) -> str | None:

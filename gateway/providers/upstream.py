@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Self
 
 from ..model.http import Headers, ResponseHead
-from .connection import Connection, ConnectionLimits, Taker, UpstreamError
+from .connection import Connection, ConnectionLimits, Glance, Taker, UpstreamError
 from .origin import Origin, parse_url
 from .settings import Timeouts
 
@@ -44,13 +44,14 @@ class Response:
         """
         return await self._connection.read()
 
-    async def flow(self, taker: Taker) -> None:
+    async def flow(self, taker: Taker, glance: Glance) -> None:
         """Give `taker` what comes of the body, with nothing between, as long as it wants more.
 
         For who has read all that there was.  Returns when it wants no more, when `stop` is called, and when something
-        has come that `read` has to tell: an end, a fault.  Raises what `taker` raises.
+        has come that `read` has to tell: an end, a fault.  Raises what `taker` raises.  `glance` may take
+        for `taker` what it knows: see `connection.Glance`.
         """
-        await self._connection.flow(taker)
+        await self._connection.flow(taker, glance)
 
     def stop(self) -> None:
         """Let `flow` return."""

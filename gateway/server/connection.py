@@ -11,7 +11,7 @@ from contextlib import suppress
 from logging import getLogger
 
 from ..errors import AgentError, MisuseError, PeerGone, RequestError
-from ..model.http import BodyChunk, BodyEnd, Malformed, RequestHead
+from ..model.http import BodyEnd, Malformed, RequestHead
 from ..wire.grammar import REQUEST_ID
 from ..wire.http1 import Http1, Http1Event
 from ..wire.response import ResponseState
@@ -75,6 +75,9 @@ class Connection(Sender):
 
     def data_received(self, data: bytes) -> None:
         phase = self.phase
+        if phase is _IDLE and not self._paused and (request := self._reader.whole(data)) is not None:  # as mostly
+            self._begin(*request)
+            return
         if phase >= _LINK:
             if phase is _LINK and self._link is not None:
                 self._link.data_received(data)
@@ -139,9 +142,6 @@ class Connection(Sender):
     def _advance(self, events: list[Http1Event]) -> None:
         for event in events:
             if isinstance(event, RequestHead):
-                if len(events) == 3 and isinstance(events[1], BodyChunk) and isinstance(events[2], BodyEnd):
-                    self._begin(event, events[1].data)  # all of it came at once, as mostly
-                    return
                 self._begin(event, None)
             elif self.phase is _DRAIN:
                 if isinstance(event, BodyEnd):

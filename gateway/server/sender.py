@@ -72,11 +72,12 @@ class Sender(Protocol):
         self.services.read(self)
         self._gate.open()
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes) -> bool:
         transport = self._transport
         if transport is None or transport.is_closing():
             raise PeerGone("the connection is closed")
         self.services.outbox.put(transport, data)
+        return self._gate.shut
 
     def send_now(self) -> None:
         """Do not wait for the end of this turn of the loop."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from asyncio import AbstractEventLoop, sleep
+from math import inf
 
 from ..deadlines import Deadlines
 from ..errors import MisuseError, PeerGone
@@ -27,8 +28,11 @@ quarter early, and for that a write costs no timer."""
 class StreamHost(Protocol):
     """What a stream needs of the connection."""
 
-    def send(self, data: bytes) -> None:
-        """Send bytes at the end of this turn of the loop.  Raises PeerGone where there is nobody any more."""
+    def send(self, data: bytes) -> bool:
+        """Send bytes at the end of this turn of the loop; whether that is `full` now.
+
+        Raises PeerGone where there is nobody any more.
+        """
 
     def send_now(self) -> None:
         """Do not wait for the end of this turn."""
@@ -50,8 +54,8 @@ class StreamBody:
     """
 
     __slots__ = (
-        "_encode", "_filler", "_first", "_host", "_last", "_looks", "_loop", "_pending", "_pieces", "_pulse",
-        "_silence", "_size", "_waits", "_writer", "full",
+        "_after", "_due", "_encode", "_filler", "_host", "_looks", "_loop", "_pending", "_pieces", "_pulse", "_silence",
+        "_size", "_waits", "_writer", "full",
     )  # fmt: skip
 
     def __init__(
@@ -76,8 +80,8 @@ class StreamBody:
         self._pieces: list[str] = []  # behind what is pending
         self._size = 0
         self._waits = False
-        self._first = True
-        self._last = 0.0
+        self._after = pulse.after or inf  # seconds; without a pulse, nothing leaves before the turn ends
+        self._due = 0.0 if pulse.after else inf  # from this time on, what is written leaves at once
         self.full = False
 
     def write(self, data: bytes) -> None:
@@ -91,13 +95,12 @@ class StreamBody:
 
     def put(self, piece: str) -> bool:
         """See `ports.BodyWriter.put`."""
-        if not self._size and not self._first and self._encode is not None and (after := self._pulse.after):
+        if not self._size:
             now = self._loop.time()
-            if now >= self._last + after:  # as nearly all tokens: alone, and at once
-                self._host.send(self._writer.data(self._encode([piece])))
-                self._last = now
+            if now >= self._due and self._encode is not None:  # as nearly all tokens: alone, and at once
+                self.full = full = self._host.send(self._writer.data(self._encode([piece])))
+                self._due = now + self._after
                 self._looks = 0
-                self.full = full = self._host.full
                 return full
         self._pieces.append(piece)
         self._size = size = self._size + len(piece) + PIECE_BYTES
@@ -127,14 +130,11 @@ class StreamBody:
             self._schedule()
 
     def _schedule(self) -> None:
-        pulse = self._pulse
-        if pulse.after:
-            first, self._first = self._first, False
-            if first or self._loop.time() >= self._last + pulse.after:  # the first piece of content never waits
-                self._send()
-                return
+        if self._loop.time() >= self._due:
+            self._send()
+            return
         self._waits = True
-        pulse.add(self._on_time)
+        self._pulse.add(self._on_time)
 
     def _on_time(self) -> None:
         self._waits = False
@@ -148,7 +148,8 @@ class StreamBody:
         """See `ports.BodyWriter.flush`."""
         self._send()
         self._host.send_now()
-        self._first = True
+        if self._pulse.after:
+            self._due = 0.0  # the first piece of content never waits
 
     def _send(self) -> None:
         if self._waits:
@@ -161,10 +162,9 @@ class StreamBody:
         data = b"".join(self._pending)
         self._pending.clear()
         self._size = 0
-        self._host.send(self._writer.data(data))
-        self._last = self._loop.time()
+        self.full = self._host.send(self._writer.data(data))
+        self._due = self._loop.time() + self._after
         self._looks = 0
-        self.full = self._host.full
 
     async def drain(self) -> None:
         """See `ports.BodyWriter.drain`."""

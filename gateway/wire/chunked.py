@@ -187,6 +187,11 @@ class BulkChunked:
     def rest(self) -> bytes:
         return self._strict.rest if self._strict is not None else b""
 
+    @property
+    def between(self) -> bool:
+        """Whether a plain chunk may come next, from its first byte on."""
+        return not self._buffer and self._strict is None
+
     def one(self, data: bytes) -> bytes | None:
         """The data of the one plain chunk that `data` is.
 

@@ -159,6 +159,26 @@ class Http1:
         data, self.pending = self.pending, b""
         return self.receive(bytes(data))
 
+    def whole(self, data: bytes) -> tuple[RequestHead, bytes] | None:
+        """The request that `data` is, no more and no less, where its head is alike to the one before; else None.
+
+        Then nothing has happened, and `receive` reads it.
+        """
+        repeats = self._repeats
+        if repeats is None or self.pending or self._state is not _HEAD:
+            return None
+        known = repeats.read(data, self._limits.head_bytes)
+        if known is None:
+            return None
+        head, body = known
+        if not body or head.content_length != len(body):
+            return None
+        self._skipped = 0
+        self._keep_alive = head.keep_alive
+        self._state = _COMPLETE
+        self.complete = True
+        return known
+
     def receive(self, data: bytes) -> list[Http1Event]:
         """The events that `data` completes."""
         state = self._state

@@ -137,6 +137,11 @@ class Http1Client:
         """
         return self._chunks.one if self._state is _State.CHUNKED else None
 
+    @property
+    def between_chunks(self) -> bool:
+        """Whether a body is under way, and the next byte begins a chunk of it."""
+        return self._state is _State.CHUNKED and self._chunks.between
+
     def eof(self) -> list[ResponseEvent]:
         """The server will send nothing more.  Empty where that is in order; BodyEnd where it ends a body."""
         state = self._state

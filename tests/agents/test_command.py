@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import alive
 
 from gateway import processes
 from gateway.agents.command import Command, CommandAgent
@@ -111,19 +112,6 @@ def until(what: str, condition: Callable[[], object], seconds: float = 15.0) -> 
     while not condition():
         assert time.monotonic() < end, f"waited in vain until {what}"
         time.sleep(0.01)
-
-
-def alive(pid: int) -> bool:
-    """Whether a process is there and no zombie that its new parent has not looked at yet."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    stat = Path(f"/proc/{pid}/stat")
-    try:
-        return stat.read_text(encoding="ascii").rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return not stat.parent.parent.exists()
 
 
 def pid_in(path: Path) -> int:

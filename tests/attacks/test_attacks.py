@@ -18,11 +18,15 @@ POST = b"POST /v1/chat/completions HTTP/1.1\r\n"
 LONG = POST + AUTH + b"Content-Length: 20000\r\n\r\n"
 
 
-def cut_between(ends: list[End], least: float, most: float) -> None:
+MOST = 10.0
+"""Seconds after which all limits of SHORT have struck, and a busy machine has seen it."""
+
+
+def cut_after(ends: list[End], least: float) -> None:
     """All were cut, none of them before its time, and none much later."""
     assert not [one for one in ends if one.how == "open"], "the gateway did not cut them all"
     assert min(one.seconds for one in ends) >= 0.95 * least
-    assert max(one.seconds for one in ends) <= most
+    assert max(one.seconds for one in ends) <= MOST
 
 
 # The slow, 300 of them at a time: each kind has its limit.
@@ -30,13 +34,13 @@ def cut_between(ends: list[End], least: float, most: float) -> None:
 
 def test_silent_connects(target: Target, siege: Siege) -> None:
     ends, cuts = siege(target, "300 silent connects", lambda port: crowd(port, stay(b"")))
-    cut_between(ends, SHORT["head_time"], 4)
+    cut_after(ends, SHORT["head_time"])
     assert cuts == {"head_time": CROWD}
 
 
 def test_slow_heads(target: Target, siege: Siege) -> None:
     ends, cuts = siege(target, "300 slow heads", lambda port: crowd(port, drip(OPENING, b"x", 0.2)))
-    cut_between(ends, SHORT["head_time"], 4)
+    cut_after(ends, SHORT["head_time"])
     assert cuts.pop("linger", 0) <= CROWD  # after their answer, they went on
     assert cuts == {"head_time": CROWD}
     assert all(one.answer.startswith(b"HTTP/1.1 408 ") for one in ends)
@@ -54,7 +58,7 @@ def test_slow_heads(target: Target, siege: Siege) -> None:
 )
 def test_slow_bodies(target: Target, siege: Siege, kind: str, opening: bytes, drop: bytes) -> None:
     ends, cuts = siege(target, f"300 {kind}", lambda port: crowd(port, drip(opening, drop, 0.2)))
-    cut_between(ends, SHORT["body_idle"], 4)
+    cut_after(ends, SHORT["body_idle"])
     assert cuts.pop("linger", 0) <= CROWD
     assert cuts == {"body_idle": CROWD}
     assert all(b"HTTP/1.1 408 " in one.answer for one in ends)
@@ -64,7 +68,7 @@ def test_slow_bodies_of_refused_requests(target: Target, siege: Siege) -> None:
     """They are read for the sake of the connection, in the end for nothing: not for longer than the others."""
     refused = POST + b"Host: x\r\nContent-Length: 60000\r\n\r\n" + bytes(10_000)
     ends, cuts = siege(target, "300 refused bodies", lambda port: crowd(port, drip(refused, b"x", 0.2)))
-    cut_between(ends, SHORT["body_idle"], 4)
+    cut_after(ends, SHORT["body_idle"])
     assert cuts.pop("linger", 0) <= CROWD
     assert cuts == {"body_idle": CROWD}
 
@@ -72,7 +76,7 @@ def test_slow_bodies_of_refused_requests(target: Target, siege: Siege) -> None:
 def test_idle_after_an_answer(target: Target, siege: Siege) -> None:
     get = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
     ends, cuts = siege(target, "300 idle after an answer", lambda port: crowd(port, stay(get)))
-    cut_between(ends, SHORT["keep_alive_idle"], 4)
+    cut_after(ends, SHORT["keep_alive_idle"])
     assert cuts == {"keep_alive_idle": CROWD}
 
 
@@ -82,7 +86,7 @@ def test_slow_readers_of_streams(target: Target, siege: Siege) -> None:
     ends, cuts = siege(
         target, "300 slow readers of a stream", lambda port: crowd(port, stay(request), buffer=2048, segment=536)
     )
-    cut_between(ends, SHORT["write_stall"], 6)
+    cut_after(ends, SHORT["write_stall"])
     assert cuts == {"write_stall": CROWD}
 
 
@@ -180,8 +184,9 @@ def test_floods_whose_answers_are_not_read(target: Target, siege: Siege, name: s
     assert cuts == {"write_stall": 1}
 
 
-def test_one_byte_at_a_time(target: Target, siege: Siege) -> None:
-    """A hundred requests in segments of one byte each are all answered."""
+def test_one_byte_at_a_time(aim: Aim, siege: Siege) -> None:
+    """A hundred requests in segments of one byte each are all answered, however long they take."""
+    target = aim({"head_time": 60, "body_idle": 60})
     request = chat("large", "10", more=b"Connection: close\r\n")
 
     async def attack(port: int) -> list[End]:

@@ -43,22 +43,25 @@ async def answers(peers: list[Peer], request: bytes = GET) -> Counter[bytes]:
             peer.close()
 
 
-@pytest.mark.skipif(
-    os.environ.get("TESTS_LOOP") == "uvloop", reason="libuv closes the connections that it has no descriptor for"
-)
 def test_without_a_descriptor_connections_wait_and_the_log_has_one_line(poor: Target) -> None:
+    """On uvloop they are closed, and not told of: libuv keeps one descriptor in reserve, to take them and end them."""
+    closed = os.environ.get("TESTS_LOOP") == "uvloop"
+
     async def main() -> None:
         hoarder = await connect(poor.port)
         await hoarder.send(chat("hoard"))  # an agent takes all there are, for 1.5 s
         await asyncio.sleep(0.3)
         peers = [await connect(poor.port) for _ in range(50)]  # by the kernel; the gateway cannot take them
-        assert await answers(peers) == {b"200": 50}
-        assert b"had 1" in await hoarder.receive()
+        counted = await answers(peers)
+        had = await hoarder.receive()
         hoarder.close()
+        assert counted == {b"" if closed else b"200": 50}
+        assert b"had 1" in had
+        assert await answers([await connect(poor.port) for _ in range(50)]) == {b"200": 50}, "all is well again"
 
     asyncio.run(main())
     log = poor.running.text()
-    assert log.count("no connection can be taken: [Errno 24] Too many open files") == 1, log
+    assert log.count("no connection can be taken: [Errno 24] Too many open files") == (0 if closed else 1), log
     assert "Traceback" not in log, log
 
 

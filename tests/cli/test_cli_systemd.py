@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 from processes import HERE as E2E
-from processes import ROOT, UnixConnection, environment, until
+from processes import ROOT, UnixConnection, command, environment, until
 from serving import Authority, needs_openssl, trusting
 
 from gateway.cli.console import StartError
@@ -39,7 +39,7 @@ for target, source in enumerate(map(int, sys.argv[1].split(",")) if sys.argv[1] 
     os.dup2(source, target)
 if "LISTEN_FDS" in os.environ:
     os.environ.setdefault("LISTEN_PID", str(os.getpid()))
-os.execv(sys.executable, [sys.executable, "-u", "-m", "gateway", *sys.argv[2:]])
+os.execv(sys.argv[2], sys.argv[2:])
 """
 
 AGENTS = """
@@ -97,7 +97,13 @@ class Manager:
         far = [os.dup(one.fileno()) for one in sockets for _ in range(8)][7::8]
         with self.log.open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-c", EXEC, ",".join(map(str, far)), "run", "--config", str(path)],
+                [
+                    sys.executable,
+                    "-c",
+                    EXEC,
+                    ",".join(map(str, far)),
+                    *command("gateway", "run", "--config", str(path)),
+                ],
                 cwd=self.folder,
                 env={**environment(self.folder, {}), "PYTHONPATH": f"{E2E}:{ROOT}", **given, **(env or {})},
                 stdin=subprocess.DEVNULL,
@@ -254,10 +260,10 @@ def test_as_systemd_itself_does_it(manager: Manager) -> None:
     path = manager.folder / "gw"
     manager.start()  # for its configuration
     manager.stop()
-    command = ["systemd-socket-activate", "--listen", str(path), "--fdname", "local", "-E", "HOME", "-E", "PYTHONPATH"]
+    activate = ["systemd-socket-activate", "--listen", str(path), "--fdname", "local", "-E", "HOME", "-E", "PYTHONPATH"]
     with manager.log.open("wb") as log:
         process = subprocess.Popen(
-            [*command, sys.executable, "-u", "-m", "gateway", "run", "--config", str(manager.folder / "gateway.json5")],
+            [*activate, *command("gateway", "run", "--config", str(manager.folder / "gateway.json5"))],
             cwd=manager.folder,
             env={**environment(manager.folder, {}), "PYTHONPATH": f"{E2E}:{ROOT}"},
             stdin=subprocess.DEVNULL,
@@ -445,7 +451,7 @@ def test_the_end_of_its_terminal_ends_the_gateway(manager: Manager) -> None:
 
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-u", "-m", "gateway", "demo", "--port", "0"],
+        command("gateway", "demo", "--port", "0"),
         cwd=manager.folder, env=environment(manager.folder, {}), stdin=theirs, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, start_new_session=True,
     )  # fmt: skip

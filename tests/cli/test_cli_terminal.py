@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import alive
 from screen import Screen, on_terminal
 
 from gateway.cli.console import FAILED, INTERRUPTED
@@ -125,15 +126,6 @@ def test_a_failure(config: Path) -> None:
         assert shown(screen.seen) == "so far\ngateway: out of order\n"
 
 
-def gone(pid: int) -> bool:
-    stat = Path(f"/proc/{pid}/stat")
-    try:
-        os.kill(pid, 0)
-        return stat.exists() and stat.read_text(encoding="ascii").rpartition(")")[2].split()[0] == "Z"
-    except (ProcessLookupError, FileNotFoundError):
-        return True
-
-
 @pytest.mark.parametrize("agent", ["silent", "program"])
 def test_an_interrupt(config: Path, agent: str) -> None:
     with terminal(config, "--agent", agent, "--message", "x") as screen:
@@ -145,7 +137,7 @@ def test_an_interrupt(config: Path, agent: str) -> None:
     if agent == "program":
         pid = int((config.parent / "pid").read_text(encoding="ascii"))
         end = time.monotonic() + 10
-        while not gone(pid):
+        while alive(pid):
             assert time.monotonic() < end, "what the agent has started goes on"
             time.sleep(0.02)
 
@@ -159,7 +151,7 @@ def test_other_signals(config: Path, number: signal.Signals) -> None:
         assert "Traceback" not in shown(screen.seen)
     pid = int((config.parent / "pid").read_text(encoding="ascii"))
     end = time.monotonic() + 10
-    while not gone(pid):
+    while alive(pid):
         assert time.monotonic() < end, "what the agent has started goes on"
         time.sleep(0.02)
 

@@ -26,10 +26,13 @@ __all__ = [
     "Launch",
     "Running",
     "UnixConnection",
+    "alive",
     "chain",
+    "command",
     "configuration",
     "launch",
     "python_agent",
+    "refused",
     "until",
 ]
 
@@ -47,6 +50,18 @@ def until(what: str, condition: Callable[[], object], seconds: float = 10.0) -> 
         time.sleep(0.01)
 
 
+def alive(pid: int) -> bool:
+    """Whether a process is there, and no zombie that its parent has not looked at yet."""
+    try:
+        os.kill(pid, 0)
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
+    except ProcessLookupError:  # also of a read, when it ends in the middle of it
+        return False
+    except FileNotFoundError:
+        return not Path("/proc/self").exists()
+    return stat.rpartition(")")[2].split()[0] != "Z"
+
+
 class UnixConnection(http.client.HTTPConnection):
     """To a unix socket."""
 
@@ -58,6 +73,17 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(20)
         self.sock.connect(self.path)
+
+
+def command(module: str, *arguments: str) -> list[str]:
+    """The command line of a module of ours.  With `pytest --loop uvloop`, what serves does so on uvloop."""
+    program = ["-m", module]
+    if os.environ.get("TESTS_LOOP") == "uvloop":
+        if arguments[:1] == ("run",):
+            arguments = (*arguments, "--loop", "uvloop")
+        elif arguments[:1] in {("demo",), ("echo",)}:  # have no such option
+            program = [str(HERE / "on_uvloop.py"), module]
+    return [sys.executable, "-u", *program, *arguments]
 
 
 @dataclass
@@ -114,6 +140,15 @@ class Running:
         return self.process.wait()
 
 
+def refused(running: Running) -> bool:
+    """Whether nobody listens there any more."""
+    try:
+        socket.create_connection(("127.0.0.1", running.port), timeout=5).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
 def environment(folder: Path, more: Mapping[str, str]) -> dict[str, str]:
     """Ours, without what would configure a gateway; agents of these tests can be imported."""
     family = ("OPENCLAW", "CLAWDBOT", "MOLTBOT", "GATEWAY", "OPENAI", "OPENROUTER")
@@ -137,9 +172,8 @@ class Launch:
         env: Mapping[str, str] | None = None,
         module: str = "gateway",
     ) -> subprocess.Popen[bytes]:
-        loop = ("--loop", os.environ["TESTS_LOOP"]) if "run" in arguments[:1] and "TESTS_LOOP" in os.environ else ()
         return subprocess.Popen(
-            [sys.executable, "-u", "-m", module, *arguments, *loop],
+            command(module, *arguments),
             cwd=self.folder,
             env=environment(self.folder, env or {}),
             stdin=subprocess.DEVNULL,
@@ -147,11 +181,13 @@ class Launch:
             stderr=stderr,
         )
 
-    def command(self, *arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-        """Run a gateway command to its end."""
+    def command(
+        self, *arguments: str, env: Mapping[str, str] | None = None, patience: float = 30
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a gateway command to its end, which has to come within `patience` seconds."""
         with self.spawn(*arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env) as process:
             try:
-                out, err = process.communicate(timeout=30)
+                out, err = process.communicate(timeout=patience)
             except subprocess.TimeoutExpired:
                 process.kill()
                 raise

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import signal
 import socket
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import TOKEN, Launch, Running, configuration, until
+from processes import TOKEN, Launch, Running, alive, configuration, until
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="these programs are POSIX shell")
 
@@ -57,15 +55,6 @@ def test_a_failure(launch: Launch) -> None:
     assert "half" in events[1]
     assert json.loads(events[-2])["error"]["code"] == "command_failed"
     assert events[-1] == "[DONE]"
-
-
-def alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    stat = Path(f"/proc/{pid}/stat")
-    return not stat.exists() or stat.read_text(encoding="ascii").rpartition(")")[2].split()[0] != "Z"
 
 
 FOREVER = "echo $$ > leader; sh -c 'echo $$ > child; sleep 60' & while :; do echo on; sleep 0.1; done"

@@ -197,10 +197,11 @@ def test_histograms_hold_together() -> None:
             await chat(gateway, text, stream=True)
         await asyncio.sleep(1.1)  # a look at the loop
         told = await scrape(gateway)
+        slow = 0.299  # a timer of uvloop may end a part of a millisecond early: its clock counts whole ones
         for name, least in (
-            (f"gateway_http_request_duration_seconds%s{{%sroute={CHAT}}}", 0.3),
-            ("gateway_run_duration_seconds%s{agent=main%s}", 0.3),
-            ("gateway_run_first_token_seconds%s{agent=main%s}", 0.3),
+            (f"gateway_http_request_duration_seconds%s{{%sroute={CHAT}}}", slow),
+            ("gateway_run_duration_seconds%s{agent=main%s}", slow),
+            ("gateway_run_first_token_seconds%s{agent=main%s}", slow),
             ("gateway_event_loop_delay_seconds%s%s", 0.0),
         ):
             stem, _, labels = name.partition("%s")

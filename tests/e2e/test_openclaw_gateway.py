@@ -101,9 +101,8 @@ def test_its_log(launcher: Launch, port: int) -> None:
 
 def test_an_agent(launcher: Launch, port: int) -> None:
     params = {"message": "hi", "sessionKey": "agent:main:called", "idempotencyKey": "called-1"}
-    done = launcher.command(
-        "call", "agent", "--expect-final", "--json", "--params", json.dumps(params), *place(port), "--timeout", "100"
-    )
+    said = ("--json", "--params", json.dumps(params), "--timeout", "100")
+    done = launcher.command("call", "agent", "--expect-final", *said, *place(port), patience=110)
     answer = json.loads(done.stdout)
     assert answer["status"] == "ok", done.stderr
     assert answer["result"]["payloads"][0]["text"].startswith("rising rising")

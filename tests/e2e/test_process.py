@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from openai import OpenAI
-from processes import TOKEN, Launch, Running, configuration, python_agent, until
+from processes import TOKEN, Launch, Running, configuration, python_agent, refused, until
 
 import gateway
 
@@ -39,14 +39,6 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
     return port
-
-
-def refused(running: Running) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", running.port), timeout=5).close()
-    except ConnectionRefusedError:
-        return True
-    return False
 
 
 # Stopping.

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from processes import command
 
 ROOT = Path(__file__).resolve().parents[2]
 SUITES = Path(os.environ.get("GATEWAY_CONFORMANCE", ROOT.parent / "shared" / "conformance")) / "http"
@@ -46,8 +47,8 @@ GATEWAY = Target("gateway", ("gateway", "demo"), ("401", "404", "405"))
 @pytest.fixture(scope="module", params=[ECHO, GATEWAY], ids=lambda target: target.name)
 def target(request: pytest.FixtureRequest) -> Iterator[Target]:
     kind: Target = request.param
-    command = [sys.executable, "-m", *kind.command, "--port", "0"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+    started = command(*kind.command, "--port", "0")
+    with subprocess.Popen(started, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None
         try:
             found = re.search(r"http://([0-9.]+:[0-9]+)", process.stdout.readline())

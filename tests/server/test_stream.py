@@ -39,10 +39,11 @@ class Host:
         self.gone = False
         self.drains = 0
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes) -> bool:
         if self.gone:
             raise PeerGone("the connection is closed")
         self.sent.append(data)
+        return self.full
 
     def send_now(self) -> None:
         self.hurried += 1
@@ -321,6 +322,32 @@ def test_pieces_that_leave_together_are_encoded_together() -> None:
     stream.put("f")
     asyncio.run(stream.end())
     assert rig.left() == [chunk(b"f") + b"0\r\n\r\n"]
+
+
+def test_the_first_piece_behind_what_was_flushed_does_not_wait() -> None:
+    rig = Rig()
+    rig.stream.write(b"role")
+    rig.stream.flush()
+    rig.stream.write(b"a")
+    rig.stream.write(b"b")
+    assert rig.left() == [chunk(b"role"), chunk(b"a")]
+    rig.loop.advance(COALESCE)
+    assert rig.left() == [chunk(b"b")]
+
+
+def test_without_a_pulse_all_pieces_wait_for_the_next_turn() -> None:
+    rig = Rig(coalesce=0)
+    writer = ResponseWriter("GET", "1.1", keep_alive=True)
+    writer.head(200, b"", (), None)
+    loop = cast("AbstractEventLoop", rig.loop)
+    stream = StreamBody(rig.host, writer, loop, rig.pulse, rig.silence, encode=lambda pieces: "".join(pieces).encode())
+    for pieces in ("ab", "cd"):
+        for piece in pieces:
+            stream.put(piece)
+        assert rig.left() == []
+        rig.loop.advance(0)
+        assert rig.left() == [chunk(pieces.encode())]
+        rig.loop.advance(1)
 
 
 def test_many_pieces_end_the_turn() -> None:

@@ -60,7 +60,9 @@ def reader(case: dict[str, Any]) -> Http1:
 
 def feed(http: Http1, data: bytes) -> list[Http1Event]:
     """What comes of `data`, going on with each next request."""
-    events = http.receive(data)
+    whole = http.whole(data)  # as the connection does
+    events: list[Http1Event] = []
+    events += http.receive(data) if whole is None else (whole[0], BodyChunk(whole[1]), BodyEnd())
     while http.complete:
         events += http.restart()
     return events
@@ -281,6 +283,27 @@ def test_a_repeated_head_is_remembered() -> None:
     third, *_ = feed(http, FIRST)
     assert third == first
     assert third is not first
+
+
+def test_a_whole_request_is_given_as_one() -> None:
+    assert Http1(Http1Limits()).whole(FIRST) is None
+    http = warm(FIRST)
+    for part in (FIRST[:-1], FIRST + b"G", FIRST[:-4], FIRST[:9]):
+        assert http.whole(part) is None
+    found = http.whole(FIRST)
+    assert found is not None
+    assert found[1] == FIRST[-4:]
+    assert http.complete
+    assert http.whole(FIRST) is None  # before `restart`
+    assert http.restart() == []
+    feed(http, FIRST[:9])
+    assert http.whole(FIRST[9:]) is None
+    assert isinstance(feed(http, FIRST[9:])[-1], BodyEnd)
+    for _ in range(10):  # those before a request that is over do not count
+        feed(http, b"\r\n")
+        assert isinstance(feed(http, FIRST)[-1], BodyEnd)
+    http.detach()
+    assert http.whole(FIRST) is None
 
 
 def test_another_length_in_a_repeated_head() -> None:
