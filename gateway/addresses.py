@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from socket import AF_INET6, inet_ntop, inet_pton
-
 __all__ = ["base_url_fault", "is_loopback", "network_of"]
 
 
@@ -15,6 +13,8 @@ def network_of(host: str) -> str:
     """
     if ":" not in host:
         return host
+    from socket import AF_INET6, inet_ntop, inet_pton  # noqa: PLC0415 - commands that only read files do without
+
     try:
         return inet_ntop(AF_INET6, inet_pton(AF_INET6, host)[:8] + bytes(8)) + "/64"
     except (OSError, ValueError):
@@ -51,6 +51,8 @@ def base_url_fault(url: str) -> str | None:
 
 
 def _is_ipv6(host: str) -> bool:
+    from socket import AF_INET6, inet_pton  # noqa: PLC0415 - as above
+
     try:
         inet_pton(AF_INET6, host)
     except (OSError, ValueError):

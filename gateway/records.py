@@ -44,11 +44,19 @@ else:
         lambda _cls, a, b, c, d, e, f, g, h, i, j, k: _new(_cls, (a, b, c, d, e, f, g, h, i, j, k)),
     )
 
+    # Of `server.limits.Limits`, which every start defines.
+    _LARGE = {
+        21: lambda _cls, a, b, c, d, e, f, g, h, i, j, k, m, n, o, p, q, r, s, t, u, v: _new(
+            _cls, (a, b, c, d, e, f, g, h, i, j, k, m, n, o, p, q, r, s, t, u, v)
+        )
+    }
+
     @cache
     def _code(count: int) -> CodeType:
         """That of the `__new__` of a named tuple of so many members."""
-        if count < len(_USUAL):
-            return _USUAL[count].__code__
+        usual = _USUAL[count] if count < len(_USUAL) else _LARGE.get(count)
+        if usual is not None:
+            return usual.__code__
         members = ", ".join(f"member{index}" for index in range(count))
         return eval(f"lambda _cls, {members}: _new(_cls, ({members}))").__code__  # noqa: S307 - of names made here
 

@@ -73,7 +73,8 @@ class UnansweredError(GatewayError):
 
 # C0 and C1 without tab and line feed, and DEL: what an agent says must not move the cursor or recolour the terminal.
 # And what turns the direction of writing by force: it would show another text than there is (CVE-2021-42574).
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+# Compiled when a terminal is written to: that takes 1 ms.
+_CONTROL = r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
 
 # These, and what turns the direction of writing, ends a line, or stands for no character.
 _UNPRINTABLE = "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
@@ -110,7 +111,7 @@ def moment(seconds: float) -> str:
 def write(text: str, stream: TextIO | None = None) -> None:
     """Write to standard output, at once; to a terminal without control characters."""
     stream = stream or sys.stdout
-    stream.write(_CONTROL.sub("", text) if stream.isatty() else text)
+    stream.write(re.sub(_CONTROL, "", text) if stream.isatty() else text)
     stream.flush()
 
 
