@@ -53,6 +53,10 @@ async def environment(run):
 async def stuck(run):
     time.sleep(1.5)
     return "at last"
+
+async def still(run):
+    time.sleep(30)
+    return "never"
 """
 
 
@@ -85,7 +89,7 @@ class Manager:
                     {"id": "main", "runtime": {"type": "echo"}},
                     *(
                         {"id": name, "runtime": {"type": "python", "target": f"agents_here:{name}"}}
-                        for name in ("environment", "stuck")
+                        for name in ("environment", "stuck", "still")
                     ),
                 ]
             },
@@ -496,7 +500,7 @@ def test_a_worker_that_is_stuck_is_replaced_and_the_service_lives_on(manager: Ma
     with socket.create_server(("127.0.0.1", 0)) as listener:
         manager.start(listener, workers=2, env={"WATCHDOG_USEC": "800000"})
         client = at(listener.getsockname()[1])()
-        body = json.dumps({"model": "openclaw/stuck", "messages": [{"role": "user", "content": "hi"}]})
+        body = json.dumps({"model": "openclaw/still", "messages": [{"role": "user", "content": "hi"}]})
         client.request("POST", "/v1/chat/completions", body, {"Authorization": f"Bearer {TOKEN}"})
         times = []
         for _ in range(5):
