@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["base_url_fault", "is_loopback", "network_of"]
+__all__ = ["base_url_fault", "is_loopback", "is_visible", "network_of"]
 
 
 def network_of(host: str) -> str:
@@ -26,6 +26,11 @@ def is_loopback(host: str) -> bool:
     return host.startswith("127.") or host == "::1"
 
 
+def is_visible(text: str) -> bool:
+    """Whether all of it is visible ASCII."""
+    return text.isascii() and text.isprintable() and " " not in text
+
+
 def base_url_fault(url: str) -> str | None:
     """Why a URL is none that paths of an API can be added to, without the URL, which may hold a password; or None.
 
@@ -41,9 +46,8 @@ def base_url_fault(url: str) -> str | None:
     else:
         host, _, port = place.partition(":")
         good = host != "" and "[" not in host and "]" not in host
-    visible = url.isascii() and url.isprintable() and " " not in url
     digits = port == "" or (port.isdecimal() and len(port) <= 5)
-    if scheme.lower() not in {"http", "https"} or not (good and visible and digits) or int(port or 0) > 65535:
+    if scheme.lower() not in {"http", "https"} or not (good and is_visible(url) and digits) or int(port or 0) > 65535:
         return "expected a URL like https://host/v1"
     if user:
         return "a base URL must hold no user or password. Use apiKey, or headers"

@@ -40,7 +40,11 @@ def one_input(data: bytes) -> None:
 def _feed(http: Http1, data: bytes) -> list[HttpEvent]:
     """What comes of `data`, going on with each next request."""
     whole = http.whole(data)  # as the connection does
-    events: list[HttpEvent] = [*http.receive(data)] if whole is None else [whole[0], BodyChunk(whole[1]), BodyEnd()]
+    events: list[HttpEvent] = []
+    if whole is None:
+        events += http.receive(data)
+    else:
+        events += (whole[0], BodyChunk(whole[1]), BodyEnd()) if whole[1] else (whole[0], BodyEnd())
     assert http.buffered <= len(data) + USUAL.head_bytes
     return events + _go_on(http)
 

@@ -243,11 +243,16 @@ class Runs:
 
     def _hand_on(self, event: RunEvent, sink: Sink, active: ActiveRun) -> bool:
         """Put an event that is not the text of every day into `sink`; whether that is full."""
+        event = self._heard(event, active)
+        return sink.put(event) if isinstance(event, str) else sink.take(event)
+
+    def _heard(self, event: RunEvent, active: ActiveRun) -> RunEvent:
+        """The same event, noted.  Raises AgentError for what is none."""
         if isinstance(event, _SIGNS):
             active.silent = 0
         else:
             self._note(active, event)
-        return sink.take(event) if isinstance(event, _OTHERS) else sink.put(as_text(event))
+        return event if isinstance(event, _OTHERS) else as_text(event)
 
     def stop_all(self) -> None:
         """End all runs, those that wait for their session too, and begin no more.
@@ -296,11 +301,7 @@ class Runs:
                         yield event
                         active.flow = None
                     else:
-                        if isinstance(event, _SIGNS):
-                            active.silent = 0
-                        else:
-                            self._note(active, event)
-                        yield event if isinstance(event, _OTHERS) else as_text(event)
+                        yield self._heard(event, active)
                     if active.ending is not None:
                         break
             if active.ending is not None:

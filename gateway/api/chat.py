@@ -114,9 +114,7 @@ class Chat:
 class _Stream:
     """A streamed answer, as a sink of its run (see `agents.sink.Sink`)."""
 
-    __slots__ = (
-        "_body", "_called", "_encoder", "_exchange", "_include_usage", "_reasoning", "_usage",
-    )  # fmt: skip
+    __slots__ = ("_body", "_called", "_encoder", "_exchange", "_include_usage", "_reasoning", "_usage")
 
     def __init__(self, exchange: Exchange, encoder: ChunkEncoder, *, reasoning: bool, include_usage: bool) -> None:
         self._exchange = exchange

@@ -93,6 +93,11 @@ class ChunkEncoder:
         self._before = head + _TEXT
         self._after = _AFTER_WITH_USAGE if include_usage else _AFTER
 
+    @property
+    def _head(self) -> str:
+        """What all chunks begin with."""
+        return self._before.removesuffix(_TEXT)
+
     def role(self) -> bytes:
         """The first chunk."""
         return self._choice('{"role":"assistant","content":""}', "null")
@@ -131,8 +136,7 @@ class ChunkEncoder:
 
     def usage(self, usage: Usage) -> bytes:
         """The chunk that `stream_options.include_usage` asks for: without choices, after the finish reason."""
-        head = self._before.removesuffix(_TEXT)
-        return f'{head}"choices":[],"usage":{_usage(usage)}}}\n\n'.encode("utf-8", "replace")
+        return f'{self._head}"choices":[],"usage":{_usage(usage)}}}\n\n'.encode("utf-8", "replace")
 
     @staticmethod
     def error(failed: RunFailed) -> bytes:
@@ -141,5 +145,4 @@ class ChunkEncoder:
 
     def _choice(self, delta: str, finish: str) -> bytes:
         choice = f'"choices":[{{"index":0,"delta":{delta},"logprobs":null,"finish_reason":{finish}}}]'
-        tail = self._after.removeprefix(_END)
-        return (self._before.removesuffix(_TEXT) + choice + tail).encode("utf-8", "replace")
+        return (self._head + choice + self._after.removeprefix(_END)).encode("utf-8", "replace")

@@ -18,8 +18,7 @@ __all__ = ["MESSAGES", "messages"]
 # Of one request, to bound the work that small messages make; the longest real conversations have hundreds.
 MESSAGES = 10_000
 
-# Of these, a message of a role and a text is complete.
-# The role in its one copy, for it and for all its like: each request would bring its own.
+# Of these, a message of a role and a text is complete.  Each to its one copy: every request would keep its own.
 _PLAIN = {role: role for role in ROLES - {"tool"}}
 _ASKING = frozenset({"user", "function"})
 

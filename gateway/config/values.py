@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ..addresses import base_url_fault
+from ..addresses import base_url_fault, is_visible
 from ..model.names import FAMILIES
 from .fields import Wrong
 
@@ -217,7 +217,7 @@ def embeddings_name(text: str) -> None:
 
 def model_name(text: str) -> str:
     provider, _, model = text.partition("/")
-    if not _is_name(provider, "._-") or not 0 < len(model) <= 256 or not _is_visible(model):
+    if not _is_name(provider, "._-") or not 0 < len(model) <= 256 or not is_visible(model):
         raise Wrong('expected "provider/model", like "openai/gpt-4o-mini"')
     return text
 
@@ -261,8 +261,3 @@ def _is_name(text: str, marks: str) -> bool:
     """Whether it is 1 to 64 letters, digits and marks, all of them ASCII, and begins with none of the marks."""
     letters = text.isascii() and len(text) <= 64 and text[:1].isalnum()
     return letters and all(char.isalnum() or char in marks for char in text)
-
-
-def _is_visible(text: str) -> bool:
-    """Whether all of it is visible ASCII."""
-    return text.isascii() and text.isprintable() and " " not in text

@@ -7,14 +7,15 @@ connection is one time like another but for the text, chunk line and all, and ne
 from __future__ import annotations
 
 from re import compile as pattern
+from re import match
 from typing import TypeAlias
+
+from ..wire.chunked import PLAIN_LINE
 
 __all__ = ["PLAIN", "Reads", "Template"]
 
 PLAIN = pattern(rb'[^"\\\x00-\x1f]+').fullmatch
 """What a JSON string may hold without an escape (RFC 8259, 7), in UTF-8: none of it, and it is no text."""
-
-_LINE = pattern(rb"([1-9A-Fa-f][0-9A-Fa-f]{0,3})\r\n")
 
 READS = 32
 """Reads of how many lengths are known by heart: texts of tokens are short, and each length costs what an event has."""
@@ -52,7 +53,7 @@ class Template:
 
     def learn(self, read: bytes, data: bytes) -> Reads:
         """`reads`, with `read` among them, if it is one chunk, of `data`, and that is one event with a `text`."""
-        line = _LINE.match(read)
+        line = match(PLAIN_LINE, read)
         if (
             len(self.reads) < READS
             and line is not None

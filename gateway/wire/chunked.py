@@ -11,7 +11,7 @@ from ..model.http import BodyChunk, BodyEnd, BodyEvent, Malformed
 from ..records import Enum
 from .grammar import CHUNK_LINE, field_line, line_fault
 
-__all__ = ["BulkChunked", "Chunked"]
+__all__ = ["PLAIN_LINE", "BulkChunked", "Chunked"]
 
 # Chunk lines, chunks and trailer lines read by one call: a piece of 64 KiB can hold ten thousand chunks, which take
 # 70 ms; so many take two, and then others may be served before the next call.
@@ -151,7 +151,7 @@ class Chunked:
 # A chunk's size as nearly every server sends it: not 0, below 64 KiB; alone, and as a line without extensions.
 # Compiled when they are used.
 _PLAIN_SIZE = rb"[1-9A-Fa-f][0-9A-Fa-f]{0,3}"
-_PLAIN_LINE = rb"([1-9A-Fa-f][0-9A-Fa-f]{0,3})\r\n"
+PLAIN_LINE = rb"([1-9A-Fa-f][0-9A-Fa-f]{0,3})\r\n"
 _PLAIN_LINE_BYTES = 6
 # How many sizes are remembered for a body; a server that sends more different ones only makes itself slower.
 _SIZES_KEPT = 512
@@ -216,7 +216,7 @@ class BulkChunked:
         start = 0
         length = len(buffer)
         plain = True
-        plain_line = pattern(_PLAIN_LINE)
+        plain_line = pattern(PLAIN_LINE)
         while (line := plain_line.match(buffer, start)) is not None:
             begin = line.end()
             end = begin + int(line[1], 16)

@@ -160,9 +160,9 @@ class Http1:
         return self.receive(bytes(data))
 
     def whole(self, data: bytes) -> tuple[RequestHead, bytes] | None:
-        """The request that `data` is, no more and no less, where its head is alike to the one before; else None.
+        """The request that `data` is, no more and no less, and its body, where its head is alike to the one before.
 
-        Then nothing has happened, and `receive` reads it.
+        Else None: then nothing has happened, and `receive` reads it.
         """
         repeats = self._repeats
         if repeats is None or self.pending or self._state is not _HEAD:
@@ -171,7 +171,7 @@ class Http1:
         if known is None:
             return None
         head, body = known
-        if not body or head.content_length != len(body):
+        if head.chunked or (head.content_length or 0) != len(body):
             return None
         self._skipped = 0
         self._keep_alive = head.keep_alive

@@ -163,7 +163,7 @@ PLANTED: list[tuple[str, str, str, str]] = [
     ("sniff", "wire/sniff.py", "[: METHOD_BYTES + 1]", "[: METHOD_BYTES + 2]"),
     ("http1", "wire/http1.py", "if length and length == len(rest)", "if length and length <= len(rest)"),
     ("http1", "wire/http1.py", "self._scanner = None\n        self._skipped = 0\n", "self._scanner = None\n"),
-    ("http1", "wire/http1.py", "if not body or head.content_length != len(body):", "if not body:"),
+    ("http1", "wire/http1.py", "if head.chunked or (head.content_length or 0) != len(body):", "if not body:"),
     ("http1", "wire/repeats.py", "if lines != own:", "if lines[:2] != own[:2]:"),
     ("http1", "wire/repeats.py", "or not _PLAIN(value)", ""),
     ("http1", "wire/repeats.py", "or name in _FRAMING", ""),

@@ -62,7 +62,10 @@ def feed(http: Http1, data: bytes) -> list[Http1Event]:
     """What comes of `data`, going on with each next request."""
     whole = http.whole(data)  # as the connection does
     events: list[Http1Event] = []
-    events += http.receive(data) if whole is None else (whole[0], BodyChunk(whole[1]), BodyEnd())
+    if whole is None:
+        events += http.receive(data)
+    else:
+        events += (whole[0], BodyChunk(whole[1]), BodyEnd()) if whole[1] else (whole[0], BodyEnd())
     while http.complete:
         events += http.restart()
     return events
